@@ -1,0 +1,66 @@
+# maml-bench. `make help` says what there is; it is made from the comments behind ## in this file.
+#
+# Whatever changes the environment is a prerequisite of its stamp, so a second `make` installs nothing.
+
+PYTHON  ?= python3##   the interpreter that .venv is made with (3.11 or newer)
+VENV    ?= .venv##     the environment; a path given here is used as it is and nothing is installed into it
+PROFILE ?= quick##     quick (a few minutes) or full (paper lengths, hours; goes on where it was stopped)
+DEVICE  ?= auto##      auto, cpu or cuda
+RESULTS ?= results##   the folder of cells, tables and plots
+ARGS    ?=##           more options for `maml-bench run`, such as ARGS="--implementations unrolled,higher"
+
+BIN   := $(VENV)/bin
+BENCH := $(BIN)/python -m experiments
+STAMP := $(if $(filter file default,$(origin VENV)),.venv/.installed,$(BIN)/python)
+PIP   := $(BIN)/python -m pip --disable-pip-version-check
+PINS  := requirements/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tables plots test lint overhead clean
+
+help: ## this text
+	@echo "Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo "Variables (make TARGET NAME=value):"
+	@sed -n 's/^\([A-Z]*\) *?= *\([^#]*\)## *\(.*\)/  \1|\3|\2/p' Makefile | \
+		awk -F'|' '{printf "%-12s %s%s\n", $$1, $$2, $$3 ? " [" $$3 "]" : ""}'
+
+setup: $(STAMP) ## create .venv and install everything, pinned
+
+tables: $(STAMP) ## the main job: measure what is missing, render tables and plots, print a summary
+	@$(BENCH) run --profile $(PROFILE) --device $(DEVICE) --results $(RESULTS) $(ARGS)
+	@$(BENCH) render --results $(RESULTS)
+
+plots: $(STAMP) ## render tables and plots again from what is stored; measures nothing
+	@$(BENCH) render --results $(RESULTS)
+
+test: $(STAMP) ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## formatting, style, types and the layers of the code
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+overhead: $(STAMP) ## what the harness itself costs in a training run
+	@$(BENCH) run overhead --profile $(PROFILE) --device $(DEVICE) --results $(RESULTS) $(ARGS)
+	@$(BENCH) render overhead --results $(RESULTS)
+
+clean: ## remove .venv and caches; never touches results
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: pyproject.toml $(wildcard requirements/*.txt)
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; name a Python 3.11 or newer: make PYTHON=…"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(PYTHON) --version) is too old; name a Python 3.11 or newer: make PYTHON=…"; exit 2; }
+	@command -v cc gcc clang >/dev/null || { echo "a C compiler is needed to build learn2learn (cc, gcc or clang)"; exit 2; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet --upgrade --constraint $(PINS) pip
+	$(PIP) install --quiet --constraint $(PINS) --build-constraint $(PINS) --editable ".[dev]"
+	$(PIP) install --quiet --no-deps --build-constraint requirements/build.txt --requirement requirements/libraries.txt
+	@touch $@
+
+$(VENV)/bin/python:
+	@test -x $@ || { echo "VENV=$(VENV): there is no environment with bin/python there"; exit 2; }

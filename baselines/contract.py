@@ -1,0 +1,122 @@
+"""What an implementation of the meta-gradient is: the types it receives, returns and has to honour.
+
+The harness owns everything that must be equal between implementations: initial weights, tasks, the loss and its
+reduction, the outer optimizer, seeds, threads, dtype and the evaluation. An implementation owns one thing, the
+meta-gradient, in the terms of Finn et al. 2017 (https://arxiv.org/abs/1703.03400):
+
+    φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ)        inner loop on a task's support loss S
+
+    maml     mean over tasks of (I − α∇²S(φ₀)) … (I − α∇²S(φ_{K−1})) ∇Q(φ_K)       (eq. 1)
+    fomaml   mean over tasks of ∇Q(φ_K)                                              (section 5.2)
+    reptile  mean over tasks of θ − φ_K                                              (Nichol et al. 2018, alg. 2)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Computes = Literal["maml", "fomaml", "reptile"]
+Params = dict[str, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """Plain gradient descent on the support loss: `steps` (K) steps of size `lr` (α)."""
+
+    lr: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one implementation is built for.
+
+    model: the meta-model; its parameters are θ, and they change between calls.
+    loss: (prediction, target) -> scalar, the mean over points.
+    """
+
+    model: nn.Module
+    loss: Loss
+    inner: InnerLoop
+    device: torch.device
+    dtype: torch.dtype
+
+
+class TaskBatch(NamedTuple):
+    """One meta-batch; every tensor is (tasks, points, ...), support and query may differ in points."""
+
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+
+
+class MetaGradient(NamedTuple):
+    """The result of one call.
+
+    task_losses: (tasks,), the query loss of each adapted model, detached; None where it is not computed.
+    grads: one entry per parameter that requires a gradient, by its name in `named_parameters()`, each of the
+        parameter's shape; zeros where the loss does not depend on it; one entry for a tied tensor.
+    """
+
+    task_losses: Tensor | None
+    grads: Params
+
+
+class Baseline:
+    """One implementation of the meta-gradient; its name is the file's, with `_` replaced by `-`.
+
+    After `meta_gradient` the model's parameters, buffers, modes, `.grad` fields (None before the call) and the
+    random state are as they were, and the result stays valid and unchanged through the next call.
+    """
+
+    computes: ClassVar[Computes]
+    library: ClassVar[str | None] = None
+    """The distribution that is measured, as its package index names it; None for our own code."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    @classmethod
+    def unavailable(cls, spec: Spec) -> str | None:
+        """Why this implementation cannot serve `spec`, asked before anything is built; None if it can."""
+        return None
+
+    def prepare(self, batch: TaskBatch) -> Any:
+        """The batch, and the model's current parameters, in the framework's own resident form."""
+        return batch
+
+    def meta_gradient(self, prepared: Any) -> Any:
+        """The timed call: the meta-gradient at the model's current parameters, averaged over tasks."""
+        raise TypeError(f"{type(self).__name__} does not define meta_gradient")
+
+    def to_torch(self, result: Any) -> MetaGradient:
+        """The result of `meta_gradient` as torch tensors."""
+        assert isinstance(result, MetaGradient)
+        return result
+
+    def synchronize(self) -> None:
+        """Wait until everything that was asked for has been computed."""
+        if self.spec.device.type == "cuda":
+            torch.cuda.synchronize(self.spec.device)
+
+
+def trainable(model: nn.Module) -> Params:
+    """The meta-parameters θ: every parameter that requires a gradient, by name, a tied tensor once."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def take_grads(model: nn.Module, tasks: int = 1) -> Params:
+    """Move what `backward` left in `.grad` out of the model, divided by `tasks`; every `.grad` is None afterwards.
+
+    Setting None, rather than zeroing, also frees the graph that `backward(create_graph=True)` hangs on `.grad`.
+    """
+    grads = {}
+    for name, p in trainable(model).items():
+        grads[name] = torch.zeros_like(p) if p.grad is None else p.grad.detach() / tasks
+        p.grad = None
+    return grads

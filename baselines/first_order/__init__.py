@@ -1,0 +1,1 @@
+"""First-order methods: FOMAML, Reptile and the libraries' first-order modes."""

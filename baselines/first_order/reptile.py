@@ -1,0 +1,27 @@
+"""Reptile (Nichol et al. 2018, https://arxiv.org/abs/1803.02999, algorithm 2): the way the inner loop went.
+
+    φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ),   result = mean over tasks of θ − φ_K
+
+It never looks at the query points. With K = 1 it is α ∇S(θ), that is, joint training on all tasks; the paper trains
+by a recipe of its own, with K ≥ 5.
+"""
+
+from baselines._functional import Functional, leaves, mean
+from baselines.contract import MetaGradient, TaskBatch, trainable
+
+
+class Reptile(Functional):
+    """Reptile's batched update direction: any `nn.Module`, any number of inner steps."""
+
+    computes = "reptile"
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """The mean over tasks of θ − φ_K; no query losses, since it computes none."""
+        theta = trainable(self.spec.model)
+        displacements = []
+        for support_x, support_y, *_ in zip(*prepared, strict=True):
+            phi = leaves(theta)
+            for _ in range(self.spec.inner.steps):
+                phi = leaves(self.step(phi, support_x, support_y))
+            displacements.append({name: (theta[name] - p).detach() for name, p in phi.items()})
+        return MetaGradient(None, mean(displacements))

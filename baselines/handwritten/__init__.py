@@ -1,0 +1,1 @@
+"""Ours: MAML written by hand."""

@@ -1,0 +1,31 @@
+"""Second-order MAML by differentiating through the unrolled inner loop (Finn et al. 2017, eq. 1).
+
+    φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ),   meta-gradient = mean over tasks of ∇_θ Q(φ_K)
+
+`create_graph=True` keeps the graph of ∇S, so the outer gradient reaches θ through every factor
+(I − α ∇²S(φₖ)). Time and memory grow linearly with K: the whole inner loop of one task stays alive.
+"""
+
+import torch
+
+from baselines._functional import Functional, differentiate, mean
+from baselines.contract import MetaGradient, TaskBatch, trainable
+
+
+class Unrolled(Functional):
+    """Clean functional second-order MAML: any `nn.Module`, any number of inner steps."""
+
+    computes = "maml"
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """The mean over tasks of the derivative of the adapted query loss with respect to θ."""
+        theta = trainable(self.spec.model)
+        losses, grads = [], []
+        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
+            phi = theta
+            for _ in range(self.spec.inner.steps):
+                phi = self.step(phi, support_x, support_y, create_graph=True)
+            loss = self.loss(phi, query_x, query_y)
+            losses.append(loss.detach())
+            grads.append(differentiate(loss, theta))
+        return MetaGradient(torch.stack(losses), mean(grads))

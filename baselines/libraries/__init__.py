@@ -1,0 +1,1 @@
+"""Each library, used as its own documentation does."""

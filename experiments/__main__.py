@@ -1,0 +1,184 @@
+"""`maml-bench`: list, run, render, show. The only file that knows both the experiments and their analysis."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Is this second-order MAML right, and what does it cost?",
+)
+console = Console()
+Results = Annotated[Path, typer.Option("--results", help="The results folder.", metavar="DIR")]
+
+
+def main() -> None:
+    """Entry point: every refusal is one line and exit code 2."""
+    from experiments.harness.request import BadRequest
+    from experiments.harness.store import NotWritable
+
+    try:
+        app()
+    except (BadRequest, NotWritable) as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        console.print("stopped; what was finished is kept, and the same command goes on from there", style="yellow")
+        raise SystemExit(130) from None
+
+
+def refuse(message: str) -> None:
+    """One clear line on standard error, exit code 2."""
+    Console(stderr=True, soft_wrap=True).print(f"maml-bench: {message}", style="red", markup=False, highlight=False)
+    raise SystemExit(2)
+
+
+@app.command("list")
+def list_() -> None:
+    """Implementations and experiments, library versions, what is available and what is not, and why."""
+    import baselines
+    from experiments.harness import experiment, isolate
+
+    files = baselines.names()
+    known = isolate.describe("auto", {name: str(path) for name, path in files.items()})
+    table = Table("implementation", "computes", "library", "available", title="Implementations")
+    for name, about in known["implementations"].items():
+        library = f"{about['library']} {about['version']}".strip() or "own code"
+        table.add_row(name, about["computes"] or "?", library if about["computes"] else "?", about["problem"] or "yes")
+    console.print(table)
+    table = Table("experiment", "question", title="Experiments")
+    for name in experiment.names():
+        on_request = "" if experiment.load(name).by_default else " (on request only)"
+        table.add_row(name, experiment.question(name) + on_request)
+    console.print(table)
+    environment = known["environment"]
+    console.print(
+        f"PyTorch {environment['torch']}, Python {environment['python']}, {known['device']}: "
+        f"{environment['device_model']}",
+        highlight=False,
+    )
+
+
+@app.command()
+def run(
+    experiments: Annotated[list[str] | None, typer.Argument(help="Default: all but those on request only.")] = None,
+    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    profile: Annotated[str, typer.Option(help="quick or full (paper lengths).")] = "quick",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seeds: Annotated[str, typer.Option(help="Numbers, separated by commas. Default: each experiment's own.")] = "",
+    threads: Annotated[int, typer.Option(help="Threads (and cores) of each measuring process.")] = 1,
+    timeout: Annotated[float | None, typer.Option(help="Seconds of work that one process may take for a cell.")] = None,
+    results: Results = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="A file with an implementation of your own.", metavar="FILE.py")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A module of your own, in the place of the built-in networks.", metavar="FILE.py:FACTORY"),
+    ] = None,
+) -> None:
+    """Measure what is not measured yet. Nothing that is finished is lost or measured twice."""
+    from experiments.harness.request import BadRequest, request
+
+    try:
+        numbers = [int(part) for part in seeds.split(",") if part.strip()]
+    except ValueError:
+        raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
+    if any(number < 0 for number in numbers):
+        raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
+    plan = request(
+        experiments or [],
+        [part.strip() for part in implementations.split(",") if part.strip()],
+        profile,
+        device,
+        numbers or None,
+        threads,
+        timeout,
+        results,
+        fresh,
+        baseline or [],
+        model,
+    )
+    if dry_run:
+        for name in plan.experiments:
+            for case, missing, there in plan.todo(name):
+                wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
+                print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
+        return
+    try:
+        plan.run(progress)
+    finally:
+        for line in plan.store.warnings:
+            console.print(line, style="yellow", markup=False, highlight=False)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(plan.statuses.items()))
+    console.print(f"measured now: {counts or 'nothing, all of it was there'}", highlight=False)
+
+
+@contextmanager
+def progress(label: str, cells: int) -> Iterator[Callable[[float], None]]:
+    """A progress bar with the time left, or one line where the output is no terminal."""
+    if not cells:
+        yield lambda done: None
+        return
+    if not console.is_terminal:
+        console.print(f"{label}: measuring {cells} cells", highlight=False)
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
+    # redrawn twice a second only: drawing costs processor time beside what is measured
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, refresh_per_second=2) as bar:
+        task = bar.add_task(label, total=cells)
+        yield lambda done: bar.advance(task, done)
+
+
+@app.command()
+def render(
+    experiments: Annotated[list[str] | None, typer.Argument(help="Default: all that are in the store.")] = None,
+    results: Results = Path("results"),
+    plots: Annotated[bool, typer.Option(help="Whether to draw plots too.")] = True,
+) -> None:
+    """Tables and plots from what is stored, and a short summary. Measures nothing."""
+    from analysis.load import MixedDigests
+    from analysis.render import NothingToRender
+    from analysis.render import render as render_all
+    from analysis.summary import print_summary
+
+    try:
+        with console.status("rendering tables and plots"):
+            rendered = render_all(results, experiments, plots)
+    except (MixedDigests, NothingToRender) as error:
+        refuse(str(error))
+        return
+    for line in rendered.warnings:
+        console.print(line, style="yellow", markup=False, highlight=False)
+    print_summary(results, console)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="EXPERIMENT/CASE/IMPLEMENTATION, or enough of it to be unique.")],
+    results: Results = Path("results"),
+) -> None:
+    """Everything that is stored of one cell, as JSON."""
+    folder = results / "cells"
+    cells = {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*/*.json"))}
+    exact = [name for name in cells if name.rpartition("/")[2].split(".")[0] == cell.rpartition("/")[2]]
+    found = [n for n in exact if n.startswith(cell.rpartition("/")[0])] or [n for n in cells if cell in n]
+    if len(found) != 1:
+        some = "; ".join(sorted(found or cells)[:5]) or "there are none yet"
+        refuse(f"'{cell}' is {'no cell' if not found else f'one of {len(found)} cells'} in {results}: {some}")
+    print(json.dumps(json.loads(cells[found[0]].read_text()), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

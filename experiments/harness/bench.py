@@ -1,0 +1,208 @@
+"""What a measuring process works with: the case's model, tasks and oracle, and the implementation built for them."""
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import baselines
+from baselines.contract import Baseline, Computes, InnerLoop, Loss, MetaGradient, Spec, TaskBatch, trainable
+from experiments.harness.case import Case, Json
+from experiments.harness.status import Unavailable, Wrong
+from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Weights, check
+from experiments.models.initial import initialise
+from experiments.models.mlp import mlp
+from experiments.oracles.double_backward import double_backward
+from experiments.oracles.linear import closed_form
+from experiments.oracles.mlp import MLP
+from experiments.oracles.sweep import Gradient, complex_step, sweep
+from experiments.tasks import family
+from experiments.tasks.draws import Floats
+from experiments.tasks.stream import Arrays, Stream
+
+NEAREST_KINK = 1e-9
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model with the case's initial weights, and the implementation built for it, in one dtype."""
+
+    spec: Spec
+    baseline: Baseline
+
+    def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
+        """The implementation's result as tensors, conversions included."""
+        return self.baseline.to_torch(self.baseline.meta_gradient(self.baseline.prepare(batch)))
+
+
+@dataclass
+class Bench:
+    """One implementation in one case. `file` and `model_file` are given where they lie outside the project."""
+
+    case: Case
+    subject: str
+    file: Path | None
+    model_file: Path | None
+
+    def __post_init__(self) -> None:
+        self.params = self.case.params
+        self.device = torch.device(self.case.device)
+        self.dtype: torch.dtype = getattr(torch, self.case.dtype)
+        self.loss: Loss = F.mse_loss  # mean over points; models map (points, inputs) to (points, 1)
+        self.init_digest = ""
+        self.streams: dict[str, Stream] = {}
+        self.verifications = 0
+
+    # -- what the case asks for
+
+    @property
+    def inner(self) -> InnerLoop:
+        """The case's inner loop."""
+        return InnerLoop(self.params["inner_lr"], self.params["inner_steps"])
+
+    def stream(self, purpose: str = "train", tasks: int | None = None) -> Stream:
+        """The case's tasks; streams of another purpose are independent of those that are measured."""
+        if purpose not in self.streams:
+            p = self.params
+            self.streams[purpose] = Stream(
+                family(p["family"]), self.case.seed, tasks or p["tasks"], p["shots"], p["queries"], purpose
+            )
+        return self.streams[purpose]
+
+    def batch(self, index: int, purpose: str = "train", dtype: torch.dtype | None = None) -> TaskBatch:
+        """Meta-batch `index` on the case's device."""
+        arrays = self.stream(purpose).batch(index)
+        return TaskBatch(*(torch.from_numpy(a).to(self.device, dtype or self.dtype) for a in arrays))
+
+    def batches(self, count: int) -> Iterator[TaskBatch]:
+        """The first `count` meta-batches, in order."""
+        return (self.batch(i) for i in range(count))
+
+    def model(self, dtype: torch.dtype) -> nn.Module:
+        """A fresh model with the case's initial weights, drawn in float64 and then cast."""
+        wanted = self.params["model"]
+        if "factory" in wanted:
+            torch.manual_seed(self.case.seed)  # for parameters that only the factory knows how to initialise
+            model: nn.Module = self._factory(wanted["factory"])()
+        else:
+            model = mlp(family(self.params["family"]).inputs, **wanted)
+        model = model.double()
+        self.init_digest = initialise(model, self.case.seed)
+        return model.to(self.device, dtype)
+
+    def _factory(self, name: str) -> Json:
+        assert self.model_file is not None
+        spec = importlib.util.spec_from_file_location(f"external_model_{self.model_file.stem}", self.model_file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, name)
+
+    # -- the implementation
+
+    @functools.cached_property
+    def implementation(self) -> type[Baseline]:
+        """Its class; raises Unavailable, with the reason, where its file or library does not import."""
+        try:
+            return baselines.load(self.file or baselines.names()[self.subject])
+        except Exception as error:
+            raise Unavailable(f"{type(error).__name__} at import: {error}") from error
+
+    @property
+    def computes(self) -> Computes:
+        """What the implementation says it computes."""
+        return self.implementation.computes
+
+    def spec(self, dtype: torch.dtype) -> Spec:
+        """What an implementation is built for, with a new model."""
+        return Spec(self.model(dtype), self.loss, self.inner, self.device, dtype)
+
+    def build(self, dtype: torch.dtype) -> Setup:
+        """A new model and implementation; raises Unavailable with the implementation's own reason."""
+        spec = self.spec(dtype)
+        if reason := self.implementation.unavailable(spec):
+            raise Unavailable(reason)
+        return Setup(spec, self.implementation(spec))
+
+    @functools.cached_property
+    def setup(self) -> Setup:
+        """The very object that is measured, in the case's dtype."""
+        return self.build(self.dtype)
+
+    # -- the oracle
+
+    def oracle(self, computes: Computes, model: nn.Module) -> tuple[str, Oracle]:
+        """The strongest oracle there is for the case's model, and its name."""
+        inner, wanted = self.inner, self.params["model"]
+        if "factory" in wanted:
+
+            def by_autograd(theta: Weights, batch: Arrays) -> Weights:
+                return double_backward(computes, model, self.loss, theta, batch, inner.lr, inner.steps)
+
+            return "double backward", by_autograd
+        if wanted["hidden"] == 0:
+            return "closed form", lambda theta, batch: closed_form(computes, theta, batch, inner.lr, inner.steps)
+        network = MLP(wanted["hidden"], wanted["activation"])
+
+        def by_complex_steps(theta: Weights, batch: Arrays) -> Weights:
+            def of(x: Floats, y: Floats) -> Gradient:
+                return lambda phi: network.gradient(phi, x, y)
+
+            support, query = of(batch.support_x, batch.support_y), of(batch.query_x, batch.query_y)
+            tasks = len(batch.support_x)
+            start = {name: np.broadcast_to(value, (tasks, *value.shape)) for name, value in theta.items()}
+            swept = sweep(computes, start, support, query, complex_step(support), inner.lr, inner.steps)
+            if network.nearest_kink < NEAREST_KINK:
+                raise Unavailable(f"the case cannot be judged: a ReLU is {network.nearest_kink:.0e} from its kink")
+            return {name: value.mean(axis=0) for name, value in swept.items()}
+
+        return "complex step", by_complex_steps
+
+    # -- verify, then measure
+
+    def verify(self) -> dict[str, Json]:
+        """Check the implementation on fresh tasks, in float64 and as the object that is measured.
+
+        Returns the columns error_float64, error_<dtype> and oracle; raises Wrong where an error is larger than
+        rounding explains.
+        """
+        row: dict[str, Json] = {}
+        setups = {self.case.dtype: self.setup}
+        if self.verifications == 0:  # a second build for each later check would only repeat the first
+            setups.setdefault("float64", self.build(torch.float64))
+        for dtype, setup in sorted(setups.items(), reverse=True):
+            oracle, judged, _ = self.judge(setup)
+            row |= {"oracle": oracle, f"error_{dtype}": judged.error}
+            if not judged.right:
+                raise Wrong(
+                    f"{dtype} error {judged.error:.1e} against the {oracle} oracle for {self.computes}, "
+                    f"tolerance {judged.tolerance:.1e}",
+                    row,
+                )
+        self.verifications += 1
+        return row
+
+    def judge(self, setup: Setup) -> tuple[str, Check, Weights]:
+        """The oracle's name, the verdict on one call with fresh tasks, and the meta-gradient that was found."""
+        dtype = setup.spec.dtype
+        batch = self.batch(self.verifications, "verify", dtype)
+        found = as_arrays(setup.meta_gradient(batch).grads)
+        theta = as_arrays(trainable(setup.spec.model))
+        name, oracle = self.oracle(self.computes, setup.spec.model)
+        points = Arrays(*(part.double().cpu().numpy() for part in batch))  # as rounded, so that inputs are equal
+        reptile = self.computes == "reptile" and self.inner.steps > 0
+        judged = check(found, oracle, theta, points, torch.finfo(dtype).eps, displacement=reptile)
+        if judged.kappa > MAX_KAPPA:
+            raise Unavailable(f"the case cannot be judged: it is ill-conditioned (κ = {judged.kappa:.0e})")
+        return name, judged, found
+
+
+def as_arrays(tensors: dict[str, torch.Tensor]) -> Weights:
+    """Tensors as float64 arrays, copied."""
+    return {name: t.detach().double().cpu().numpy().copy() for name, t in tensors.items()}

@@ -1,0 +1,147 @@
+"""A measuring process: receives cells to measure, one after the other, and answers in JSON.
+
+`python -m experiments.harness.child FD`: messages go over the socket FD, so that whatever a library prints cannot
+disturb them. The parent says `open` with a cell, then `turn` as often as the measuring yields; between turns the
+process does nothing. It ends when the parent closes the socket, or dies.
+"""
+
+import ctypes
+import hashlib
+import json
+import signal
+import sys
+from collections.abc import Generator
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import baselines
+from experiments.harness import environment, experiment
+from experiments.harness.bench import Bench
+from experiments.harness.case import Case, Json
+from experiments.harness.experiment import Result
+from experiments.harness.status import ROOT, Stopped, classify, scrub
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(descriptor: int) -> None:
+    """Serve the parent until it goes away."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    connection = Connection(descriptor)
+    session: Session | None = None
+    while True:
+        try:
+            message = json.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        if message["op"] == "describe":
+            answer = describe(message["device"], message["files"])
+        elif message["op"] == "open":
+            session = Session(message)
+            answer = {"event": "open"}
+        elif message["op"] == "pin":
+            environment.pin(message["cores"])
+            answer = {"event": "pinned"}
+        else:
+            assert session is not None
+            answer = session.turn()
+        connection.send_bytes(json.dumps(answer).encode())
+
+
+class Session:
+    """The measuring of one cell by one pass."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        self.message = message
+        self.bench: Bench | None = None
+        self.work: Generator[float, None, Result] | None = None
+
+    def turn(self) -> dict[str, Json]:
+        """Work until the next yield: `{"event": "yield", "done"}` or, at the end, `{"event": "end", …}`."""
+        try:
+            if self.work is None:
+                self.work = self._start()
+            return {"event": "yield", "done": next(self.work)}
+        except StopIteration as end:
+            return self._end("ok", "", asdict(end.value))
+        except Exception as error:
+            row = error.row if isinstance(error, Stopped) else {}
+            return self._end(*classify(error), asdict(Result(row=row)))
+
+    def _start(self) -> Generator[float, None, Result]:
+        m = self.message
+        case = Case(**m["case"])
+        environment.settle(case.threads)
+        wanted = experiment.load(case.experiment)
+        self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]))
+        (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
+        return chosen.measure(self.bench)
+
+    def _end(self, status: str, reason: str, result: dict[str, Json]) -> dict[str, Json]:
+        bench = self.bench
+        train = bench.streams.get("train") if bench else None
+        return {
+            "event": "end",
+            "status": status,
+            "reason": reason,
+            "stream_digest": train.digest if train else "",
+            "init_digest": bench.init_digest if bench else "",
+            "sources": sources(),
+            **result,
+            "note": scrub(result["note"]),
+        }
+
+
+def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
+    """The environment, the device that `device` stands for, and what each implementation's file holds."""
+    import torch  # only children touch the accelerator, so that the parent never holds any of its memory
+
+    cuda = torch.cuda.is_available()
+    resolved = ("cuda" if cuda else "cpu") if device == "auto" else device
+    found: dict[str, Json] = {}
+    for name, file in files.items():
+        try:
+            implementation = baselines.load(Path(file))
+            library = implementation.library or ""
+            found[name] = {"computes": implementation.computes, "library": library, "problem": ""}
+        except Exception as error:
+            found[name] = {"computes": "", "library": "", "problem": classify(error)[1]}
+        found[name]["version"] = environment.installed(found[name]["library"])
+    usable = resolved != "cuda" or cuda
+    return {
+        "event": "description",
+        "device": resolved,
+        "cuda": cuda,
+        "implementations": found,
+        "environment": environment.environment(resolved, sorted({f["library"] for f in found.values()} - {""}))
+        if usable
+        else {},
+    }
+
+
+def sources() -> dict[str, str]:
+    """SHA-256 of every project file that this process imported, and of a user's files it was given."""
+    files = {}
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "/")
+        if name.startswith("external_"):
+            files[f"external:{path.name}"] = path
+        elif name == "__main__" or name.split(".")[0] in ("baselines", "experiments"):
+            files[str(path.resolve().relative_to(ROOT))] = path
+    return {name: sha256(path) for name, path in sorted(files.items())}
+
+
+def sha256(path: Path) -> str:
+    """Of the file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

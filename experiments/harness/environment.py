@@ -1,0 +1,62 @@
+"""Where a measurement was taken: versions, processor, device. Nothing that names the machine or its user."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from experiments.harness.case import Json
+
+
+def environment(device: str, libraries: list[str]) -> dict[str, Json]:
+    """The fields of docs/results.md, with the versions of those of `libraries` that are installed."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device_model": torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
+        "cpu_model": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "libraries": {name: version for name in libraries if (version := installed(name))},
+        "tf32": False,
+        "cuda": torch.version.cuda or "",
+    }
+
+
+def installed(distribution: str | None) -> str:
+    """Its version, or nothing."""
+    try:
+        return importlib.metadata.version(distribution) if distribution else ""
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def cpu_model() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def settle(threads: int) -> None:
+    """The numeric settings that every implementation gets: threads as asked for, full float32 precision."""
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def pin(cores: list[int]) -> None:
+    """Bind every thread of this process to `cores`, also those that libraries started; nothing where unsupported.
+
+    By affinity, since not every framework honours a setting for its number of threads.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)

@@ -1,0 +1,26 @@
+"""How adapted models are evaluated: by the harness, with plain gradient descent, for everyone alike."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from baselines.contract import InnerLoop, Loss, TaskBatch
+
+
+def heldout_losses(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+    """Query losses before and after adaptation, (tasks,) each; the model is left as it was."""
+    theta = {name: p.detach() for name, p in model.named_parameters()}
+    before, after = [], []
+    for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+        # buffers are copied, or the call would update running statistics of the model itself
+        buffers = {name: b.clone() for name, b in model.named_buffers()}
+        phi = theta
+        for _ in range(inner.steps):
+            phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
+            support_loss = loss(functional_call(model, phi | buffers, (support_x,)), support_y)
+            grads = torch.autograd.grad(support_loss, list(phi.values()), allow_unused=True, materialize_grads=True)
+            phi = {name: p - inner.lr * g for (name, p), g in zip(phi.items(), grads, strict=True)}
+        with torch.no_grad():
+            before.append(loss(functional_call(model, theta | buffers, (query_x,)), query_y))
+            after.append(loss(functional_call(model, phi | buffers, (query_x,)), query_y))
+    return torch.stack(before), torch.stack(after)

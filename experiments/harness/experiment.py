@@ -1,0 +1,97 @@
+"""What an experiment says of itself: its question, cases, passes, columns and figures."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.harness.case import Case, Json, Options
+
+if TYPE_CHECKING:
+    from experiments.harness.bench import Bench
+
+FOLDER = Path(__file__).parent.parent
+PROFILES = ("quick", "full")
+
+
+@dataclass
+class Result:
+    """What one pass measured of one implementation in one case; docs/results.md has the fields' meaning."""
+
+    row: dict[str, Json] = field(default_factory=dict)
+    rows: list[dict[str, Json]] | None = None
+    """In the place of `row`, where a cell is several rows of the table."""
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    observations: dict[str, list[float]] = field(default_factory=dict)
+    series: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    empty: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+Measure = Callable[["Bench"], Generator[float, None, Result]]
+"""Runs in the child. Each `yield` ends a turn and tells the fraction of the work that is done."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way of measuring a cell, in processes of its own.
+
+    processes: how many fresh processes repeat it, by profile; a process is itself a source of bias.
+    timed: the implementations of a case take turns in random order, one at work at a time, on the same cores. The
+        first turn of each is its preparation, which is not timed.
+    """
+
+    name: str
+    measure: Measure
+    timed: bool = False
+    processes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PROFILES, 1))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, as its file declares it under the name EXPERIMENT; docs/results.md explains the last fields."""
+
+    cases: Callable[[Options], list[Case]]
+    passes: tuple[Pass, ...]
+    columns: dict[str, str]
+    markdown: tuple[str, ...]
+    subjects: tuple[str, ...] | None = None
+    """What is compared, where it is not the implementations in `baselines/`."""
+    by_default: bool = True
+    """Whether a run that names no experiment includes it."""
+    references: tuple[str, ...] = ()
+    ratio_of: str = ""
+    compare: str = ""
+    agreement: dict[str, Json] | None = None
+    best_first: str = ""
+    figures: Sequence[dict[str, Json]] = ()
+
+    @property
+    def timed(self) -> bool:
+        """Whether its cells depend on turns taken together."""
+        return any(p.timed for p in self.passes)
+
+    def declaration(self, name: str) -> dict[str, Json]:
+        """What the store keeps of it for `analysis`."""
+        kept = ("columns", "markdown", "references", "ratio_of", "compare", "agreement", "best_first", "figures")
+        fields: dict[str, Any] = asdict(self)
+        return {"name": name, "question": question(name), **{key: fields[key] for key in kept}}
+
+
+def names() -> list[str]:
+    """Every experiment, in alphabetical order; found by its file being there."""
+    return sorted(f.stem for f in FOLDER.glob("*.py") if not f.stem.startswith("_"))
+
+
+def load(name: str) -> Experiment:
+    """The experiment that the file `<name>.py` declares."""
+    found: Experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    return found
+
+
+def question(name: str) -> str:
+    """The first paragraph of the experiment's docstring."""
+    text = inspect.getdoc(importlib.import_module(f"experiments.{name}")) or ""
+    return " ".join(text.split("\n\n")[0].split())

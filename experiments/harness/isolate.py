@@ -1,0 +1,130 @@
+"""Child processes: starting, talking to, waiting for and surely ending them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
+from types import TracebackType
+from typing import Any
+
+from experiments.harness.case import Json
+from experiments.harness.status import ROOT, scrub
+
+GRACE_S = 5.0
+DYING_S = 0.2
+FOREVER_S = 1e6  # what the system calls below accept
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Lost(Exception):
+    """A child did not answer: it died, or it ran out of time. `status` is the cell's."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Child:
+    """One measuring process in a session of its own, with everything it starts."""
+
+    def __init__(self, threads: int) -> None:
+        ours, theirs = Pipe()
+        self.connection: Connection[Any, Any] = ours
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self.deadline = float("inf")
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        settings = dict.fromkeys(THREAD_SETTINGS, str(threads)) | {"PYTHONPATH": os.pathsep.join(paths)}
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "experiments.harness.child", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=self.log,
+                env=os.environ | settings,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "Child":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(gently=kind is None)
+
+    def send(self, message: dict[str, Json], timeout: float = float("inf")) -> None:
+        """Give it work, to be answered within `timeout` seconds."""
+        self.deadline = time.monotonic() + timeout
+        with suppress(OSError):  # it died; `receive` tells how
+            self.connection.send_bytes(json.dumps(message).encode())
+
+    def receive(self) -> dict[str, Json]:
+        """Its answer; raises Lost where it dies first or the time is up."""
+        try:
+            if not self.connection.poll(max(0.0, min(self.deadline - time.monotonic(), FOREVER_S))):
+                self.close(gently=False)
+                raise Lost("timeout", "it did not finish within the time limit")
+            answer: dict[str, Json] = json.loads(self.connection.recv_bytes())
+        except (EOFError, OSError, ValueError):  # also where it was lost before
+            self.close(gently=False)
+            raise Lost(*self._death()) from None
+        self.deadline = float("inf")
+        return answer
+
+    def close(self, gently: bool = True) -> None:
+        """End it and everything it started; gently, it may first finish on its own."""
+        self.connection.close()
+        with suppress(subprocess.TimeoutExpired):  # even a lost one may be about to tell its exit code
+            self.process.wait(GRACE_S if gently else DYING_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # grandchildren too
+        self.process.wait()
+
+    def _death(self) -> tuple[str, str]:
+        code = self.process.returncode
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        said = f": {scrub(lines[-1])[:200]}" if lines else ""
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+            return "failed", f"the process was killed by {name}{hint}{said}"
+        return "failed", f"the process ended with exit code {code}{said}"
+
+
+def answered(children: Iterable[Child]) -> list[Child]:
+    """Those that have answered, died or run out of time; waits until there is one."""
+    by_connection = {child.connection: child for child in children}
+    patience = min((child.deadline for child in by_connection.values()), default=0.0) - time.monotonic()
+    ready = wait(list(by_connection), min(max(patience, 0.0), FOREVER_S))
+    now = time.monotonic()
+    return [c for connection, c in by_connection.items() if connection in ready or c.deadline <= now]
+
+
+def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
+    """What a child says of the environment and of the implementations in `files` (name → file)."""
+    message = {"op": "describe", "device": device, "files": files}
+    try:
+        return _ask(message)
+    except Lost:  # an import took the process with it: find out whose
+        whole = _ask(message | {"files": {}})
+        for name, file in files.items():
+            try:
+                alone = _ask(message | {"files": {name: file}})
+                whole["implementations"] |= alone["implementations"]
+                whole["environment"]["libraries"] |= alone["environment"].get("libraries", {})
+            except Lost as lost:
+                problem = {"computes": "", "library": "", "version": "", "problem": f"at import, {lost}"}
+                whole["implementations"][name] = problem
+        return whole
+
+
+def _ask(message: dict[str, Json]) -> dict[str, Json]:
+    with Child(threads=1) as child:
+        child.send(message, timeout=300)
+        return child.receive()

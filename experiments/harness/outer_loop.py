@@ -1,0 +1,25 @@
+"""The outer loop: meta-gradients into Adam, one meta-batch after the other."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from baselines.contract import TaskBatch, trainable
+from experiments.harness.bench import Setup
+
+
+def outer_loop(setup: Setup, lr: float, batches: Iterable[TaskBatch]) -> Iterator[Tensor | None]:
+    """Train the setup's model in place; after each iteration, its mean query loss over tasks, () or None.
+
+    The loss stays on the device, so that reading it forces no synchronisation on every iteration.
+    """
+    parameters = trainable(setup.spec.model)
+    adam = torch.optim.Adam(parameters.values(), lr=lr)
+    for batch in batches:
+        losses, grads = setup.meta_gradient(batch)
+        for name, p in parameters.items():
+            p.grad = grads[name]
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+        yield None if losses is None else losses.mean()

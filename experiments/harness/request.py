@@ -1,0 +1,105 @@
+"""From what a user typed to a plan; whatever is unusable is refused here, in one line, before anything is measured."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import baselines
+from experiments.harness import experiment, isolate
+from experiments.harness.case import Json, Options
+from experiments.harness.child import sha256
+from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
+from experiments.harness.status import classify
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class BadRequest(ValueError):
+    """What was asked for cannot be done; the message says what was wrong and what is allowed."""
+
+
+def request(
+    experiments: Sequence[str] = (),
+    implementations: Sequence[str] = (),
+    profile: str = "quick",
+    device: str = "auto",
+    seeds: Sequence[int] | None = None,
+    threads: int = 1,
+    timeout: float | None = None,
+    results: Path = Path("results"),
+    fresh: bool = False,
+    baseline_files: Sequence[Path] = (),
+    model: str | None = None,
+) -> Plan:
+    """A plan for `experiments` (none named: all that are not on request only).
+
+    Raises BadRequest; and NotWritable where `results` cannot be written.
+    """
+    _known("experiment", experiments, experiment.names())
+    _known("profile", [profile], experiment.PROFILES)
+    _known("device", [device], DEVICES)
+    if not 1 <= threads <= (os.cpu_count() or 1):
+        raise BadRequest(f"--threads {threads}: this machine takes 1 to {os.cpu_count()}")
+    if timeout is not None and not timeout > 0:
+        raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
+    files = baselines.names()
+    external = [_python_file("--baseline", path) for path in baseline_files]
+    for path in external:
+        if baselines.name_of(path) in files:
+            raise BadRequest(f"--baseline {path}: there is an implementation named {baselines.name_of(path)} already")
+        files[baselines.name_of(path)] = path
+    _known("implementation", implementations, sorted(files))
+    if implementations:
+        files = {name: files[name] for name in (*implementations, *map(baselines.name_of, external))}
+    chosen_model, model_file = _model(model) if model else (None, None)
+    description = isolate.describe(device, {name: str(path) for name, path in files.items()})
+    if description["device"] == "cuda" and not description["cuda"]:
+        raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
+    for path in external:
+        if problem := description["implementations"][baselines.name_of(path)]["problem"]:
+            raise BadRequest(f"--baseline {path}: {problem}")
+    names = list(experiments) or [name for name in experiment.names() if experiment.load(name).by_default]
+    options = Options(profile, description["device"], tuple(seeds) if seeds else None, threads, chosen_model)
+    return Plan(
+        names,
+        files,
+        external + ([model_file] if model_file else []),
+        options,
+        description,
+        results,
+        model_file,
+        timeout or DEFAULT_TIMEOUT_S,
+        fresh,
+    )
+
+
+def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            raise BadRequest(f"unknown {kind} '{name}'; there are: {', '.join(allowed)}")
+
+
+def _python_file(option: str, path: Path) -> Path:
+    if not path.is_file() or path.suffix != ".py":
+        raise BadRequest(f"{option} {path}: there is no such Python file")
+    return path.resolve()
+
+
+def _model(text: str) -> tuple[dict[str, Json], Path]:
+    """The model's entry in the cases' parameters, and its file; the factory is called once to see that it works."""
+    name, colon, factory = text.rpartition(":")
+    if not colon or not factory.isidentifier():
+        raise BadRequest(f"--model {text}: it has to be FILE.py:FACTORY")
+    path = _python_file("--model", Path(name))
+    try:
+        spec = importlib.util.spec_from_file_location(f"external_model_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        made = getattr(module, factory)()
+    except Exception as error:
+        raise BadRequest(f"--model {text}: {classify(error)[1]}") from None
+    if not hasattr(made, "named_parameters"):
+        raise BadRequest(f"--model {text}: {factory}() returned {type(made).__name__}, not a torch.nn.Module")
+    return {"file": path.name, "factory": factory, "sha256": sha256(path)}, path

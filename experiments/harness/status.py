@@ -1,0 +1,56 @@
+"""How a cell can end, other than well."""
+
+import re
+import socket
+from pathlib import Path
+
+from experiments.harness.case import Json
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Stopped(Exception):
+    """Ends the measuring of a cell; `row` keeps what may still be shown of it."""
+
+    status: str
+
+    def __init__(self, reason: str, row: dict[str, Json] | None = None) -> None:
+        super().__init__(reason)
+        self.row = row or {}
+
+
+class Unavailable(Stopped):
+    """The implementation cannot serve the case, or its library is not there."""
+
+    status = "unavailable"
+
+
+class Wrong(Stopped):
+    """It does not compute what it says it computes."""
+
+    status = "wrong"
+
+
+class Diverged(Stopped):
+    """A training run left the finite numbers."""
+
+    status = "diverged"
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """Status and reason, one line, for whatever a child raised."""
+    text = " ".join(str(error).split()) or "no message"
+    if isinstance(error, Stopped):
+        return error.status, scrub(text)
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+        return "oom", scrub(text)[:300]
+    return "failed", scrub(f"{type(error).__name__}: {text}")[:300]
+
+
+def scrub(text: str) -> str:
+    """Take paths of this machine, its name and addresses out of a text that is going to be stored."""
+    text = text.replace(f"{ROOT}/", "")
+    text = re.sub(r"\b(?:https?|file|ftp)://\S+", "<address>", text)
+    text = re.sub(r"(?<![\w.<])~?/(?:[\w.@+-]+/)+([\w.@+-]*)", r"…/\1", text)
+    host = socket.gethostname()
+    return re.sub(rf"\b{re.escape(host)}\b", "<host>", text) if len(host) > 2 else text

@@ -1,0 +1,100 @@
+"""The store of cells: one JSON file each, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from experiments.harness.case import Case, Json, digest
+from experiments.harness.child import sha256
+from experiments.harness.status import ROOT
+
+FORMAT = 1
+REQUIRED = ("format", "case", "implementation", "status", "reference_only", "rows", "sources", "environment")
+
+
+class NotWritable(ValueError):
+    """The results folder cannot be written; the message names it."""
+
+
+class Store:
+    """The cells under `results`; `warnings` collects what was set aside, a line each."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.cells = results / "cells"
+        self.warnings: list[str] = []
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.cells):
+                pass
+        except OSError as error:
+            raise NotWritable(f"the results folder {results} cannot be written: {error.strerror}") from None
+
+    def path(self, case: Case, implementation: str, key: str, group: str | None) -> Path:
+        """Where the cell lies."""
+        name = ".".join(filter(None, [implementation, key, group, "json"]))
+        return self.cells / case.experiment / case.id / name
+
+    def write(self, path: Path, value: Json) -> None:
+        """Store `value`, atomically: readers see the whole of it or what was there before."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
+            json.dump(value, file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, path)
+
+    def write_environment(self, environment: dict[str, Json]) -> str:
+        """Store an environment once; its digest."""
+        name = digest(environment)
+        self.write(self.cells / "environments" / f"{name}.json", environment)
+        return name
+
+    def found(self, case: Case, implementation: str, key: str) -> dict[Path, dict[str, Json]]:
+        """The readable cells of one implementation in one case; damaged files are set aside."""
+        paths = sorted((self.cells / case.experiment / case.id).glob(f"{implementation}.{key}.*json"))
+        return {path: cell for path in paths if (cell := self.read(path))}
+
+    def read(self, path: Path) -> dict[str, Json] | None:
+        """One cell; a damaged file is set aside."""
+        try:
+            cell: dict[str, Json] = json.loads(path.read_text())
+            if not isinstance(cell, dict) or any(name not in cell for name in REQUIRED):
+                raise ValueError("fields are missing")
+            if cell["format"] != FORMAT:
+                raise ValueError(f"format {cell['format']}, not {FORMAT}")
+        except (ValueError, OSError) as error:
+            aside = path.with_suffix(".damaged")
+            os.replace(path, aside)
+            shown = aside.relative_to(self.results)
+            self.warnings.append(f"a damaged cell was set aside as {shown} and is measured again ({error})")
+            return None
+        return cell
+
+    def groups(self, case: Case) -> dict[str, list[Path]]:
+        """The case's cells by their round group."""
+        groups: dict[str, list[Path]] = {}
+        for path in (self.cells / case.experiment / case.id).glob("*.json"):
+            parts = path.name.split(".")
+            if len(parts) == 4:
+                groups.setdefault(parts[2], []).append(path)
+        return groups
+
+
+class Sources:
+    """Whether the files behind a cell are still as they were when it was measured."""
+
+    def __init__(self, external: list[Path]) -> None:
+        self.external = {f"external:{path.name}": path for path in external}
+        self.known: dict[str, str] = {}
+
+    def unchanged(self, cell: dict[str, Json]) -> bool:
+        """True if every project file that the measuring process imported has the same content today."""
+        return all(self._now(name) == then for name, then in cell["sources"].items())
+
+    def _now(self, name: str) -> str:
+        if name not in self.known:
+            path = self.external.get(name, ROOT / name)
+            self.known[name] = sha256(path) if path.is_file() else ""
+        return self.known[name]

@@ -1,0 +1,95 @@
+"""Is this meta-gradient right? The error against an oracle, and the tolerance that rounding alone explains."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.tasks.draws import Floats, raw, uniform
+from experiments.tasks.stream import Arrays
+
+Weights = dict[str, Floats]
+Oracle = Callable[[Weights, Arrays], Weights]
+
+ULPS = 4
+TRIALS = 6
+MAX_KAPPA = 1e4
+
+
+@dataclass(frozen=True)
+class Check:
+    """error and kappa as below; tolerance = max(1e-12, 100·κ·eps) of the dtype that was checked."""
+
+    error: float
+    tolerance: float
+    kappa: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the error is no more than rounding explains; never for NaN."""
+        return self.error <= self.tolerance
+
+
+def error(found: Weights, expected: Weights) -> float:
+    """The largest over parameters of ‖gₜ − oₜ‖ / max(‖oₜ‖, 1e-6·‖o‖); infinite where a parameter is missing.
+
+    The floor is there for parameters whose meta-gradient is exactly zero, such as a bias before batch normalisation:
+    rounding makes any relative error of them large.
+    """
+    if found.keys() != expected.keys():
+        return float("inf")
+    if not all(np.isfinite(found[name]).all() for name in found):
+        return float("inf")
+    whole = float(np.sqrt(sum(float(np.sum(o**2)) for o in expected.values())))
+    worst = 0.0
+    for name, o in expected.items():
+        scale = max(float(np.linalg.norm(o)), 1e-6 * whole)
+        distance = float(np.linalg.norm(found[name] - o))
+        worst = max(worst, distance / scale if scale else float("inf") if distance else 0.0)
+    return worst
+
+
+def condition(oracle: Oracle, theta: Weights, batch: Arrays, eps: float) -> float:
+    """κ: by how many times the oracle's result changes more than its inputs did, at the size of the dtype's rounding.
+
+    Every weight and point is moved by up to 4 ulp of the dtype, 6 times; the largest change counts. For ReLU networks
+    this also counts the kinks that rounding can cross.
+    """
+    expected = oracle(theta, batch)
+    worst = 1.0
+    for trial in range(TRIALS):
+        shift = _Shift(trial, ULPS * eps)
+        moved = oracle({name: shift(value) for name, value in theta.items()}, Arrays(*(shift(part) for part in batch)))
+        worst = max(worst, error(moved, expected) / (ULPS * eps))
+    return worst
+
+
+def cancellation(theta: Weights, displacement: Weights) -> float:
+    """How much rounding the adapted weights costs θ − φ_K: the largest over parameters of ‖θₜ‖ / ‖θₜ − φ_Kₜ‖."""
+    return error({name: value + theta[name] for name, value in displacement.items()}, displacement)
+
+
+def check(
+    found: Weights, oracle: Oracle, theta: Weights, batch: Arrays, eps: float, displacement: bool = False
+) -> Check:
+    """Judge a meta-gradient that was computed with rounding `eps` from just these weights and points.
+
+    displacement: the result is a difference of weights, whose rounding then counts in κ.
+    """
+    expected = oracle(theta, batch)
+    kappa = condition(oracle, theta, batch, eps)
+    if displacement:
+        kappa = max(kappa, cancellation(theta, expected))
+    return Check(error(found, expected), max(1e-12, 100 * kappa * eps), kappa)
+
+
+class _Shift:
+    """Moves every number by a random share of `size`, relatively; the same moves in every process."""
+
+    def __init__(self, trial: int, size: float) -> None:
+        self.trial, self.size, self.count = trial, size, 0
+
+    def __call__(self, values: Floats) -> Floats:
+        self.count += 1
+        draws = uniform(raw("ulp shifts v1", self.trial, self.count, values.size)).reshape(values.shape)
+        return values * (1 + self.size * (2 * draws - 1))

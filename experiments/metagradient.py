@@ -1,0 +1,118 @@
+"""Does every implementation compute the meta-gradient it says it computes, and how far is first order from second?
+
+Each is compared with an oracle that uses no autograd: the closed form on linear regression, and a hand-written NumPy
+gradient swept backwards by complex steps on 1-40-40-1 networks. The quadratic loss of linear regression has one
+Hessian everywhere and cannot see the order of the factors (I − α∇²S(φₖ)); the ReLU and tanh networks can.
+"""
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+
+from experiments.harness.bench import Bench, as_arrays
+from experiments.harness.case import Case, Options
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.status import Wrong
+from experiments.harness.verify import Weights
+
+NETWORKS = {
+    "linear": ("linear", {"hidden": 0, "width": 0, "activation": "relu"}),
+    "relu": ("sinusoid", {"hidden": 2, "width": 40, "activation": "relu"}),
+    "tanh": ("sinusoid", {"hidden": 2, "width": 40, "activation": "tanh"}),
+}
+STEPS = (0, 1, 5)
+INNER_LR = 0.05  # large enough for every factor to matter
+
+
+def cases(options: Options) -> list[Case]:
+    """Network × K × dtype × seed."""
+    networks = {"model": ("sinusoid", options.model)} if options.model else NETWORKS
+    return [
+        Case(
+            "metagradient",
+            f"{network}-steps{steps}",
+            {
+                "family": family,
+                "model": model,
+                "network": network,
+                "tasks": 10,
+                "shots": 5,
+                "queries": 5,
+                "inner_lr": INNER_LR,
+                "inner_steps": steps,
+            },
+            options.device,
+            dtype,
+            seed,
+            options.threads,
+        )
+        for network, (family, model) in networks.items()
+        for steps in STEPS
+        for dtype in ("float64", "float32")
+        for seed in options.seeds or (0,)
+    ]
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Judge one call, and measure its distance from the second-order meta-gradient."""
+    yield 0.0
+    setup = bench.setup
+    oracle, judged, found = bench.judge(setup)
+    row = {
+        "network": bench.params["network"],
+        "oracle": oracle,
+        "error": judged.error,
+        "tolerance": judged.tolerance,
+        "kappa": judged.kappa,
+    }
+    if not judged.right:
+        raise Wrong(f"error {judged.error:.1e} against the {oracle} oracle, tolerance {judged.tolerance:.1e}", row)
+    if bench.computes == "maml":
+        return Result(row=row)
+    if bench.inner.steps == 0:
+        same = bench.computes == "fomaml"
+        return Result(row=row, note="K = 0: the same as maml by definition" if same else "K = 0: zero by definition")
+    second = second_order(bench)
+    row["distance"] = _norm({name: found[name] - second[name] for name in second}) / _norm(second)
+    row["cosine"] = sum(float(np.sum(found[n] * second[n])) for n in second) / (_norm(found) * _norm(second))
+    joint = bench.computes == "reptile" and bench.inner.steps == 1
+    return Result(row=row, note="K = 1: α times the support gradient, that is, joint training" if joint else "")
+
+
+def second_order(bench: Bench) -> Weights:
+    """The oracle's second-order meta-gradient on the batch that was judged."""
+    theta = as_arrays(dict(bench.model(bench.dtype).named_parameters()))
+    points = bench.stream("verify").batch(0)
+    rounded = type(points)(*(torch.from_numpy(p).to(bench.dtype).double().numpy() for p in points))
+    return bench.oracle("maml", bench.setup.spec.model)[1](theta, rounded)
+
+
+def _norm(weights: Weights) -> float:
+    return float(np.sqrt(sum(np.sum(w**2) for w in weights.values())))
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("judge", measure),),
+    columns={
+        "network": "linear regression, or 1-40-40-1 with this activation",
+        "oracle": "what it was compared with",
+        "error": "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all)",
+        "tolerance": "max(1e-12, 100·κ·eps of the dtype)",
+        "kappa": "κ: relative change of the oracle's result over relative change of its inputs",
+        "distance": "‖g − maml‖ / ‖maml‖ for first-order methods, g their (right) result",
+        "cosine": "cosine between g and the second-order meta-gradient",
+    },
+    markdown=("error", "tolerance", "oracle", "distance", "cosine", "note"),
+    best_first="error",
+    figures=(
+        {
+            "kind": "points",
+            "name": "metagradient_error",
+            "title": "Error against the oracle for what each implementation says it computes",
+            "values": ["error"],
+            "xlabel": "relative error",
+        },
+    ),
+)

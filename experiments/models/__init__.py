@@ -1,0 +1,1 @@
+"""The networks that every implementation adapts, and their initial weights."""

@@ -1,0 +1,69 @@
+"""The reverse sweep for any `nn.Module`, in float64, with autograd's Hessian-vector products.
+
+For modules that have no gradient written by hand. It is weaker evidence than the NumPy oracles, since it trusts
+torch's own derivatives; but it keeps no graph through the inner loop, so it shares nothing with the implementations
+that differentiate through theirs, and rows judged by it say so.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from experiments.oracles.sweep import sweep
+from experiments.tasks.draws import Floats
+from experiments.tasks.stream import Arrays
+
+
+def double_backward(
+    computes: Literal["maml", "fomaml", "reptile"],
+    model: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    theta: dict[str, Floats],
+    batch: Arrays,
+    lr: float,
+    steps: int,
+) -> dict[str, Floats]:
+    """The mean over tasks of what `computes` names, at the parameters `theta`."""
+    net = copy.deepcopy(model).double().cpu()
+    start = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in theta.items()}
+
+    def gradient(phi: dict[str, Tensor], x: Tensor, y: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
+        found = torch.autograd.grad(
+            loss(functional_call(net, phi, (x,)), y),
+            list(phi.values()),
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return dict(zip(phi, found, strict=True))
+
+    def leaf(phi: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: p.detach().requires_grad_() for name, p in phi.items()}
+
+    def of_task(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> dict[str, Tensor]:
+        def hessian_vector(phi: dict[str, Tensor], v: dict[str, Tensor]) -> dict[str, Tensor]:
+            phi = leaf(phi)
+            grads = gradient(phi, support_x, support_y, create_graph=True)
+            inner = sum((grads[name] * v[name].detach()).sum() for name in phi)
+            if not isinstance(inner, Tensor) or not inner.requires_grad:  # a loss linear in the parameters
+                return {name: torch.zeros_like(p) for name, p in phi.items()}
+            found = torch.autograd.grad(inner, list(phi.values()), allow_unused=True, materialize_grads=True)
+            return dict(zip(phi, found, strict=True))
+
+        return sweep(
+            computes,
+            leaf(start),
+            lambda phi: gradient(leaf(phi), support_x, support_y),
+            lambda phi: gradient(leaf(phi), query_x, query_y),
+            hessian_vector,
+            lr,
+            steps,
+        )
+
+    tasks = [of_task(*(torch.from_numpy(part) for part in task)) for task in zip(*batch, strict=True)]
+    return {name: torch.stack([t[name].detach() for t in tasks]).mean(0).numpy() for name in start}

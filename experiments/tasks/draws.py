@@ -1,0 +1,24 @@
+"""Random draws that are equal on every machine, torch version and device, in any order.
+
+NumPy guarantees the raw 64-bit output of its counter-based Philox generator (Salmon et al. 2011, "Parallel random
+numbers: as easy as 1, 2, 3"), not what its distributions make of it; so uniforms are made here, from the raw output.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def raw(label: str, seed: int, index: int, count: int) -> NDArray[np.uint64]:
+    """`count` raw draws; a function of its arguments alone, in O(count) for any index ≥ 0."""
+    key = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big")
+    generator = np.random.Philox(key=key << 64 | seed % 2**64, counter=index << 128)
+    return generator.random_raw(count)  # the low half of the counter is left to the draws of one index
+
+
+def uniform(draws: NDArray[np.uint64]) -> Floats:
+    """Uniforms in [0, 1) with 53 random bits, one per raw draw."""
+    return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,0 +1,148 @@
+"""How does the loss fall with each implementation, from the same weights on the same tasks?
+
+The tutorial notebook's training: meta-batches of 10 sinusoid tasks with 5 support and 5 query points, one inner step of
+α = 0.01, Adam with 1e-3; 50,000 meta-iterations in the full profile. In float64 implementations that compute the same
+have to agree to 1e-9 over the first 100 iterations. Afterwards rounding makes them drift apart; whether it does more
+than that, the paired comparison of their losses on held-out tasks shows.
+"""
+
+import math
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from experiments.harness.bench import Bench
+from experiments.harness.case import Case, Options
+from experiments.harness.evaluate import heldout_losses
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.outer_loop import outer_loop
+from experiments.harness.status import Diverged
+
+ITERATIONS = {"quick": 400, "full": 50_000}
+EVALUATIONS = {"quick": 8, "full": 50}
+HELDOUT = {"quick": 100, "full": 1000}
+SEEDS = (0, 1, 2)
+OUTER_LR = 1e-3
+MODEL = {"hidden": 2, "width": 40, "activation": "relu"}
+
+
+def cases(options: Options) -> list[Case]:
+    """Every seed in float32, and the first one in float64 too."""
+    params = {
+        "family": "sinusoid",
+        "model": options.model or MODEL,
+        "tasks": 10,
+        "shots": 5,
+        "queries": 5,
+        "inner_lr": 0.01,
+        "inner_steps": 1,
+        "outer_lr": OUTER_LR,
+        "iterations": ITERATIONS[options.profile],
+        "evaluations": EVALUATIONS[options.profile],
+        "heldout_tasks": HELDOUT[options.profile],
+    }
+    name = f"notebook-{params['iterations']}"
+    seeds = options.seeds or SEEDS
+    runs = [("float32", seed) for seed in seeds] + [("float64", seeds[0])]
+    return [Case("training", name, params, options.device, dtype, seed, options.threads) for dtype, seed in runs]
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Train once, looking at held-out tasks at regular intervals; a turn lasts from one look to the next."""
+    yield 0.0
+    row = bench.verify()
+    iterations = bench.params["iterations"]
+    every = iterations // bench.params["evaluations"]
+    looks = Looks(bench)
+    looks.look(0)
+    curve: list[float] = []  # the query loss of every iteration
+    unread: list[Tensor] = []  # what is still on the device
+    training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))
+    for iteration, loss in enumerate(training, start=1):
+        if loss is not None:
+            unread.append(loss)
+        if iteration % every == 0 or iteration == iterations:
+            curve += read(unread, first=len(curve) + 1)
+            unread.clear()
+            looks.look(iteration)
+            yield iteration / iterations
+    series = {"heldout": looks.curve}
+    if curve:
+        series["train"] = {"iteration": [float(i + 1) for i in range(len(curve))], "query_loss": curve}
+    return Result(
+        row=row | {"iterations": iterations, "heldout_tasks": bench.params["heldout_tasks"]},
+        observations={"loss_before": looks.before.tolist(), "query_loss": looks.after.tolist()},
+        series=series,
+        note="K = 1: joint training; Reptile's own recipe has K ≥ 5" if bench.computes == "reptile" else "",
+    )
+
+
+class Looks:
+    """The model on the same held-out tasks, again and again."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        bench.stream("heldout", tasks=bench.params["heldout_tasks"])
+        self.batch = bench.batch(0, "heldout")
+        self.curve: dict[str, list[float]] = {"iteration": [], "loss_before": [], "query_loss": []}
+
+    def look(self, iteration: int) -> None:
+        """Query losses before and after adaptation, (tasks,) each, and their means into the curve."""
+        spec = self.bench.setup.spec
+        self.before, self.after = heldout_losses(spec.model, spec.loss, spec.inner, self.batch)
+        if not torch.isfinite(self.after).all():
+            raise Diverged(f"the held-out loss is not finite after iteration {iteration}")
+        for name, value in (("iteration", iteration), ("loss_before", self.before), ("query_loss", self.after)):
+            self.curve[name].append(value.double().mean().item() if isinstance(value, Tensor) else value)
+
+
+def read(losses: list[Tensor], first: int) -> list[float]:
+    """Losses as numbers; raises Diverged, with the iteration, at one that is not finite. `first`: its iteration."""
+    values: list[float] = torch.stack(losses).tolist() if losses else []
+    for iteration, value in enumerate(values, start=first):
+        if not math.isfinite(value):
+            raise Diverged(f"the query loss is not finite at iteration {iteration}")
+    return values
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("train", measure),),
+    columns={
+        "iterations": "meta-iterations, that is, outer steps",
+        "heldout_tasks": "held-out tasks, the same for every implementation of a seed",
+        "loss_before": "mean query loss on held-out tasks before adaptation",
+        "query_loss": "mean query loss on held-out tasks after adaptation",
+        "oracle": "what the implementation was verified against before training",
+        "error_float64": "its error against the oracle in float64",
+        "error_float32": "its error against the oracle in float32",
+    },
+    markdown=("query_loss", "loss_before", "query_loss_difference", "agreement", "note"),
+    compare="query_loss",
+    agreement={"series": "train", "column": "query_loss", "first": 100, "tolerance": 1e-9, "dtype": "float64"},
+    best_first="query_loss",
+    figures=(
+        {
+            "kind": "curves",
+            "name": "training_loss",
+            "title": "Query loss after adaptation, on held-out tasks",
+            "series": "heldout",
+            "x": "iteration",
+            "y": "query_loss",
+            "xlabel": "meta-iteration",
+            "ylabel": "mean squared error",
+            "where": {"dtype": "float32"},
+        },
+        {
+            "kind": "drift",
+            "name": "training_drift",
+            "title": "How far training losses drift from the reference's by rounding alone",
+            "series": "train",
+            "x": "iteration",
+            "y": "query_loss",
+            "xlabel": "meta-iteration",
+            "ylabel": "relative difference",
+        },
+    ),
+)
