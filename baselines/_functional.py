@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from baselines.contract import Baseline, Params, Spec
+from baselines.contract import Baseline, MetaGradient, Params, Spec
 
 
 class Functional(Baseline):
@@ -40,6 +40,22 @@ def leaves(phi: Params) -> Params:
     return {name: p.detach().requires_grad_() for name, p in phi.items()}
 
 
-def mean(per_task: list[Params]) -> Params:
-    """The mean over tasks, parameter by parameter."""
-    return {name: torch.stack([g[name] for g in per_task]).mean(0) for name in per_task[0]}
+class TaskMean:
+    """The mean over tasks, summed as they come, so that no more than one task's gradients are kept."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.total: Params = {}
+        self.tasks = 0
+
+    def add(self, grads: Params, loss: Tensor | None = None) -> None:
+        """One task's result."""
+        self.tasks += 1
+        self.total = {name: self.total[name] + g for name, g in grads.items()} if self.total else grads
+        if loss is not None:
+            self.losses.append(loss.detach())
+
+    def result(self) -> MetaGradient:
+        """The mean of the gradients, and all losses, (tasks,), if there are any."""
+        grads = {name: g / self.tasks for name, g in self.total.items()}
+        return MetaGradient(torch.stack(self.losses) if self.losses else None, grads)

@@ -8,9 +8,8 @@ Hessian everywhere and cannot see the order of the factors (I − α∇²S(φₖ
 from collections.abc import Generator
 
 import numpy as np
-import torch
 
-from experiments.harness.bench import Bench, as_arrays
+from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.status import Wrong
@@ -22,6 +21,7 @@ NETWORKS = {
     "tanh": ("sinusoid", {"hidden": 2, "width": 40, "activation": "tanh"}),
 }
 STEPS = (0, 1, 5)
+DTYPES = ("float64", "float32")
 INNER_LR = 0.05  # large enough for every factor to matter
 
 
@@ -49,7 +49,7 @@ def cases(options: Options) -> list[Case]:
         )
         for network, (family, model) in networks.items()
         for steps in STEPS
-        for dtype in ("float64", "float32")
+        for dtype in DTYPES
         for seed in options.seeds or (0,)
     ]
 
@@ -57,35 +57,28 @@ def cases(options: Options) -> list[Case]:
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Judge one call, and measure its distance from the second-order meta-gradient."""
     yield 0.0
-    setup = bench.setup
-    oracle, judged, found = bench.judge(setup)
+    judged = bench.judge(bench.setup)
+    check, found = judged.check, judged.found
     row = {
         "network": bench.params["network"],
-        "oracle": oracle,
-        "error": judged.error,
-        "tolerance": judged.tolerance,
-        "kappa": judged.kappa,
+        "oracle": judged.oracle,
+        "error": check.error,
+        "tolerance": check.tolerance,
+        "kappa": check.kappa,
     }
-    if not judged.right:
-        raise Wrong(f"error {judged.error:.1e} against the {oracle} oracle, tolerance {judged.tolerance:.1e}", row)
+    if not check.right:
+        reason = f"error {check.error:.1e} against the {judged.oracle} oracle, tolerance {check.tolerance:.1e}"
+        raise Wrong(reason, row)
     if bench.computes == "maml":
         return Result(row=row)
     if bench.inner.steps == 0:
         same = bench.computes == "fomaml"
         return Result(row=row, note="K = 0: the same as maml by definition" if same else "K = 0: zero by definition")
-    second = second_order(bench)
+    second = bench.oracle("maml", bench.setup.spec.model)[1](judged.theta, judged.points)
     row["distance"] = _norm({name: found[name] - second[name] for name in second}) / _norm(second)
     row["cosine"] = sum(float(np.sum(found[n] * second[n])) for n in second) / (_norm(found) * _norm(second))
     joint = bench.computes == "reptile" and bench.inner.steps == 1
     return Result(row=row, note="K = 1: α times the support gradient, that is, joint training" if joint else "")
-
-
-def second_order(bench: Bench) -> Weights:
-    """The oracle's second-order meta-gradient on the batch that was judged."""
-    theta = as_arrays(dict(bench.model(bench.dtype).named_parameters()))
-    points = bench.stream("verify").batch(0)
-    rounded = type(points)(*(torch.from_numpy(p).to(bench.dtype).double().numpy() for p in points))
-    return bench.oracle("maml", bench.setup.spec.model)[1](theta, rounded)
 
 
 def _norm(weights: Weights) -> float:

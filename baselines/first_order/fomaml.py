@@ -5,9 +5,7 @@
 The factors (I − α ∇²S(φₖ)) of the meta-gradient are taken to be the identity, so no inner step keeps a graph.
 """
 
-import torch
-
-from baselines._functional import Functional, differentiate, leaves, mean
+from baselines._functional import Functional, TaskMean, differentiate, leaves
 from baselines.contract import MetaGradient, TaskBatch, trainable
 
 
@@ -19,12 +17,11 @@ class Fomaml(Functional):
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the query gradient at the adapted parameters."""
         theta = trainable(self.spec.model)
-        losses, grads = [], []
+        mean = TaskMean()
         for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
             phi = leaves(theta)
             for _ in range(self.spec.inner.steps):
                 phi = leaves(self.step(phi, support_x, support_y))
             loss = self.loss(phi, query_x, query_y)
-            losses.append(loss.detach())
-            grads.append(differentiate(loss, phi))
-        return MetaGradient(torch.stack(losses), mean(grads))
+            mean.add(differentiate(loss, phi), loss)
+        return mean.result()

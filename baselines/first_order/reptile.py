@@ -6,7 +6,7 @@ It never looks at the query points. With K = 1 it is α ∇S(θ), that is, joint
 by a recipe of its own, with K ≥ 5.
 """
 
-from baselines._functional import Functional, leaves, mean
+from baselines._functional import Functional, TaskMean, leaves
 from baselines.contract import MetaGradient, TaskBatch, trainable
 
 
@@ -18,10 +18,10 @@ class Reptile(Functional):
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of θ − φ_K; no query losses, since it computes none."""
         theta = trainable(self.spec.model)
-        displacements = []
+        mean = TaskMean()
         for support_x, support_y, *_ in zip(*prepared, strict=True):
             phi = leaves(theta)
             for _ in range(self.spec.inner.steps):
                 phi = leaves(self.step(phi, support_x, support_y))
-            displacements.append({name: (theta[name] - p).detach() for name, p in phi.items()})
-        return MetaGradient(None, mean(displacements))
+            mean.add({name: (theta[name] - p).detach() for name, p in phi.items()})
+        return mean.result()

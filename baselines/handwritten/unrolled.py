@@ -6,9 +6,7 @@
 (I − α ∇²S(φₖ)). Time and memory grow linearly with K: the whole inner loop of one task stays alive.
 """
 
-import torch
-
-from baselines._functional import Functional, differentiate, mean
+from baselines._functional import Functional, TaskMean, differentiate
 from baselines.contract import MetaGradient, TaskBatch, trainable
 
 
@@ -20,12 +18,11 @@ class Unrolled(Functional):
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the derivative of the adapted query loss with respect to θ."""
         theta = trainable(self.spec.model)
-        losses, grads = [], []
+        mean = TaskMean()
         for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
             phi = theta
             for _ in range(self.spec.inner.steps):
                 phi = self.step(phi, support_x, support_y, create_graph=True)
             loss = self.loss(phi, query_x, query_y)
-            losses.append(loss.detach())
-            grads.append(differentiate(loss, theta))
-        return MetaGradient(torch.stack(losses), mean(grads))
+            mean.add(differentiate(loss, theta), loss)
+        return mean.result()

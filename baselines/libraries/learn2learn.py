@@ -12,6 +12,8 @@ import torch
 from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, take_grads
 from baselines.libraries import _learn2learn
 
+MAML = _learn2learn.algorithms().MAML
+
 
 class Learn2Learn(Baseline):
     """`learn2learn.algorithms.MAML`."""
@@ -22,7 +24,7 @@ class Learn2Learn(Baseline):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.maml = _learn2learn.algorithms().MAML(spec.model, lr=spec.inner.lr, first_order=self.first_order)
+        self.maml = MAML(spec.model, lr=spec.inner.lr, first_order=self.first_order)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the adapted clone of every task."""

@@ -1,6 +1,7 @@
 """What a measuring process works with: the case's model, tasks and oracle, and the implementation built for them."""
 
 import functools
+import hashlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,18 @@ class Setup:
         return self.baseline.to_torch(self.baseline.meta_gradient(self.baseline.prepare(batch)))
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A call with fresh tasks, the oracle's name, and the verdict on what was found."""
+
+    oracle: str
+    check: Check
+    found: Weights
+    theta: Weights
+    points: Arrays
+    """As rounded to the dtype, so that the oracle had the same inputs."""
+
+
 @dataclass
 class Bench:
     """One implementation in one case. `file` and `model_file` are given where they lie outside the project."""
@@ -74,6 +87,12 @@ class Bench:
                 family(p["family"]), self.case.seed, tasks or p["tasks"], p["shots"], p["queries"], purpose
             )
         return self.streams[purpose]
+
+    @property
+    def stream_digest(self) -> str:
+        """SHA-256 over the digests of everything that was drawn, whatever for; empty before the first draw."""
+        parts = [f"{purpose} {stream.digest}" for purpose, stream in sorted(self.streams.items())]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest() if parts else ""
 
     def batch(self, index: int, purpose: str = "train", dtype: torch.dtype | None = None) -> TaskBatch:
         """Meta-batch `index` on the case's device."""
@@ -177,19 +196,19 @@ class Bench:
         if self.verifications == 0:  # a second build for each later check would only repeat the first
             setups.setdefault("float64", self.build(torch.float64))
         for dtype, setup in sorted(setups.items(), reverse=True):
-            oracle, judged, _ = self.judge(setup)
-            row |= {"oracle": oracle, f"error_{dtype}": judged.error}
-            if not judged.right:
+            judged = self.judge(setup)
+            row |= {"oracle": judged.oracle, f"error_{dtype}": judged.check.error}
+            if not judged.check.right:
                 raise Wrong(
-                    f"{dtype} error {judged.error:.1e} against the {oracle} oracle for {self.computes}, "
-                    f"tolerance {judged.tolerance:.1e}",
+                    f"{dtype} error {judged.check.error:.1e} against the {judged.oracle} oracle for {self.computes}, "
+                    f"tolerance {judged.check.tolerance:.1e}",
                     row,
                 )
         self.verifications += 1
         return row
 
-    def judge(self, setup: Setup) -> tuple[str, Check, Weights]:
-        """The oracle's name, the verdict on one call with fresh tasks, and the meta-gradient that was found."""
+    def judge(self, setup: Setup) -> Judged:
+        """Compare one call with the oracle for what the implementation says it computes."""
         dtype = setup.spec.dtype
         batch = self.batch(self.verifications, "verify", dtype)
         found = as_arrays(setup.meta_gradient(batch).grads)
@@ -197,10 +216,10 @@ class Bench:
         name, oracle = self.oracle(self.computes, setup.spec.model)
         points = Arrays(*(part.double().cpu().numpy() for part in batch))  # as rounded, so that inputs are equal
         reptile = self.computes == "reptile" and self.inner.steps > 0
-        judged = check(found, oracle, theta, points, torch.finfo(dtype).eps, displacement=reptile)
-        if judged.kappa > MAX_KAPPA:
-            raise Unavailable(f"the case cannot be judged: it is ill-conditioned (κ = {judged.kappa:.0e})")
-        return name, judged, found
+        verdict = check(found, oracle, theta, points, torch.finfo(dtype).eps, displacement=reptile)
+        if verdict.kappa > MAX_KAPPA:
+            raise Unavailable(f"the case cannot be judged: it is ill-conditioned (κ = {verdict.kappa:.0e})")
+        return Judged(name, verdict, found, theta, points)
 
 
 def as_arrays(tensors: dict[str, torch.Tensor]) -> Weights:

@@ -82,12 +82,11 @@ class Session:
 
     def _end(self, status: str, reason: str, result: dict[str, Json]) -> dict[str, Json]:
         bench = self.bench
-        train = bench.streams.get("train") if bench else None
         return {
             "event": "end",
             "status": status,
             "reason": reason,
-            "stream_digest": train.digest if train else "",
+            "stream_digest": bench.stream_digest if bench else "",
             "init_digest": bench.init_digest if bench else "",
             "sources": sources(),
             **result,

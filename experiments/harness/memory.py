@@ -46,7 +46,7 @@ def peaks(
 def _tensor_peak(call: Callable[[], object], device: torch.device) -> int:
     """The most bytes that tensors made during the call held at one time, from the allocator's events."""
     activities = {ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])}
-    with profile(activities=activities, profile_memory=True, acc_events=True) as record:
+    with profile(activities=activities, profile_memory=True) as record:
         result = call()
     del result
     assert record.profiler is not None and record.profiler.kineto_results is not None

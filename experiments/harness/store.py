@@ -1,6 +1,7 @@
 """The store of cells: one JSON file each, written whole or not at all."""
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -40,7 +41,7 @@ class Store:
         """Store `value`, atomically: readers see the whole of it or what was there before."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-            json.dump(value, file, indent=1, allow_nan=False)
+            json.dump(_finite(value), file, indent=1, allow_nan=False)
             file.flush()
             os.fsync(file.fileno())
         os.replace(file.name, path)
@@ -80,6 +81,15 @@ class Store:
             if len(parts) == 4:
                 groups.setdefault(parts[2], []).append(path)
         return groups
+
+
+def _finite(value: Json) -> Json:
+    """The same with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Sources:

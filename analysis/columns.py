@@ -1,0 +1,145 @@
+"""The columns that follow from samples, observations and series: times, ratios, losses, comparisons, agreement."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats
+from analysis.cells import Agreement, Cell, Declaration, Value
+from analysis.load import Experiment
+
+REFERENCE = "reference"  # the verdict of a row that others are compared with
+PREFERRED = {"maml": "unrolled", "fomaml": "fomaml", "reptile": "reptile"}
+
+
+def with_computed(experiment: Experiment) -> pd.DataFrame:
+    """`experiment.rows` and the computed columns, each set of them beside the column that it explains."""
+    declared = experiment.declaration
+    computed: list[dict[str, Value]] = [{} for _ in experiment.cells]
+    for cell, columns in zip(experiment.cells, computed, strict=True):
+        for name, processes in cell.samples.items():
+            columns |= _named(name, stats.time_interval(processes))
+        for name, values in cell.observations.items():
+            columns |= _named(name, stats.mean_interval(values))
+        for reference in declared.references:
+            columns |= _ratio(cell, reference, experiment.cells, declared.ratio_of)
+        if declared.compare:
+            columns |= _comparison(cell, experiment.cells, declared.compare)
+        if declared.agreement:
+            columns |= _agreement(cell, experiment.cells, declared.agreement)
+    extra = pd.DataFrame(computed, index=pd.RangeIndex(len(computed), name="cell"))
+    rows = experiment.rows
+    joined = rows[rows.columns.difference(extra.columns)].join(extra)
+    for name in rows.columns.intersection(extra.columns):  # what a row stores stands where nothing was computed
+        joined[name] = joined[name].where(joined[name].notna(), rows[name])
+    return joined[_ordered(list(rows.columns), list(extra.columns), declared)]
+
+
+def reference_for(cells: Iterable[Cell], computes: str) -> str:
+    """The implementation that those which compute the same are compared with; empty without any."""
+    names = sorted({cell.implementation for cell in cells if cell.computes == computes})
+    preferred = PREFERRED.get(computes, "")
+    return preferred if preferred in names else next(iter(names), "")
+
+
+def partner(cell: Cell, candidates: Iterable[Cell]) -> Cell | None:
+    """The candidate to compare `cell` with: of its environment where there is one, else the newest."""
+    return max(candidates, key=lambda other: (other.environment == cell.environment, other.finished), default=None)
+
+
+def curve(cell: Cell, series: str, column: str) -> list[float]:
+    """One curve of a cell; empty if it has none of these names."""
+    return cell.series.get(series, {}).get(column, [])
+
+
+def curve_reference(cell: Cell, cells: Iterable[Cell], series: str, column: str) -> Cell | None:
+    """The cell whose curve `cell`'s is measured against: same case, same `computes`; None without one."""
+    peers = [other for other in cells if other.case.id == cell.case.id and curve(other, series, column)]
+    name = reference_for(peers, cell.computes)
+    return partner(cell, (other for other in peers if other.implementation == name))
+
+
+def _named(name: str, interval: stats.Interval) -> dict[str, Value]:
+    return {name: interval.value, f"{name}_lo": interval.lo, f"{name}_hi": interval.hi}
+
+
+def _ratio(cell: Cell, reference: str, cells: Sequence[Cell], of: str) -> dict[str, Value]:
+    name, verdict = f"speedup_vs_{reference}", f"verdict_vs_{reference}"
+    if of not in cell.samples or cell.round_group is None:
+        return {}
+    if cell.implementation == reference:
+        return _named(name, stats.Interval(1.0, 1.0, 1.0)) | {verdict: REFERENCE}
+    together = (
+        other
+        for other in cells
+        if (other.implementation, other.case.id, other.round_group) == (reference, cell.case.id, cell.round_group)
+        and of in other.samples
+    )
+    other = partner(cell, together)
+    if other is None:
+        return {}
+    ratio = stats.ratio_interval(other.samples[of], cell.samples[of])
+    return _named(name, ratio) | {verdict: stats.ratio_verdict(ratio)}
+
+
+def _comparison(cell: Cell, cells: Sequence[Cell], of: str) -> dict[str, Value]:
+    if of not in cell.observations:
+        return {}
+    peers = [c for c in cells if c.case.setting == cell.case.setting and of in c.observations]
+    reference = reference_for(peers, cell.computes)
+
+    def by_seed(implementation: str, environment: str | None = None) -> dict[int, float]:
+        """Mean loss by seed; of all environments, `cell`'s own last, so that it wins."""
+        mine = [c for c in peers if c.implementation == implementation and environment in (None, c.environment)]
+        mine.sort(key=lambda c: (c.environment == cell.environment, c.finished))
+        return {-1 if c.case.seed is None else c.case.seed: float(np.mean(c.observations[of])) for c in mine}
+
+    difference, verdict = stats.NOTHING, REFERENCE
+    if cell.implementation != reference:
+        own = by_seed(cell.implementation, cell.environment)
+        difference, verdict = stats.paired_difference(own, by_seed(reference))
+    return {f"{of}_reference": reference, **_named(f"{of}_difference", difference), f"{of}_verdict": verdict}
+
+
+def _agreement(cell: Cell, cells: Sequence[Cell], declared: Agreement) -> dict[str, Value]:
+    own = curve(cell, declared.series, declared.column)
+    other = curve_reference(cell, cells, declared.series, declared.column) if own else None
+    if other is None or cell.case.dtype != declared.dtype:
+        return {}
+    if other.implementation == cell.implementation:
+        return {"agreement": math.nan, "agreement_verdict": REFERENCE}
+    distance = stats.agreement(own, curve(other, declared.series, declared.column), declared.first)
+    if math.isnan(distance):
+        return {}
+    return {"agreement": distance, "agreement_verdict": "within" if distance <= declared.tolerance else "beyond"}
+
+
+def _parent(name: str, declared: Declaration) -> str:
+    """The column that `name` explains or refines; empty if it stands for itself."""
+    if name.endswith(("_lo", "_hi")):
+        return name[:-3]
+    if name.startswith("speedup_vs_"):
+        return declared.ratio_of
+    if name.startswith("verdict_vs_"):
+        return name.replace("verdict", "speedup", 1)
+    if declared.compare and name.removeprefix(declared.compare) in ("_reference", "_difference", "_verdict"):
+        return declared.compare
+    return "agreement" if name == "agreement_verdict" else ""
+
+
+def _ordered(stored: Sequence[str], computed: Sequence[str], declared: Declaration) -> list[str]:
+    """Stored columns in their order, each followed by the computed ones that belong to it."""
+    order: dict[str, None] = {}
+
+    def emit(name: str) -> None:
+        if name not in order:
+            order[name] = None
+            for child in computed:
+                if _parent(child, declared) == name:
+                    emit(child)
+
+    for name in [*stored, *sorted(computed, key=lambda name: bool(_parent(name, declared)))]:
+        emit(name)
+    return list(order)

@@ -1,0 +1,45 @@
+"""What a column means and why it is empty, in one sentence each."""
+
+from analysis.cells import Declaration
+from analysis.load import Experiment
+
+_COMMON = {
+    "computes": "what the implementation says it computes: second-order `maml`, first-order `fomaml`, or `reptile`",
+    "seeds": "how many seeds the row is the mean of; with several, intervals are 95 % t intervals over the seeds",
+    "environment": "machine and versions, listed above",
+    "torch_version": "the version of PyTorch that the row was measured with",
+    "status": "what is not ok, and why; such rows show no timing",
+}
+
+
+def meaning(column: str, declared: Declaration) -> str:
+    """The legend of a column of the Markdown table; empty if it needs none."""
+    if column in _COMMON:
+        return _COMMON[column]
+    if column.startswith("speedup_vs_"):
+        reference = column.removeprefix("speedup_vs_")
+        return (
+            f"time of {reference} over own time, both taking turns, with 95 % interval: above 1 is faster; "
+            "`same` means that the whole interval is within ±2 %, `undecided` that the interval is too wide to tell"
+        )
+    if declared.compare and column == f"{declared.compare}_difference":
+        return (
+            f"own {declared.compare} minus that of the row marked reference which computes the same, paired over "
+            "seeds, with 95 % t interval: negative is better; `same` means within ±2 % of the reference's loss; "
+            "one seed alone stays `undecided`"
+        )
+    if column == "agreement" and declared.agreement:
+        curve = declared.agreement
+        return (
+            f"largest relative difference of `{curve.column}` from the reference's over its first {curve.first} "
+            f"entries; within or beyond the tolerance of {curve.tolerance:g} in {curve.dtype}"
+        )
+    return declared.columns.get(column, "")
+
+
+def why_empty(column: str, experiment: Experiment) -> str:
+    """The reasons that the cells give for a column without values."""
+    reasons = dict.fromkeys(cell.empty[column] for cell in experiment.cells if column in cell.empty)
+    if column == "agreement" and experiment.declaration.agreement:
+        return f"compared in {experiment.declaration.agreement.dtype} only"
+    return "; ".join(reasons) or "no row has a value"

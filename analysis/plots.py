@@ -1,0 +1,58 @@
+"""The figures that an experiment declares, drawn and encoded; one that has no data is not drawn."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis import curves, dots, style
+from analysis.cells import FigureSpec
+from analysis.load import Experiment
+
+DPI = 150
+FORMATS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+Draw = Callable[[FigureSpec, Experiment, pd.DataFrame, style.Looks], Figure | None]
+KINDS: dict[str, Draw] = {
+    "curves": curves.draw_curves,
+    "drift": curves.draw_drift,
+    "intervals": dots.draw_intervals,
+    "points": dots.draw_points,
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure: file ending to content; empty if there is nothing to draw."""
+
+    name: str
+    files: dict[str, bytes]
+
+
+def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Iterator[Drawn]:
+    """The declared figures; `frame` comes from `columns.with_computed`, `looks` from `style.assign`."""
+    for spec in experiment.declaration.figures:
+        with mpl.rc_context(style.rc()):
+            figure = KINDS[spec.kind](spec, experiment, _where(frame, spec.where), looks)
+            files = {} if figure is None else {ending: _encode(figure, ending) for ending in FORMATS}
+        yield Drawn(spec.name, files)
+
+
+def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFrame:
+    """The rows that have these values in these columns; none if a column does not exist."""
+    for column, value in conditions.items():
+        kept = frame[column] == value if column in frame.columns else pd.Series(False, frame.index)
+        frame = frame[kept.fillna(False).astype(bool)]
+    return frame
+
+
+def _encode(figure: Figure, ending: str) -> bytes:
+    FigureCanvasAgg(figure)  # a figure of its own, without pyplot's global state and whatever display there is
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=ending, dpi=DPI, metadata=FORMATS[ending])
+    return buffer.getvalue()

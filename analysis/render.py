@@ -1,0 +1,92 @@
+"""From a results folder to its tables and plots."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis import style, tables
+from analysis.columns import with_computed
+from analysis.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
+from analysis.plots import FORMATS, Drawn, draw
+
+
+class NothingToRender(ValueError):
+    """The results folder holds no cells of what was asked for."""
+
+
+@dataclass
+class Rendered:
+    """What was written, and what a reader of it should know, one line each."""
+
+    files: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def render(results: Path, experiments: Sequence[str] | None = None, plots: bool = True) -> Rendered:
+    """Write `tables/` and `plots/` of a results folder; `experiments`: names, or None for all that have results.
+
+    Raises `NothingToRender` without results, and `MixedDigests` (before anything is written) if rows of one case
+    did not see the same draws.
+    """
+    rendered = Rendered()
+    stored = _stored(results, rendered.warnings)
+    wanted = [name for name in stored if experiments is None or name in experiments]
+    missing = sorted(set(experiments or ()) - set(stored))
+    if missing or not wanted:
+        what = f"nothing to render of {', '.join(missing)}" if missing else "nothing to render"
+        raise NothingToRender(f"{what} in {results}: run `maml-bench run` first")
+    for name in wanted:
+        refuse_mixed_digests(stored[name])
+    looks = style.assign((cell.computes, cell.implementation) for e in stored.values() for cell in e.cells)
+    for name in wanted:
+        experiment = stored[name]
+        rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
+        frame = with_computed(experiment)
+        for file, content in (
+            (results / "tables" / f"{name}.csv", tables.csv(frame)),
+            (results / "tables" / f"{name}.md", tables.markdown(experiment, frame)),
+        ):
+            _write(file, content.encode())
+            rendered.files.append(file)
+        if plots:
+            for drawn in draw(experiment, frame, looks):
+                rendered.files += _save(results / "plots", drawn)
+    return rendered
+
+
+def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
+    """Every experiment that has cells; looks are assigned over all of them, so that they stay the same."""
+    stored = {}
+    for name in experiments_in(results):
+        try:
+            experiment = read(results, name)
+        except Unreadable as error:
+            warnings.append(str(error))
+            continue
+        if experiment.cells:
+            stored[name] = experiment
+        else:
+            warnings += [f"{name}: {line}" for line in experiment.warnings]
+    return stored
+
+
+def _save(folder: Path, drawn: Drawn) -> list[Path]:
+    """Write a figure's files; one that has no data any more leaves none behind."""
+    written = []
+    for ending in FORMATS:
+        file = folder / f"{drawn.name}.{ending}"
+        if ending in drawn.files:
+            _write(file, drawn.files[ending])
+            written.append(file)
+        else:
+            file.unlink(missing_ok=True)
+    return written
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Under a temporary name first, so that nobody ever reads half a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, file)

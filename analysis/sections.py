@@ -1,0 +1,173 @@
+"""Rows grouped for people: one section per case and round group, in it one line per implementation, over its seeds."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats, text
+from analysis.load import Experiment
+
+OK = "ok"
+_LINE = ["implementation", "library_version", "torch_version", "environment", "line"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows that may be compared with each other.
+
+    `rows` has one line per implementation (and environment, where one was measured in several): its values are
+    means over the seeds that are ok, or the stored values where there is one. `status` is `ok` if any seed is;
+    `seeds` counts these, `remarks` says the rest.
+    """
+
+    case: str
+    device: str
+    dtype: str
+    threads: int | None
+    round: int
+    rounds: int
+    rows: pd.DataFrame
+    streams: tuple[str, ...]
+    weights: tuple[str, ...]
+    environments: tuple[str, ...]
+
+
+def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
+    """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`."""
+    frame = frame.assign(round=_rounds(experiment, frame), line=frame.groupby(level="cell").cumcount())
+    found = []
+    for (case, device, dtype, threads), rows in frame.groupby(["case", "device", "dtype", "threads"], dropna=False):
+        rounds = int(rows["round"].max())
+        for number, group in rows.groupby("round"):
+            lines = [_line(group_rows) for _, group_rows in group.groupby(_LINE, dropna=False)]
+            found.append(
+                Section(
+                    case=str(case),
+                    device=str(device),
+                    dtype=str(dtype),
+                    threads=None if pd.isna(threads) else int(threads),
+                    round=int(number),
+                    rounds=rounds,
+                    rows=_sorted(pd.DataFrame(lines), experiment.declaration.best_first),
+                    streams=_distinct(group["stream_digest"]),
+                    weights=_distinct(group["init_digest"]),
+                    environments=_distinct(group["environment"]),
+                )
+            )
+    return sorted(found, key=_natural)
+
+
+def labels(found: list[Section]) -> list[str]:
+    """A name for each section: its case, and of device, dtype, threads and round only what tells sections apart."""
+    threads = [f"{section.threads} threads" for section in found]
+    rounds = [f"round group {section.round} of {section.rounds}" if section.rounds > 1 else "" for section in found]
+    parts = [[s.device for s in found], [s.dtype for s in found], threads]
+    varying = [part for part in parts if len(set(part)) > 1] + [rounds]
+    return [", ".join(filter(None, names)) for names in zip([s.case for s in found], *varying, strict=True)]
+
+
+def value_of(row: Mapping[Any, object], column: str) -> float:
+    """The number in `column`, NaN where there is none or it is a text."""
+    value = row.get(column)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return float(value) if number else float("nan")  # type: ignore[arg-type]
+
+
+def _natural(section: Section) -> list[tuple[str, int]]:
+    return text.natural(f"{section.case} {section.device} {section.dtype} {section.threads} {section.round}")
+
+
+def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
+    """For each row the position, by time, of its round group among those of its case and seed, counted from 1.
+
+    Counting makes the seeds of one case comparable, each of which was timed in groups of its own. Rows that were
+    not timed go with the first.
+    """
+    began: dict[Hashable, dict[str, str]] = {}
+    for cell in experiment.cells:
+        if cell.round_group is not None:
+            groups = began.setdefault(cell.case.id, {})
+            groups[cell.round_group] = min(groups.get(cell.round_group, cell.finished), cell.finished)
+    numbers = []
+    for position in frame.index:
+        cell = experiment.cells[position]
+        groups = began.get(cell.case.id, {})
+        order = sorted(groups, key=lambda group: (groups[group], group))
+        numbers.append(1 if cell.round_group is None else order.index(cell.round_group) + 1)
+    return numbers
+
+
+def _line(rows: pd.DataFrame) -> dict[str, object]:
+    """One implementation over its seeds."""
+    ok = rows[rows["status"] == OK]
+    counted = ok if len(ok) else rows
+    line: dict[str, object] = {name: _over_seeds(name, counted[name]) for name in rows.columns}
+    if len(counted) > 1:
+        for name in _with_ends(rows):
+            line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), _interval(name, counted[name]), strict=True))
+        for name in (name for name in rows.columns if name.startswith("verdict_vs_")):
+            line[name] = _verdict(line, name, counted[name])
+    return line | {"seeds": len(ok), "remarks": "; ".join(_remarks(rows, len(ok)))}
+
+
+def _over_seeds(name: str, values: pd.Series) -> object:
+    """Mean of numbers, but the worst of errors and agreement; of texts the one, or all that occur."""
+    present = values.dropna()
+    if present.empty:
+        return None
+    if present.nunique() == 1:
+        return present.iloc[0]
+    if all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present):
+        return float(present.max() if worst_counts(name) else present.mean())
+    return ", ".join(dict.fromkeys(str(value) for value in present))
+
+
+def worst_counts(name: str) -> bool:
+    """Whether over seeds and cases the largest value of a column is what matters, not the mean."""
+    return name.startswith("error") or name == "agreement"
+
+
+def _with_ends(rows: pd.DataFrame) -> list[str]:
+    """Columns with an interval per seed; a paired difference is over the seeds already."""
+    return [name for name in rows.columns if f"{name}_lo" in rows.columns and not name.endswith("_difference")]
+
+
+def _interval(name: str, values: pd.Series) -> stats.Interval:
+    """Over seeds; of a ratio the geometric mean."""
+    numbers = pd.to_numeric(values, errors="coerce").dropna().to_numpy(dtype=float)
+    return stats.geometric_interval(numbers) if name.startswith("speedup_vs_") else stats.t_interval(numbers)
+
+
+def _verdict(line: dict[str, object], name: str, single: pd.Series) -> object:
+    ratio = name.replace("verdict", "speedup", 1)
+    if not set(single.dropna()) - {"reference"}:
+        return _over_seeds(name, single)
+    return stats.ratio_verdict(stats.Interval(*(value_of(line, f"{ratio}{end}") for end in ("", "_lo", "_hi"))))
+
+
+def _remarks(rows: pd.DataFrame, ok: int) -> Iterator[str]:
+    """What is not ok and why, and the notes of what is; with counts where there are several seeds."""
+    said: Counter[str] = Counter()
+    for status, reason, note in zip(rows["status"], rows["reason"], rows["note"], strict=True):
+        remark = str(note) if status == OK else ": ".join(filter(None, [str(status), str(reason)]))
+        said[remark] += bool(remark)
+    if 0 < ok < len(rows):
+        yield f"{ok} of {len(rows)} seeds ok"
+    for remark, count in said.items():
+        if remark:
+            yield remark if count == len(rows) else f"{count} × {remark}"
+
+
+def _sorted(rows: pd.DataFrame, best_first: str) -> pd.DataFrame:
+    """Best first; what is not ok comes last, and so does what has no value."""
+    value = pd.to_numeric(rows[best_first], errors="coerce") if best_first in rows.columns else 0.0
+    keys = pd.DataFrame({"bad": rows["status"] != OK, "value": value, "name": rows["implementation"]})
+    return rows.loc[keys.sort_values(["bad", "value", "name"], kind="stable").index].reset_index(drop=True)
+
+
+def _distinct(values: pd.Series) -> tuple[str, ...]:
+    return tuple(sorted({str(value) for value in values.dropna() if value}))

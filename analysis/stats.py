@@ -1,0 +1,190 @@
+"""The statistics of `docs/results.md`: pure functions on arrays.
+
+Every interval has 95 % coverage. Where the quantity is a time or a ratio it is computed on logarithms, since slow
+outliers make times skewed and a ratio and its inverse must give the same answer. The unit that varies is the
+process, not the call: calls in one process share its memory layout and are not independent (Kalibera and Jones,
+*Rigorous benchmarking in reasonable time*, ISMM 2013).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+COVERAGE = 0.95
+MARGIN = 0.02  # differences within ±2 % count as the same
+
+Processes = Sequence[Sequence[float]]
+
+
+class Interval(NamedTuple):
+    """A value and its 95 % interval; the ends are NaN where the data cannot give one."""
+
+    value: float
+    lo: float
+    hi: float
+
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
+
+
+def t_interval(values: ArrayLike) -> Interval:
+    """Mean and Student's t interval, m ± t(0.975, n - 1)·s/√n (Student, *Biometrika* 1908).
+
+    `values`: [n], any unit, kept. No ends below two values.
+
+    >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.484, 4.484]
+    """
+    x = np.asarray(values, dtype=float)
+    if x.size == 0:
+        return NOTHING
+    mean = float(x.mean())
+    if x.size == 1:
+        return Interval(mean, math.nan, math.nan)
+    half = _quantile(x.size - 1) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    return Interval(mean, mean - half, mean + half)
+
+
+def geometric_interval(values: ArrayLike) -> Interval:
+    """Geometric mean and the t interval of the logarithms; `values`: [n], unit kept, nothing unless all are positive.
+
+    >>> [round(end, 3) for end in geometric_interval([1.0, 2.0, 4.0])]
+    [2.0, 0.357, 11.19]
+    """
+    x = np.asarray(values, dtype=float)
+    if not (x > 0).all():
+        return NOTHING
+    return Interval(*(float(np.exp(end)) for end in t_interval(np.log(x))))
+
+
+def medians(processes: Processes) -> NDArray[np.float64]:
+    """Each process' median; `processes`: one list of samples per process, none empty. Returns [processes].
+
+    >>> medians([[1.0, 2.0, 9.0], [4.0]]).tolist()
+    [2.0, 4.0]
+    """
+    return np.array([np.median(process) for process in processes], dtype=float)
+
+
+def time_interval(processes: Processes) -> Interval:
+    """Median over processes of each process' median, and the t interval over the logarithms of these medians.
+
+    `processes` as in `medians`; the unit is kept. No ends below two processes.
+
+    >>> [round(end, 3) for end in time_interval([[1.0, 1.0, 7.0], [2.0, 2.0], [4.0]])]
+    [2.0, 0.357, 11.19]
+    >>> time_interval([[2.0, 3.0, 7.0]])
+    Interval(value=3.0, lo=nan, hi=nan)
+    """
+    if not processes:
+        return NOTHING
+    per_process = medians(processes)
+    _, lo, hi = geometric_interval(per_process)
+    return Interval(float(np.median(per_process)), lo, hi)
+
+
+def ratio_interval(reference: Processes, own: Processes) -> Interval:
+    """Speed-up: reference time over own time, above 1 where `own` is faster; no unit.
+
+    The i-th processes of both ran side by side and form a pair, which cancels what the machine did meanwhile;
+    a surplus without a partner is left out. Geometric mean over pairs, t interval on the logarithms.
+
+    >>> [round(end, 3) for end in ratio_interval([[4.0], [6.0]], [[2.0], [3.0]])]
+    [2.0, 2.0, 2.0]
+    """
+    pairs = min(len(reference), len(own))
+    if pairs == 0:
+        return NOTHING
+    with np.errstate(divide="ignore", invalid="ignore"):  # a clock too coarse to see a step gives no ratio
+        ratios = medians(reference[:pairs]) / medians(own[:pairs])
+    return geometric_interval(ratios) if np.isfinite(ratios).all() else NOTHING
+
+
+def ratio_verdict(ratio: Interval, margin: float = MARGIN) -> str:
+    """`faster`, `slower`, `same` or `undecided`: where the whole interval of a speed-up lies.
+
+    `same` is a claim of its own, not the lack of a difference (two one-sided tests: Schuirmann, *J. Pharmacokinet.
+    Biopharm.* 1987).
+
+    >>> [ratio_verdict(Interval(1, *ends)) for ends in [(1.03, 1.1), (0.9, 0.97), (0.99, 1.01), (0.9, 1.1)]]
+    ['faster', 'slower', 'same', 'undecided']
+    """
+    return _verdict(ratio.lo, ratio.hi, 1 - margin, 1 + margin, ("slower", "same", "faster"))
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """Mean over held-out tasks and the mean ± 1.96 standard errors, s/√n, the convention of few-shot learning.
+
+    `values`: [tasks], unit kept. No ends below two tasks.
+
+    >>> [round(end, 3) for end in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, 0.868, 3.132]
+    """
+    x = np.asarray(values, dtype=float)
+    if x.size < 2:
+        return t_interval(x)
+    mean, half = float(x.mean()), 1.96 * float(x.std(ddof=1)) / math.sqrt(x.size)
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_difference(own: Mapping[int, float], reference: Mapping[int, float]) -> tuple[Interval, str]:
+    """Own mean loss minus the reference's, paired over the seeds that both have: t interval, and the verdict.
+
+    `own`, `reference`: mean held-out loss by seed. The verdict is `better`, `worse`, `same` or `undecided`, with
+    margins of ±2 % of the reference's mean loss; one seed alone decides nothing.
+
+    >>> paired_difference({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0, 2: 9.0})
+    (Interval(value=-1.0, lo=-1.0, hi=-1.0), 'better')
+    """
+    seeds = sorted(own.keys() & reference.keys())
+    difference = t_interval([own[seed] - reference[seed] for seed in seeds])
+    if not seeds:
+        return difference, ""
+    margin = MARGIN * abs(float(np.mean([reference[seed] for seed in seeds])))
+    return difference, _verdict(difference.lo, difference.hi, -margin, margin, ("better", "same", "worse"))
+
+
+def relative_drift(curve: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """|cᵢ - rᵢ| / |rᵢ| over the entries that both curves have; 0 where both are 0. No unit.
+
+    >>> relative_drift([1.0, 3.0, 0.0], [1.0, 2.0, 0.0, 7.0]).tolist()
+    [0.0, 0.5, 0.0]
+    """
+    c, r = np.asarray(curve, dtype=float), np.asarray(reference, dtype=float)
+    length = min(c.size, r.size)
+    distance, scale = np.abs(c[:length] - r[:length]), np.abs(r[:length])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(distance == 0, 0.0, distance / scale)
+
+
+def agreement(curve: ArrayLike, reference: ArrayLike, first: int) -> float:
+    """The largest relative drift over the first entries; NaN without any, infinite where a curve is not finite.
+
+    >>> agreement([1.0, 2.02, 50.0], [1.0, 2.0, 3.0], first=2)
+    0.010000000000000009
+    """
+    drift = relative_drift(curve, reference)[:first]
+    if drift.size == 0:
+        return math.nan
+    return float(np.where(np.isnan(drift), np.inf, drift).max())
+
+
+@cache  # curves ask for it at every point
+def _quantile(degrees: int) -> float:
+    return float(stats.t.ppf((1 + COVERAGE) / 2, degrees))
+
+
+def _verdict(lo: float, hi: float, low: float, high: float, words: tuple[str, str, str]) -> str:
+    below, inside, above = words
+    if lo > high:
+        return above
+    if hi < low:
+        return below
+    if low <= lo and hi <= high:
+        return inside
+    return "undecided"  # also with NaN ends: every comparison above is false

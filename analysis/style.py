@@ -1,0 +1,128 @@
+"""How figures look: one colour, marker and dash per implementation, the same in every figure of a results folder."""
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import seaborn as sns
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from analysis.cells import computes_order
+
+# Okabe and Ito's palette for all kinds of colour vision, without black and grey, which are kept for references, and
+# without yellow, which is too pale for a line on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "*", "h")
+Dash = tuple[float, tuple[float, ...]]
+DASHES: tuple[Dash, ...] = (
+    (0, ()),
+    (0, (5, 1.6)),
+    (0, (1.2, 1.2)),
+    (0, (7, 1.5, 1.5, 1.5)),
+    (0, (4, 1.2, 1, 1.2, 1, 1.2)),
+)
+GREY = "0.6"
+INK = "0.25"
+WIDTH = 8.0  # inches, 800 pixels in a README
+FLOOR = 1e-17  # where a log axis shows what is exactly zero
+
+_RC = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "figure.titlesize": 12,
+    "axes.edgecolor": "0.7",
+    "grid.color": "0.9",
+    "grid.linewidth": 0.8,
+    "svg.hashsalt": "maml-bench",  # the same data give the same file
+    "text.parse_math": False,  # a name with a dollar sign is a name
+}
+_SMALL_PRINT = 115  # characters of a line as wide as the figure
+_ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}
+_UNITS = {"ns": "ns", "us": "µs", "ms": "ms", "s": "s", "mib": "MiB", "mb": "MB"}
+
+
+class Look(NamedTuple):
+    """Colour, marker and dash of one implementation."""
+
+    colour: str
+    marker: str
+    dash: Dash
+
+    @property
+    def layer(self) -> int:
+        """Curves may coincide: solid ones are drawn first and thick, finer dashes thinner and on top."""
+        return DASHES.index(self.dash)
+
+    @property
+    def width(self) -> float:
+        """Line width in points."""
+        return (4.0, 2.6, 2.2, 1.8, 1.4)[self.layer]
+
+
+Looks = dict[str, Look]
+
+
+def assign(implementations: Iterable[tuple[str, str]]) -> Looks:
+    """A look for each of (`computes`, name): a function of the sorted pairs alone.
+
+    Those that compute the same come one after the other, since they share panels. Six colours and five dashes have
+    no common divisor, so the first thirty looks differ.
+    """
+    kind = {}
+    for computes, name in sorted(implementations):
+        kind[name] = computes  # one that some experiment leaves empty is overwritten by what another one says
+    order = sorted(kind, key=lambda name: (computes_order(kind[name]), name))
+    return {
+        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        for i, name in enumerate(order)
+    }
+
+
+def rc() -> Any:
+    """The matplotlib settings under which figures are drawn and saved."""
+    return {**sns.axes_style("whitegrid"), **_RC}
+
+
+def axis_label(column: str) -> str:
+    """A column's name for an axis, its unit in brackets.
+
+    >>> axis_label("peak_tensor_mib"), axis_label("error_float64"), axis_label("speedup_vs_unrolled")
+    ('peak tensor (MiB)', 'error float64', 'speed-up vs unrolled (×)')
+    """
+    if column.startswith("speedup_vs_"):
+        return f"speed-up vs {column.removeprefix('speedup_vs_')} (×)"
+    *words, unit = column.split("_")
+    if not words or unit not in _UNITS:
+        words, unit = [*words, unit], ""
+    name = " ".join(_ACRONYMS.get(word, word) for word in words)
+    return f"{name} ({_UNITS[unit]})" if unit else name
+
+
+def decades(axis: Axis) -> None:
+    """Label the decades of a log axis as the tables write them: 1e-16."""
+    axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+00", "").replace("e+0", "e+")))
+    axis.set_minor_locator(NullLocator())
+
+
+def finish(figure: Figure, title: str, handles: list[Line2D], caption: list[str]) -> Figure:
+    """Title above, and below it all the legend and the small print."""
+    figure.suptitle(title, x=0.01, ha="left")
+    small = "\n".join(textwrap.fill(line, _SMALL_PRINT, break_on_hyphens=False) for line in caption)
+    if handles:
+        columns = 4 if max(len(str(handle.get_label())) for handle in handles) < 24 else 3
+        legend = figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6, title=small
+        )
+        legend.set_alignment("left")
+        legend.get_title().set(fontsize=8, color=INK, multialignment="left")
+    elif small:
+        figure.supxlabel(small, fontsize=8, color=INK, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,72 @@
+"""What a run found, on a terminal page."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.cells import STATUSES
+from analysis.columns import with_computed
+from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, load
+from analysis.sections import OK, Section, labels, sections
+from analysis.tables import cell_text
+
+
+def print_summary(results: Path, console: Console) -> None:
+    """Per experiment: cells by status, what is not ok and why, the speed-ups, and where tables and plots are."""
+    names = experiments_in(results)
+    for name in names:
+        try:
+            experiment = load(results, name)
+        except (MixedDigests, Unreadable) as error:
+            console.print(f"[bold]{escape(name)}[/]: [red]{escape(str(error))}[/]")
+            continue
+        _print_counts(experiment, console)
+        _print_speedups(experiment, console)
+    written = [folder for folder in ("tables", "plots") if any((results / folder).glob("[!.]*"))]
+    if written:
+        console.print(escape("  ".join(f"{folder}: {results / folder}" for folder in written)))
+    if not names:
+        console.print(escape(f"no results in {results}"))
+
+
+def _print_counts(experiment: Experiment, console: Console) -> None:
+    counts = Counter(cell.status for cell in experiment.cells)
+    total = sum(counts.values())
+    parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    noun = "cell" if total == 1 else "cells"
+    console.print(f"[bold]{escape(experiment.name)}[/]: {total} {noun}{': ' if parts else ''}{parts}", highlight=False)
+    reasons = Counter((c.status, c.implementation, " ".join(c.reason.split())) for c in experiment.cells if not c.ok)
+    for (status, implementation, reason), count in sorted(reasons.items()):
+        cases = f" ({count} cases)" if count > 1 else ""
+        console.print(f"  {status}: {escape(implementation)}{cases}: {escape(reason)}", highlight=False)
+
+
+def _print_speedups(experiment: Experiment, console: Console) -> None:
+    """The fastest first, for each section that was timed; nothing for experiments without ratios."""
+    declared = experiment.declaration
+    frame = with_computed(experiment)
+    columns = [declared.ratio_of, *(f"speedup_vs_{reference}" for reference in declared.references)]
+    columns = [name for name in columns if name in frame.columns]
+    if not declared.ratio_of or len(columns) < 2:
+        return
+    found = sections(experiment, frame)
+    for name, section in zip(labels(found), found, strict=True):
+        rows = _timed(section, declared.ratio_of)
+        if not rows:
+            continue
+        table = Table(title=escape(name), title_justify="left", title_style="italic", box=None, pad_edge=True)
+        table.add_column("implementation")
+        for column in columns:
+            table.add_column(escape(column), justify="right")
+        for row in rows:
+            table.add_row(escape(row["implementation"]), *(escape(cell_text(row, c, declared)) for c in columns))
+        console.print(table)
+
+
+def _timed(section: Section, time: str) -> list[dict[Any, Any]]:
+    rows = section.rows[section.rows["status"] == OK].dropna(subset=[time]).sort_values(time)
+    return list(rows.to_dict("records"))

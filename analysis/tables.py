@@ -1,0 +1,204 @@
+"""The two tables of an experiment: tidy CSV for programs, Markdown for people."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from analysis import text
+from analysis.cells import STATUSES, Declaration, Environment, computes_order
+from analysis.legend import meaning, why_empty
+from analysis.load import SHORT, Experiment
+from analysis.sections import OK, Section, labels, sections, value_of, worst_counts
+from analysis.stats import Interval
+
+OVERVIEW_FROM = 4  # as many sections as a reader no longer takes in at a glance
+_DIGEST = 12  # characters of a stream digest
+_TEXTS = {"implementation", "computes", "environment", "torch_version", "status", "cases"}
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """One line per cell row with all columns; `frame` comes from `columns.with_computed`."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
+    """Title and question, a table for each section, what is missing and why, environments, warnings, legend."""
+    found = sections(experiment, frame)
+    columns = shown_columns(experiment.declaration, frame.columns)
+    tables = [_filled(_table(section, columns, experiment.declaration)) for section in found]
+    used = [name for name in ["environment", "torch_version", *columns] if any(name in table for table in tables)]
+    blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.declaration.question)]
+    texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
+    ranged = [name for name in used if name in columns and name not in texts]
+    if ranged and len(found) >= OVERVIEW_FROM:
+        blocks += ["## Overview", _overview(found, ranged)]
+    for name, section, table in zip(labels(found), found, tables, strict=True):
+        absent = [column for column in used if column in columns and column not in table]
+        blocks += [f"## {text.escape(name)}", _grid(table, texts), _empty(absent, experiment), _conditions(section)]
+    blocks += ["---", _empty([name for name in columns if name not in used], experiment)]
+    blocks += [_environment(digest, environment) for digest, environment in experiment.environments.items()]
+    if any(section.rounds > 1 for section in found):
+        blocks.append("Times are compared only inside one round group, whose processes took turns on the machine.")
+    if any(len(section.environments) > 1 for section in found):
+        blocks.append("Rows of several environments stand in one table: they differ in versions or machine.")
+    if experiment.warnings:
+        blocks.append("Warnings:\n\n" + _bullets(text.escape(line) for line in experiment.warnings))
+    legend = [name for name in _all_headers(tables) if meaning(name, experiment.declaration)]
+    blocks += ["## Legend", _bullets(f"{text.code(n)}: {_prose(meaning(n, experiment.declaration))}" for n in legend)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def shown_columns(declared: Declaration, present: Iterable[str]) -> list[str]:
+    """The columns of the Markdown table: the declared ones, each followed by the ratios or comparison made of it."""
+    present = list(present)
+    ratios = [name for name in (f"speedup_vs_{r}" for r in declared.references) if name in present]
+    difference = [name for name in [f"{declared.compare}_difference"] if name in present]
+    agreement = [name for name in ["agreement"] if name in present]
+    order: list[str] = []
+    for name in declared.markdown:
+        made_of_it = {declared.ratio_of: ratios, declared.compare: difference}
+        order += [name, *made_of_it.get(name, [])]
+    order += [*ratios, *difference, *agreement]
+    merged = ("_lo", "_hi", "_verdict")  # shown inside the column that they belong to
+    skip = {name for name in order if name.endswith(merged) or name.startswith("verdict_vs_")}
+    return [name for name in dict.fromkeys(order) if name not in skip | _TEXTS | {"reason", "note"}]
+
+
+def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> str:
+    """What a Markdown cell says: value, interval and verdict of `column` in one; empty without a value."""
+    value = value_of(row, column)
+    whole = Interval(value, value_of(row, f"{column}_lo"), value_of(row, f"{column}_hi"))
+    if column.startswith("speedup_vs_"):
+        return text.ratio(whole, _word(row, column.replace("speedup", "verdict", 1)))
+    if declared.compare and column == f"{declared.compare}_difference":
+        verdict = _word(row, f"{declared.compare}_verdict")
+        return verdict if value != value else f"{text.interval(whole, sign=True)} {verdict}"
+    if column == "agreement":
+        verdict = _word(row, "agreement_verdict")
+        return verdict if value != value else f"{text.number(value)} {verdict}"
+    return text.interval(whole) if value == value else text.escape(_word(row, column))
+
+
+def _table(section: Section, columns: list[str], declared: Declaration) -> dict[str, list[str]]:
+    """Header to cells, in order; columns may be empty."""
+    rows: list[dict[Hashable, Any]] = section.rows.to_dict("records")
+    table = {"implementation": [text.code(str(row["implementation"])) for row in rows]}
+    if section.rows["computes"].nunique() > 1:
+        table["computes"] = [text.escape(_word(row, "computes")) for row in rows]
+    if len(section.environments) > 1:
+        for name in ("torch_version", "environment"):
+            table[name] = [text.escape(_word(row, name)) for row in rows]
+    if section.rows["seeds"].max() > 1:
+        table["seeds"] = [str(row["seeds"]) for row in rows]
+    table |= {name: [cell_text(row, name, declared) for row in rows] for name in columns}
+    if any(row["remarks"] for row in rows):
+        table["status"] = [text.escape(row["remarks"] if row["status"] != OK else _ok(row)) for row in rows]
+    return table
+
+
+def _ok(row: Mapping[Any, object]) -> str:
+    return ": ".join(filter(None, [OK, str(row["remarks"])]))
+
+
+def _filled(table: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: cells for name, cells in table.items() if any(cells)}
+
+
+def _grid(table: dict[str, list[str]], texts: set[str]) -> str:
+    grid: str = tabulate(
+        list(zip(*table.values(), strict=True)),
+        headers=[text.escape(name) for name in table],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if name in texts else "right" for name in table],
+    )
+    return grid
+
+
+def _overview(found: list[Section], columns: list[str]) -> str:
+    """One line per implementation over all sections: how often which status, and the range of each number."""
+    rows = pd.concat([section.rows.assign(section=number) for number, section in enumerate(found)])
+    lines = []
+    groups = sorted(rows.groupby(["computes", "implementation"]), key=lambda g: (computes_order(g[0][0]), g[0][1]))
+    for (computes, name), own in groups:
+        line = {"implementation": text.code(str(name)), "computes": text.escape(str(computes))}
+        counts = Counter(own.drop_duplicates(["section", "status"])["status"])
+        line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+        for column in (column for column in columns if not column.endswith("_difference")):
+            numbers = pd.to_numeric(own[column], errors="coerce").dropna()
+            line[_overview_header(column)] = _range(column, numbers) if len(numbers) else ""
+        lines.append(line)
+    return _grid(_filled({header: [line[header] for line in lines] for header in lines[0]}), _TEXTS)
+
+
+def _overview_header(column: str) -> str:
+    return f"{column}, {'worst' if worst_counts(column) else 'range'}"
+
+
+def _range(column: str, numbers: pd.Series) -> str:
+    low, high = text.number(float(numbers.min())), text.number(float(numbers.max()))
+    if worst_counts(column) or low == high:
+        return high
+    return f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"
+
+
+def _is_number(values: pd.Series | None) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _conditions(section: Section) -> str:
+    """The line below a table: what its rows have in common."""
+    threads = "" if section.threads is None else f"{section.threads} thread{'s' * (section.threads != 1)}"
+    digests = [
+        f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}"
+        for what, values in (("stream", section.streams), ("initial weight draw", section.weights))
+        if values
+    ]
+    environments = ", ".join(f"`{environment}`" for environment in section.environments)
+    plural = "s" * (len(section.environments) > 1)
+    parts = [section.device, section.dtype, threads, *digests, environments and f"environment{plural} {environments}"]
+    return "; ".join(filter(None, parts))
+
+
+def _environment(digest: str, environment: Environment) -> str:
+    """One environment in one line."""
+    processor = environment.cpu_model + (f" ({environment.cores} cores)" if environment.cores else "")
+    device = environment.device_model if environment.device_model != environment.cpu_model else ""
+    versions = {"Python": environment.python, "torch": environment.torch, "NumPy": environment.numpy}
+    versions |= {name: version for name, version in environment.libraries.items() if name not in ("torch", "numpy")}
+    named = [f"{name} {version}" for name, version in versions.items() if version]
+    cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"
+    parts = [*named, device, processor, environment.platform, cuda, "TF32 off"]
+    return f"Environment `{digest[:SHORT]}`: " + text.escape(", ".join(filter(None, parts))) + "."
+
+
+def _empty(columns: list[str], experiment: Experiment) -> str:
+    reasons: dict[str, list[str]] = {}
+    for name in columns:
+        reasons.setdefault(why_empty(name, experiment), []).append(text.code(name))
+    said = ", ".join(f"{', '.join(names)} ({text.escape(why)})" for why, names in reasons.items())
+    return f"Empty and not shown: {said}." if said else ""
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _all_headers(tables: list[dict[str, list[str]]]) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table))
+
+
+def _prose(words: str) -> str:
+    """Text of the project itself, which may use code style, on one line."""
+    return " ".join(words.split()).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _word(row: Mapping[Any, object], column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,107 @@
+"""Numbers and names as text for people: significant digits, intervals, ratios, and escaping for Markdown."""
+
+import math
+import re
+
+from analysis.stats import Interval
+
+_SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # an underscore inside a name is harmless
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def escape(text: str) -> str:
+    """`text` as one line that Markdown shows literally, also inside a table.
+
+    >>> escape("no `x` | use <y>")
+    'no \\\\`x\\\\` \\\\| use &lt;y&gt;'
+    """
+    return _SPECIAL.sub(lambda match: "\\" + match[0], " ".join(text.split())).translate(_ENTITIES)
+
+
+def code(text: str) -> str:
+    """A name in code style where that is possible."""
+    return escape(text) if set(text) & set("`|<>&\n") else f"`{text}`"
+
+
+def natural(name: str) -> list[tuple[str, int]]:
+    """Sorting key that reads digits as numbers.
+
+    >>> sorted(["k10", "k5"], key=natural)
+    ['k5', 'k10']
+    """
+    return [(words, int(digits or 0)) for words, digits in re.findall(r"(\D+|^)(\d*)", name)]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """`value` with some significant digits; very small and very large ones in scientific notation.
+
+    >>> [number(value) for value in (6.8449, 0.01234, 1234.5, 2.1e-16, 5.0, 0.0, 3.2e7)]
+    ['6.84', '0.0123', '1234', '2.1e-16', '5', '0', '3.2e+07']
+    """
+    if not math.isfinite(value):
+        return "" if math.isnan(value) else ("∞" if value > 0 else "-∞")
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return _fixed(value, _decimals(value, digits)) if _plain(value) else f"{value:.1e}"
+
+
+def interval(x: Interval, sign: bool = False) -> str:
+    """Value and ends with the same number of decimals, as many as the width of the interval deserves.
+
+    >>> interval(Interval(6.8449, 6.7012, 7.0011)), interval(Interval(6.8449, 6.8441, 6.8458))
+    ('6.84 (6.70–7.00)', '6.8449 (6.8441–6.8458)')
+    >>> interval(Interval(-0.01, -0.021, 0.001), sign=True)
+    '-0.0100 (-0.0210 to +0.0010)'
+    """
+    if math.isnan(x.lo) or math.isnan(x.hi):
+        text = number(x.value)
+        return f"+{text}" if sign and x.value > 0 else text
+    scale = max(abs(x.lo), abs(x.hi)) if sign else abs(x.value)
+    if scale and _plain(scale):
+        half = (x.hi - x.lo) / 2
+        finer = -math.floor(math.log10(half)) if half > 0 else 0
+        decimals = min(max(_decimals(scale, 3), finer), _decimals(scale, 5))
+        value, lo, hi = (_fixed(end, decimals, sign) for end in x)
+    else:
+        value, lo, hi = (f"{end:{'+' if sign and end else ''}.1e}" if end else "0" for end in x)
+    return f"{value} ({lo}{' to ' if sign else '–'}{hi})"
+
+
+def ratio(x: Interval, verdict: str) -> str:
+    """A speed-up.
+
+    >>> ratio(Interval(1.2345, 1.2, 1.27), "faster"), ratio(Interval(1, 1, 1), "reference")
+    ('1.23× (1.20–1.27) faster', 'reference')
+    """
+    if verdict == "reference" or math.isnan(x.value):
+        return verdict
+    ends = "" if math.isnan(x.lo) else f" ({_hundredths(x.lo)}–{_hundredths(x.hi)})"
+    return f"{times(x.value)}{ends} {verdict}"
+
+
+def times(value: float) -> str:
+    """A speed-up without its interval.
+
+    >>> times(1.0)
+    '1.00×'
+    """
+    return f"{_hundredths(value)}×"
+
+
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}" if 0.095 <= value < 99.5 else number(value)
+
+
+def _plain(value: float) -> bool:
+    return 1e-3 <= abs(value) < 1e6
+
+
+def _decimals(value: float, digits: int) -> int:
+    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def _fixed(value: float, decimals: int, sign: bool = False) -> str:
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        return text.lstrip("-")
+    return f"+{text}" if sign and value > 0 else text

@@ -1,0 +1,102 @@
+"""A synthetic results folder, written as `docs/results.md` says and without any code of `analysis`."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def digest(text: str) -> str:
+    """A SHA-256 that depends on `text` only."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Store:
+    """Writes the store of one results folder."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.cells = results / "cells"
+
+    def environment(self, **changes: Any) -> str:
+        """Store an environment; returns its digest."""
+        fields: Json = {
+            "python": "3.11.9",
+            "torch": "2.9.0",
+            "numpy": "2.4.6",
+            "device_model": "Test CPU",
+            "cpu_model": "Test CPU",
+            "cores": 8,
+            "platform": "Linux x86_64",
+            "libraries": {"learn2learn": "0.2.1"},
+            "tf32": False,
+            "cuda": "",
+        } | changes
+        name = digest(json.dumps(fields, sort_keys=True))
+        self._write(self.cells / "environments" / f"{name}.json", fields)
+        return name
+
+    def declare(self, name: str, **changes: Any) -> None:
+        """Store what an experiment says of itself."""
+        fields: Json = {
+            "name": name,
+            "question": f"What does {name} ask?",
+            "columns": {},
+            "markdown": [],
+            "references": [],
+            "ratio_of": "",
+            "compare": "",
+            "agreement": None,
+            "best_first": "",
+            "figures": [],
+        }
+        self._write(self.cells / name / "experiment.json", fields | changes)
+
+    def cell(
+        self, experiment: str, implementation: str, case: Json | None = None, key: str = "", **changes: Any
+    ) -> Path:
+        """Store one cell; `case` and the other fields are changes of a plain one that is ok. Returns its file."""
+        setting: Json = {
+            "name": "plain",
+            "params": {"tasks": 10, "inner_steps": 1, "shots": 5},
+            "device": "cpu",
+            "dtype": "float32",
+            "seed": 0,
+            "threads": 1,
+        } | (case or {})
+        draws = f"{setting['name']} {setting['seed']}"
+        fields: Json = {
+            "format": 1,
+            "experiment": experiment,
+            "implementation": implementation,
+            "case": setting,
+            "computes": "maml",
+            "library": "",
+            "library_version": "",
+            "environment": "",
+            "round_group": None,
+            "status": "ok",
+            "reason": "",
+            "note": "",
+            "stream_digest": digest(f"stream {draws}"),
+            "init_digest": digest(f"init {draws}"),
+            "rows": [{}],
+            "empty": {},
+            "samples": {},
+            "observations": {},
+            "series": {},
+            "sources": {},
+            "finished": "2025-01-01T00:00:00+00:00",
+        } | changes
+        fields["environment"] = fields["environment"] or self.environment()
+        key = key or digest(json.dumps(fields, sort_keys=True))[:12]
+        identity = "-".join(str(setting[part]) for part in ("name", "device", "dtype", "seed", "threads"))
+        file = self.cells / experiment / identity / f"{implementation}.{key}.json"
+        self._write(file, fields)
+        return file
+
+    def _write(self, file: Path, content: Json) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,50 @@
+"""What most tests need: a bench for a small case, and small cases for whole runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import baselines
+from experiments.harness.bench import Bench
+from experiments.harness.case import Case
+from experiments.harness.request import request
+from experiments.harness.run import Plan
+
+IMPLEMENTATIONS = sorted(baselines.names())
+SMALL: dict[str, Any] = {
+    "family": "sinusoid",
+    "model": {"hidden": 2, "width": 8, "activation": "tanh"},
+    "tasks": 3,
+    "shots": 4,
+    "queries": 6,
+    "inner_lr": 0.1,
+    "inner_steps": 2,
+}
+
+
+def bench(subject: str = "unrolled", dtype: str = "float64", seed: int = 0, **params: Any) -> Bench:
+    """A bench for a small case; `model_file` and the case's parameters can be given."""
+    file = params.pop("model_file", None)
+    return Bench(Case("test", "small", SMALL | params, "cpu", dtype, seed, 1), subject, None, file)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+    """A plan for a whole run with tiny cases, whose cells lie in a folder of their own."""
+    from experiments import cost, training
+
+    monkeypatch.setattr(cost, "SETTINGS", ((2, 1, 3, 8),))
+    for table in (cost.PROCESSES, cost.ROUNDS):
+        monkeypatch.setitem(table, "quick", 2)
+    for table, size in ((training.ITERATIONS, 6), (training.EVALUATIONS, 2), (training.HELDOUT, 4)):
+        monkeypatch.setitem(table, "quick", size)
+    monkeypatch.setattr(training, "SEEDS", (0,))
+
+    def make(*experiments: str, **options: Any) -> Plan:
+        options.setdefault("results", tmp_path / "results")
+        options.setdefault("device", "cpu")
+        return request(experiments, **options)
+
+    return make

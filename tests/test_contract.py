@@ -1,0 +1,216 @@
+"""What every implementation owes its caller, whatever it computes."""
+
+import gc
+import warnings
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import baselines
+from baselines.contract import Baseline, InnerLoop, Spec, TaskBatch, trainable
+from tests.conftest import IMPLEMENTATIONS, bench
+
+OURS = ("unrolled", "fomaml", "reptile")
+
+
+def build(name: str, model: nn.Module, steps: int = 1) -> Baseline:
+    model = model.double()
+    spec = Spec(model, nn.functional.mse_loss, InnerLoop(0.1, steps), torch.device("cpu"), torch.float64)
+    implementation = baselines.load(baselines.names()[name])
+    assert implementation.unavailable(spec) is None
+    return implementation(spec)
+
+
+def batch(tasks: int = 2, points: int = 4, seed: int = 0) -> TaskBatch:
+    generator = torch.Generator().manual_seed(seed)
+    return TaskBatch(*(torch.randn(tasks, points, 3, generator=generator, dtype=torch.float64) for _ in range(4)))
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(OrderedDict(hidden=nn.Linear(3, 5), tanh=nn.Tanh(), out=nn.Linear(5, 3)))
+
+
+class Tied(nn.Module):
+    """One tensor used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.first(x)))
+
+
+class Unused(nn.Module):
+    """A parameter that the loss does not depend on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = nn.Linear(3, 3)
+        self.unused = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x)
+
+
+def frozen() -> nn.Module:
+    model = mlp()
+    model.hidden.weight.requires_grad_(False)
+    return model
+
+
+def with_running_statistics() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_leaves_the_model_as_it_was(name: str) -> None:
+    torch.manual_seed(0)
+    model = mlp()
+    implementation = build(name, model)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    modules, modes = list(model.modules()), [m.training for m in model.modules()]
+    implementation.meta_gradient(implementation.prepare(batch()))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert list(model.modules()) == modules
+    assert [m.training for m in model.modules()] == modes
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_has_one_gradient_of_the_right_shape_per_parameter(name: str) -> None:
+    model = mlp()
+    implementation = build(name, model)
+    result = implementation.to_torch(implementation.meta_gradient(implementation.prepare(batch(tasks=2))))
+    assert {key: g.shape for key, g in result.grads.items()} == {k: p.shape for k, p in model.named_parameters()}
+    assert not any(g.requires_grad for g in result.grads.values())
+    assert result.task_losses is None or result.task_losses.shape == (2,)
+    assert (result.task_losses is None) == (name == "reptile")
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_result_survives_the_next_call(name: str) -> None:
+    torch.manual_seed(0)
+    implementation = build(name, mlp())
+    first = implementation.to_torch(implementation.meta_gradient(implementation.prepare(batch(seed=0))))
+    kept = {key: g.clone() for key, g in first.grads.items()}
+    second = implementation.to_torch(implementation.meta_gradient(implementation.prepare(batch(seed=1))))
+    assert all(torch.equal(first.grads[key], kept[key]) for key in kept)
+    assert not any(torch.equal(first.grads[key], second.grads[key]) for key in kept)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_sees_the_models_current_parameters(name: str) -> None:
+    torch.manual_seed(0)
+    model = mlp()
+    implementation = build(name, model)
+    first = implementation.to_torch(implementation.meta_gradient(implementation.prepare(batch())))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1.5)
+    second = implementation.to_torch(implementation.meta_gradient(implementation.prepare(batch())))
+    fresh = build(name, model)
+    expected = fresh.to_torch(fresh.meta_gradient(fresh.prepare(batch())))
+    assert all(torch.allclose(second.grads[key], expected.grads[key], rtol=1e-12) for key in expected.grads)
+    assert not any(torch.allclose(second.grads[key], first.grads[key]) for key in expected.grads)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("factory", [Tied, Unused, frozen, with_running_statistics])
+def test_ours_serve_any_module(name: str, factory: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = factory()
+    implementation = build(name, model, steps=2)
+    buffers = {key: b.clone() for key, b in model.named_buffers()}
+    result = implementation.meta_gradient(implementation.prepare(batch()))
+    assert result.grads.keys() == trainable(model).keys()
+    unused = {key for key in result.grads if key.startswith("unused")}
+    assert {key for key, g in result.grads.items() if not g.any()} == unused
+    assert all(torch.equal(b, buffers[key]) for key, b in model.named_buffers())
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("tasks", "points"), [(1, 4), (2, 1), (1, 1)])
+def test_one_task_and_one_point(name: str, tasks: int, points: int) -> None:
+    torch.manual_seed(0)
+    model = mlp()
+    small = batch(tasks, points)
+    result = build(name, model).meta_gradient(small)
+    computes = baselines.load(baselines.names()[name]).computes
+    reference = {"maml": "unrolled"}.get(computes, computes)
+    expected = build(reference, model).meta_gradient(small)
+    for key, g in result.grads.items():
+        torch.testing.assert_close(g, expected.grads[key], rtol=1e-10, atol=1e-14)
+
+
+def test_the_notebook_says_what_it_cannot_serve() -> None:
+    implementation = baselines.load(baselines.names()["notebook"])
+
+    def reason(model: nn.Module, steps: int = 1) -> str:
+        spec = Spec(model, nn.functional.mse_loss, InnerLoop(0.1, steps), torch.device("cpu"), torch.float32)
+        return implementation.unavailable(spec) or ""
+
+    assert "one inner step" in reason(mlp(), steps=2)
+    assert "Conv1d" in reason(nn.Sequential(nn.Conv1d(1, 1, 1)))
+    assert "Tied" in reason(Tied())
+    assert "frozen" in reason(frozen())
+
+
+def test_the_notebooks_container_prints_and_clears_its_buffer(capsys: pytest.CaptureFixture[str]) -> None:
+    implementation = build("notebook", mlp())
+    implementation.meta_gradient(batch())
+    implementation.container.show_and_clear()
+    printed = capsys.readouterr().out
+    assert [line.split(":")[0] for line in printed.splitlines() if ": tensor(" in line] == [
+        "hidden.weight",
+        "hidden.bias",
+        "out.weight",
+        "out.bias",
+    ]
+    assert implementation.container.buffer == {}
+
+
+@pytest.mark.parametrize("name", ["notebook", "unrolled", "learn2learn", "fomaml", "reptile"])
+def test_leaks_nothing(name: str) -> None:
+    """The number and size of live tensors is the same after 50 calls and after 2,000 more, without collecting."""
+    setup = bench(name, inner_steps=1, tasks=2, shots=2, queries=2).setup
+    data = bench(tasks=2, shots=2, queries=2).batch(0)
+
+    def live() -> tuple[int, int]:
+        tensors = [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
+        return len(tensors), sum(t.numel() for t in tensors)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(50):
+            setup.meta_gradient(data)
+        gc.collect()
+        gc.disable()  # what is only freed by the collector counts as leaked
+        try:
+            before = live()
+            for _ in range(2000):
+                setup.meta_gradient(data)
+            assert live() == before
+        finally:
+            gc.enable()
+
+
+def test_finding_files() -> None:
+    assert {"notebook", "unrolled", "learn2learn", "higher", "fomaml", "reptile"} < set(IMPLEMENTATIONS)
+    assert {"learn2learn-first-order", "higher-first-order"} < set(IMPLEMENTATIONS)
+    assert not any(name.startswith("-") for name in IMPLEMENTATIONS)
+
+
+def test_a_file_without_an_implementation_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "nothing.py"
+    file.write_text("x = 1\n")
+    with pytest.raises(ImportError, match="defines 0 subclasses"):
+        baselines.load(file)
+    file = tmp_path / "vague.py"
+    file.write_text("from baselines.contract import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
+    with pytest.raises(ImportError, match="is not one of 'maml', 'fomaml', 'reptile'"):
+        baselines.load(file)

@@ -1,0 +1,238 @@
+"""Whole runs with real child processes: resuming, statuses, round groups, and children that misbehave."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments import metagradient
+from experiments.harness.run import Plan
+
+MakePlan = Callable[..., Plan]
+
+HEAD = """
+import torch
+from baselines.contract import Baseline, MetaGradient, trainable
+
+class Mine(Baseline):
+    computes = "maml"
+"""
+BODY = """
+    def meta_gradient(self, batch):
+        {}
+"""
+RIGHT = """
+from baselines.handwritten.unrolled import Unrolled
+
+class Mine(Unrolled):
+    pass
+"""
+
+
+def cells(plan: Plan, experiment: str = "*") -> list[dict]:  # type: ignore[type-arg]
+    return [json.loads(path.read_text()) for path in sorted(plan.store.cells.glob(f"{experiment}/*/*.json"))]
+
+
+def mine(tmp_path: Path, text: str, name: str = "mine") -> Path:
+    file = tmp_path / f"{name}.py"
+    file.write_text(text)
+    return file
+
+
+def finished(plan: Plan) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime_ns for path in plan.store.cells.glob("*/*/*.json")}
+
+
+def test_a_run_is_complete_and_a_second_one_measures_nothing(plan: MakePlan) -> None:
+    first = plan("create_graph", "training", implementations=["unrolled", "fomaml"])
+    first.run()
+    assert first.statuses == {"ok": 5 + 2 * 2}
+    before = finished(first)
+    again = plan("create_graph", "training", implementations=["unrolled", "fomaml"])
+    again.run()
+    assert again.statuses == {}
+    assert finished(again) == before
+    training = cells(first, "training")
+    assert len({(c["case"]["dtype"], c["stream_digest"]) for c in training}) == 2
+    assert len({c["stream_digest"] for c in training}) == 1
+    assert all(c["init_digest"] and c["sources"]["experiments/training.py"] for c in training)
+    assert not any("sources" in c and "experiments/cost.py" in c["sources"] for c in training)
+    curve = training[0]["series"]["heldout"]
+    assert curve["iteration"] == [0, 3, 6]
+    assert len(training[0]["observations"]["query_loss"]) == 4
+
+
+def test_cost_measures_in_one_round_group_and_adds_later_ones_beside_the_references(
+    plan: MakePlan, tmp_path: Path
+) -> None:
+    first = plan("cost", implementations=["learn2learn"])
+    first.run()
+    assert {c["status"] for c in cells(first)} == {"ok"}
+    (group,) = {c["round_group"] for c in cells(first)}
+    for cell in cells(first):
+        assert [len(samples) for samples in cell["samples"]["step_ms"]] == [2, 2]
+        assert min(map(min, cell["samples"]["step_ms"])) > 0
+        row = cell["rows"][0]
+        assert row["peak_tensor_mib"] > 0
+        assert row["peak_rss_mib"] >= row["resident_rss_mib"] > 50
+        assert row["error_float64"] < 1e-12
+        assert "peak_gpu_mib" not in row and "CUDA" in cell["empty"]["peak_gpu_mib"]
+    file = mine(tmp_path, RIGHT)
+    later = plan("cost", implementations=["learn2learn"], baseline_files=[file])
+    later.run()
+    added = [c for c in cells(later) if c["round_group"] != group]
+    assert {(c["implementation"], c["reference_only"]) for c in added} == {("mine", False), ("learn2learn", True)}
+    file.write_text(RIGHT + "# changed\n")
+    changed = plan("cost", implementations=["learn2learn"], baseline_files=[file])
+    changed.run()
+    groups = {c["round_group"] for c in cells(changed)}
+    assert len(groups) == 2 and group in groups  # the group of the replaced cell went with it
+    assert changed.statuses == {"ok": 2}
+
+
+def test_a_deliberate_mistake_is_wrong_and_shows_no_timing(plan: MakePlan, tmp_path: Path) -> None:
+    file = mine(
+        tmp_path, "from baselines.first_order.fomaml import Fomaml\nclass Mine(Fomaml):\n    computes = 'maml'\n"
+    )
+    run = plan("cost", "training", implementations=["unrolled"], baseline_files=[file])
+    run.run()
+    wrong = [c for c in cells(run) if c["implementation"] == "mine"]
+    assert {c["status"] for c in wrong} == {"wrong"} and len(wrong) == 3
+    for cell in wrong:
+        assert "float64 error" in cell["reason"] and "for maml" in cell["reason"]
+        assert not cell["samples"] and not cell["series"] and not cell["observations"]
+        assert set(cell["rows"][0]) == {"error_float64", "oracle"}
+    assert {c["status"] for c in cells(run) if c["implementation"] == "unrolled"} == {"ok"}
+
+
+MISBEHAVING = {
+    "raises": (
+        "raise ValueError('no\\nluck in /home/someone/secret/file.py')",
+        "failed",
+        "ValueError: no luck in …/file.py",
+    ),
+    "segfaults": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "failed", "killed by SIGSEGV"),
+    "exits": ("import os; os._exit(7)", "failed", "exit code 7"),
+    "cuda-memory": ("raise torch.OutOfMemoryError('CUDA out of memory. Tried')", "oom", "CUDA out of memory"),
+    "memory": ("raise MemoryError", "oom", "no message"),
+    "empty": ("return MetaGradient(None, {})", "wrong", "error inf"),
+    "nothing": ("return None", "failed", "AssertionError"),
+    "prints": ("print('rubbish' * 100000); raise KeyError('x')", "failed", "KeyError"),
+}
+
+
+def test_each_misbehaving_implementation_is_one_row(
+    plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [mine(tmp_path, HEAD + BODY.format(body), name) for name, (body, _, _) in MISBEHAVING.items()]
+    refusal = "    @classmethod\n    def unavailable(cls, spec): return 'not on | today'\n"
+    files.append(mine(tmp_path, HEAD + refusal, "refuses"))
+    monkeypatch.setattr(metagradient, "NETWORKS", {"tanh": metagradient.NETWORKS["tanh"]})
+    monkeypatch.setattr(metagradient, "STEPS", (1,))
+    monkeypatch.setattr(metagradient, "DTYPES", ("float64",))
+    run = plan("metagradient", implementations=["unrolled"], baseline_files=files)
+    run.run()
+    found = {name: [c for c in cells(run) if c["implementation"] == name] for name in (*MISBEHAVING, "refuses")}
+    expected = {name: (status, reason) for name, (_, status, reason) in MISBEHAVING.items()}
+    for name, (status, reason) in (expected | {"refuses": ("unavailable", "not on | today")}).items():
+        assert {c["status"] for c in found[name]} == {status}, name
+        assert len(found[name]) == 1
+        assert all(reason in c["reason"] and "\n" not in c["reason"] for c in found[name]), found[name][0]["reason"]
+    assert {c["status"] for c in cells(run) if c["implementation"] == "unrolled"} == {"ok"}
+
+
+def test_a_hanging_child_is_ended_with_what_it_started(plan: MakePlan, tmp_path: Path) -> None:
+    marker = 98_765.4321
+    text = HEAD + BODY.format(
+        f"import subprocess, time; subprocess.Popen(['sleep', '{marker}']); print('rubbish' * 1000); time.sleep(600)"
+    )
+    run = plan("cost", implementations=["unrolled"], baseline_files=[mine(tmp_path, text)], timeout=6)
+    start = time.monotonic()
+    run.run()
+    assert time.monotonic() - start < 60
+    statuses = {c["implementation"]: (c["status"], c["reason"]) for c in cells(run)}
+    assert statuses["unrolled"] == ("ok", "")
+    assert statuses["mine"] == ("timeout", "it did not finish within the time limit")
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(marker) in " ".join(p.info["cmdline"] or [])]
+
+
+def test_divergence_is_a_status_with_its_iteration(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments import training
+
+    monkeypatch.setattr(training, "OUTER_LR", 1e30)
+    run = plan("training", implementations=["unrolled"])
+    run.run()
+    assert {c["status"] for c in cells(run)} == {"diverged"}
+    assert all("iteration" in c["reason"] and not c["series"] for c in cells(run))
+
+
+def test_a_missing_library_is_a_row_while_the_rest_runs(
+    plan: MakePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow" / "higher.py").write_text("raise ImportError('no higher here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "shadow"))
+    run = plan("training", implementations=["higher", "unrolled"])
+    run.run()
+    found = {c["implementation"]: (c["status"], c["reason"]) for c in cells(run)}
+    assert found["higher"] == ("unavailable", "ImportError at import: no higher here")
+    assert found["unrolled"] == ("ok", "")
+
+
+def test_damaged_cells_are_set_aside_and_measured_again(plan: MakePlan) -> None:
+    first = plan("create_graph")
+    first.run()
+    paths = sorted(first.store.cells.glob("create_graph/*/*.json"))
+    original = json.loads(paths[0].read_text())
+    paths[0].write_text(paths[0].read_text()[:100])
+    paths[1].write_text("[]")
+    foreign = json.loads(paths[2].read_text()) | {"format": 99}
+    paths[2].write_text(json.dumps(foreign))
+    again = plan("create_graph")
+    again.run()
+    assert again.statuses == {"ok": 3}
+    assert len(again.store.warnings) == 3
+    assert all("set aside" in line and ".damaged" in line for line in again.store.warnings)
+    assert json.loads(paths[0].read_text())["rows"] == original["rows"]
+    assert len(list(first.store.cells.glob("create_graph/*/*.damaged"))) == 3
+
+
+def test_changed_sources_are_measured_again(plan: MakePlan) -> None:
+    first = plan("create_graph")
+    first.run()
+    path = next(first.store.cells.glob("create_graph/*/*.json"))
+    cell = json.loads(path.read_text())
+    cell["sources"]["experiments/create_graph.py"] = "0" * 64
+    path.write_text(json.dumps(cell))
+    again = plan("create_graph")
+    again.run()
+    assert again.statuses == {"ok": 1}
+
+
+def test_fresh_measures_everything_again_and_leaves_one_cell_each(plan: MakePlan) -> None:
+    for fresh in (False, True):
+        run = plan("cost", implementations=["unrolled"], fresh=fresh)
+        run.run()
+        assert run.statuses == {"ok": 1}
+    assert len(cells(run)) == 1
+
+
+def test_a_model_of_ones_own_is_judged_by_double_backward(plan: MakePlan, tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Linear(1, 6), nn.LayerNorm(6), nn.Softplus(), nn.Linear(6, 1))\n"
+    )
+    run = plan("training", "cost", implementations=["unrolled", "higher", "notebook"], model=f"{file}:make")
+    run.run()
+    found = {(c["experiment"], c["implementation"]): c for c in cells(run)}
+    assert found["cost", "unrolled"]["status"] == found["cost", "higher"]["status"] == "ok"
+    assert found["cost", "higher"]["rows"][0]["oracle"] == "double backward"
+    assert found["cost", "notebook"]["status"] == "unavailable"
+    assert "LayerNorm" in found["cost", "notebook"]["reason"]
+    assert found["cost", "unrolled"]["case"]["params"]["model"]["file"] == "net.py"
+    assert str(tmp_path) not in json.dumps(cells(run))

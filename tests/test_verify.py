@@ -1,0 +1,158 @@
+"""The verdict: right code is never accused, and every realistic mistake is caught."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from baselines._functional import Functional, TaskMean, differentiate, leaves
+from baselines.contract import MetaGradient, TaskBatch, trainable
+from experiments.harness.status import Unavailable, Wrong
+from experiments.harness.verify import Check, cancellation, check, condition, error
+from experiments.tasks.stream import Arrays
+from tests.conftest import IMPLEMENTATIONS, bench
+
+
+class Mistake(Functional):
+    """Second-order MAML with one thing wrong, chosen by name."""
+
+    computes = "maml"
+    mistake = ""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        theta = trainable(self.spec.model)
+        mean = TaskMean()
+        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
+            if self.mistake == "support and query swapped":
+                support_x, support_y, query_x, query_y = query_x, query_y, support_x, support_y
+            phi = theta
+            steps = self.spec.inner.steps + {"one step too many": 1, "one step too few": -1}.get(self.mistake, 0)
+            for k in range(steps):
+                if self.mistake == "the notebook's scheme extended naively" and k:
+                    # a second step with the gradient with respect to the meta-parameters, as `.grad` would hold it
+                    found = differentiate(self.loss(phi, support_x, support_y), theta, create_graph=True)
+                    phi = {name: p - self.spec.inner.lr * found[name] for name, p in phi.items()}
+                else:
+                    phi = self.step(phi, support_x, support_y, create_graph=self.mistake != "no create_graph")
+                if self.mistake == "detached at the first step" and not k:
+                    phi = leaves(phi)
+            loss = self.loss(phi, query_x, query_y)
+            if self.mistake == "only the last task counts":
+                mean = TaskMean()
+            mean.add(differentiate(loss, phi if self.mistake == "detached at the first step" else theta), loss)
+        losses, result = mean.result()
+        if self.mistake == "summed over tasks":
+            result = {name: g * mean.tasks for name, g in result.items()}
+        if self.mistake == "one parameter forgotten":
+            result["out.bias"] = torch.zeros_like(result["out.bias"])
+        if self.mistake == "off by a millionth":
+            result = {name: g * (1 + 1e-6) for name, g in result.items()}
+        return MetaGradient(losses, result)
+
+
+MISTAKES = (
+    "no create_graph",
+    "support and query swapped",
+    "one step too many",
+    "one step too few",
+    "the notebook's scheme extended naively",
+    "detached at the first step",
+    "only the last task counts",
+    "summed over tasks",
+    "one parameter forgotten",
+    "off by a millionth",
+)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_every_mistake_is_caught(mistake: str) -> None:
+    b = bench()
+    b.__dict__["implementation"] = type("Mistaken", (Mistake,), {"mistake": mistake})
+    with pytest.raises(Wrong, match=r"float64 error .* against the complex step oracle for maml") as caught:
+        b.verify()
+    assert caught.value.row["error_float64"] > 1e-7
+
+
+def test_the_same_code_without_a_mistake_passes() -> None:
+    b = bench()
+    b.__dict__["implementation"] = Mistake
+    assert b.verify()["error_float64"] < 1e-13
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_every_implementation_is_right(name: str, dtype: str) -> None:
+    for activation in ("relu", "tanh"):
+        model = {"hidden": 2, "width": 40, "activation": activation}
+        b = bench(name, dtype, model=model, inner_steps=1, inner_lr=0.01, tasks=5)
+        row = b.verify()
+        assert row["error_float64"] < 1e-12
+        assert row[f"error_{dtype}"] < (1e-12 if dtype == "float64" else 1e-3)
+        b.verify()  # again, on other tasks
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    name=st.sampled_from(["unrolled", "fomaml", "reptile"]),
+    dtype=st.sampled_from(["float64", "float32"]),
+    hidden=st.integers(1, 3),
+    width=st.integers(1, 12),
+    activation=st.sampled_from(["relu", "tanh"]),
+    inner_steps=st.integers(0, 4),
+    inner_lr=st.sampled_from([0.0, 1e-3, 0.05]),
+    shots=st.integers(1, 6),
+    seed=st.integers(0, 2**20),
+)
+def test_right_code_is_never_accused(name, dtype, hidden, width, activation, seed, **params) -> None:  # type: ignore[no-untyped-def]
+    model = {"hidden": hidden, "width": width, "activation": activation}
+    try:
+        bench(name, dtype, seed, model=model, **params).verify()
+    except Unavailable as rejected:  # ill-conditioned draws are no cases; an accusation would be Wrong
+        event(str(rejected).split(":")[0])
+
+
+def test_error_is_relative_to_each_parameter() -> None:
+    o = {"large": np.array([1e6, 0.0]), "small": np.array([1.0])}
+    assert error(o, o) == 0
+    assert error(o | {"small": np.array([1.01])}, o) == pytest.approx(0.01)
+    assert error({"large": o["large"]}, o) == float("inf")
+    assert error(o | {"small": np.array([np.nan])}, o) == float("inf")
+    # a parameter whose meta-gradient is exactly zero is measured against the whole
+    zero = {"large": np.array([1e6, 0.0]), "zero": np.array([0.0])}
+    assert error(zero | {"zero": np.array([1e-10])}, zero) == pytest.approx(1e-10)
+    assert error({"a": np.zeros(2)}, {"a": np.zeros(2)}) == 0
+    assert error({"a": np.ones(2)}, {"a": np.zeros(2)}) == float("inf")
+
+
+def test_a_check_without_a_number_is_not_right() -> None:
+    assert Check(1e-13, 1e-12, 1.0).right
+    assert not Check(2e-12, 1e-12, 1.0).right
+    assert not Check(float("nan"), 1e-12, 1.0).right
+
+
+def test_condition_of_known_functions() -> None:
+    batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
+    theta = {"a": np.array([1.0])}
+    assert condition(lambda t, _: {"a": t["a"] ** 50}, theta, batch, 1e-16) == pytest.approx(50, rel=0.6)
+    assert condition(lambda t, _: {"a": np.array([3.0])}, theta, batch, 1e-16) == 1
+
+
+def test_rounding_before_a_difference_counts() -> None:
+    theta, displacement = {"a": np.array([1.0])}, {"a": np.array([1e-4])}
+    assert cancellation(theta, displacement) == pytest.approx(1e4)
+    batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
+    found = {"a": np.array([1e-4 * (1 + 1e-4)])}
+    assert not check(found, lambda *_: displacement, theta, batch, 1e-8).right
+    assert check(found, lambda *_: displacement, theta, batch, 1e-8, displacement=True).right
+
+
+def test_a_kink_too_near_is_no_judgement() -> None:
+    b = bench(model={"hidden": 1, "width": 4, "activation": "relu"})
+    theta = {name: value * 0 for name, value in _weights(b).items()}
+    with pytest.raises(Unavailable, match="from its kink"):
+        b.oracle("maml", b.setup.spec.model)[1](theta, b.stream().batch(0))
+
+
+def _weights(b) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
+    return {name: p.detach().numpy() for name, p in b.model(torch.float64).named_parameters()}
