@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from analysis import style, text
-from analysis.cells import FigureSpec
+from analysis.cells import FigureSpec, computes_order
 from analysis.legend import why_empty
 from analysis.load import Experiment
 from analysis.sections import OK, Section, labels, sections, value_of
@@ -20,7 +20,7 @@ _LINE = 0.27  # inches per implementation
 
 
 def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row of panels per section, a panel per column of `values`; best first by the first. None without data."""
+    """A row of panels per section, a panel per column of `values`; in `_order`. None without data."""
     found = sections(experiment, frame)
     values = _with_data(spec, found)
     found = [section for section in found if any(_numbers(section, column) for column in values)]
@@ -114,11 +114,14 @@ def _with_data(spec: FigureSpec, found: list[Section]) -> list[str]:
 
 
 def _order(section: Section, values: list[str]) -> list[int]:
-    """Positions of the rows that have a value: best first by the first column, ties and gaps by the next ones."""
+    """Positions of the rows that have a value, those that compute the same together.
+
+    Among them best first by the first column, ties and gaps by the next ones.
+    """
     rows = section.rows
-    keys = [[_rank(row, column) for column in values] for row in rows.to_dict("records")]
-    shown = [i for i, key in enumerate(keys) if rows["status"].iloc[i] == OK and min(key) < np.inf]
-    return sorted(shown, key=lambda i: keys[i])
+    ranks = [[_rank(row, column) for column in values] for row in rows.to_dict("records")]
+    shown = [i for i, rank in enumerate(ranks) if rows["status"].iloc[i] == OK and min(rank) < np.inf]
+    return sorted(shown, key=lambda i: (computes_order(str(rows["computes"].iloc[i])), ranks[i]))
 
 
 def _rank(row: dict[Any, Any], column: str) -> float:

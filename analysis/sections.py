@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, text
+from analysis.cells import computes_order
 from analysis.load import Experiment
 
 OK = "ok"
@@ -163,10 +164,11 @@ def _remarks(rows: pd.DataFrame, ok: int) -> Iterator[str]:
 
 
 def _sorted(rows: pd.DataFrame, best_first: str) -> pd.DataFrame:
-    """Best first; what is not ok comes last, and so does what has no value."""
+    """Best first among those that compute the same; what is not ok comes last, and so does what has no value."""
     value = pd.to_numeric(rows[best_first], errors="coerce") if best_first in rows.columns else 0.0
-    keys = pd.DataFrame({"bad": rows["status"] != OK, "value": value, "name": rows["implementation"]})
-    return rows.loc[keys.sort_values(["bad", "value", "name"], kind="stable").index].reset_index(drop=True)
+    kind = [computes_order(str(computes)) for computes in rows["computes"]]
+    keys = pd.DataFrame({"bad": rows["status"] != OK, "kind": kind, "value": value, "name": rows["implementation"]})
+    return rows.loc[keys.sort_values(["bad", "kind", "value", "name"], kind="stable").index].reset_index(drop=True)
 
 
 def _distinct(values: pd.Series) -> tuple[str, ...]:

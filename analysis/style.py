@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.cells import computes_order
 
-# Okabe and Ito's palette for all kinds of colour vision, without black and grey, which are kept for references, and
-# without yellow, which is too pale for a line on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Paul Tol's "muted" scheme for all kinds of colour vision (SRON/EPS/TN/09-002), the darker ones first, since curves
+# that coincide are drawn in this order. Black and grey are kept for references.
+COLOURS = ("#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "*", "h")
 Dash = tuple[float, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = (
@@ -72,8 +72,8 @@ Looks = dict[str, Look]
 def assign(implementations: Iterable[tuple[str, str]]) -> Looks:
     """A look for each of (`computes`, name): a function of the sorted pairs alone.
 
-    Those that compute the same come one after the other, since they share panels. Six colours and five dashes have
-    no common divisor, so the first thirty looks differ.
+    Those that compute the same come one after the other, since they share panels. Nine colours and five dashes have
+    no common divisor, so the first nine colours and the first 45 looks differ.
     """
     kind = {}
     for computes, name in sorted(implementations):

@@ -11,7 +11,7 @@ from rich.table import Table
 from analysis.cells import STATUSES
 from analysis.columns import with_computed
 from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, load
-from analysis.sections import OK, Section, labels, sections
+from analysis.sections import OK, labels, sections
 from analysis.tables import cell_text
 
 
@@ -46,7 +46,7 @@ def _print_counts(experiment: Experiment, console: Console) -> None:
 
 
 def _print_speedups(experiment: Experiment, console: Console) -> None:
-    """The fastest first, for each section that was timed; nothing for experiments without ratios."""
+    """In the order of the tables, for each section that was timed; nothing for experiments without ratios."""
     declared = experiment.declaration
     frame = with_computed(experiment)
     columns = [declared.ratio_of, *(f"speedup_vs_{reference}" for reference in declared.references)]
@@ -55,18 +55,16 @@ def _print_speedups(experiment: Experiment, console: Console) -> None:
         return
     found = sections(experiment, frame)
     for name, section in zip(labels(found), found, strict=True):
-        rows = _timed(section, declared.ratio_of)
+        timed = section.rows[section.rows["status"] == OK].dropna(subset=[declared.ratio_of])
+        rows: list[dict[Any, Any]] = timed.to_dict("records")
         if not rows:
             continue
         table = Table(title=escape(name), title_justify="left", title_style="italic", box=None, pad_edge=True)
-        table.add_column("implementation")
+        for header in ("implementation", "computes"):
+            table.add_column(header, no_wrap=True)
         for column in columns:
-            table.add_column(escape(column), justify="right")
+            table.add_column(escape(column.replace("speedup_vs_", "vs ")), justify="right")
         for row in rows:
-            table.add_row(escape(row["implementation"]), *(escape(cell_text(row, c, declared)) for c in columns))
+            texts = [cell_text(row, column, declared) for column in columns]
+            table.add_row(*map(escape, (row["implementation"], row["computes"], *texts)))
         console.print(table)
-
-
-def _timed(section: Section, time: str) -> list[dict[Any, Any]]:
-    rows = section.rows[section.rows["status"] == OK].dropna(subset=[time]).sort_values(time)
-    return list(rows.to_dict("records"))

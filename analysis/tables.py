@@ -121,7 +121,7 @@ def _grid(table: dict[str, list[str]], texts: set[str]) -> str:
 
 def _overview(found: list[Section], columns: list[str]) -> str:
     """One line per implementation over all sections: how often which status, and the range of each number."""
-    rows = pd.concat([section.rows.assign(section=number) for number, section in enumerate(found)])
+    rows = pd.concat([section.rows.assign(section=number, dtype=section.dtype) for number, section in enumerate(found)])
     lines = []
     groups = sorted(rows.groupby(["computes", "implementation"]), key=lambda g: (computes_order(g[0][0]), g[0][1]))
     for (computes, name), own in groups:
@@ -129,14 +129,17 @@ def _overview(found: list[Section], columns: list[str]) -> str:
         counts = Counter(own.drop_duplicates(["section", "status"])["status"])
         line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
         for column in (column for column in columns if not column.endswith("_difference")):
-            numbers = pd.to_numeric(own[column], errors="coerce").dropna()
-            line[_overview_header(column)] = _range(column, numbers) if len(numbers) else ""
+            # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
+            for dtype in sorted(set(rows["dtype"])) if worst_counts(column) else [""]:
+                chosen = own[own["dtype"] == dtype] if dtype else own
+                numbers = pd.to_numeric(chosen[column], errors="coerce").dropna()
+                line[_overview_header(column, dtype)] = _range(column, numbers) if len(numbers) else ""
         lines.append(line)
     return _grid(_filled({header: [line[header] for line in lines] for header in lines[0]}), _TEXTS)
 
 
-def _overview_header(column: str) -> str:
-    return f"{column}, {'worst' if worst_counts(column) else 'range'}"
+def _overview_header(column: str, dtype: str) -> str:
+    return f"{column}, worst in {dtype}" if dtype else f"{column}, range"
 
 
 def _range(column: str, numbers: pd.Series) -> str:

@@ -70,8 +70,8 @@ class MetaGradient(NamedTuple):
 class Baseline:
     """One implementation of the meta-gradient; its name is the file's, with `_` replaced by `-`.
 
-    After `meta_gradient` the model's parameters, buffers, modes, `.grad` fields (None before the call) and the
-    random state are as they were, and the result stays valid and unchanged through the next call.
+    After `meta_gradient` the model's parameters, buffers, modes and `.grad` fields (None before the call) are as they
+    were, and the result stays valid and unchanged through the next call.
     """
 
     computes: ClassVar[Computes]

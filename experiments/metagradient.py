@@ -107,5 +107,13 @@ EXPERIMENT = Experiment(
             "values": ["error"],
             "xlabel": "relative error",
         },
+        {
+            "kind": "points",
+            "name": "metagradient_distance",
+            "title": "How far first-order methods are from the second-order meta-gradient",
+            "values": ["distance"],
+            "xlabel": "‖g − maml‖ / ‖maml‖",
+            "where": {"dtype": "float64"},
+        },
     ),
 )

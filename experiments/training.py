@@ -19,8 +19,8 @@ from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
 from experiments.harness.status import Diverged
 
-ITERATIONS = {"quick": 300, "full": 50_000}
-EVALUATIONS = {"quick": 10, "full": 50}
+ITERATIONS = {"quick": 200, "full": 50_000}
+EVALUATIONS = {"quick": 5, "full": 50}
 HELDOUT = {"quick": 100, "full": 1000}
 SEEDS = (0, 1, 2)
 OUTER_LR = 1e-3

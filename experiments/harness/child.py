@@ -8,6 +8,7 @@ process does nothing. It ends when the parent closes the socket, or dies.
 import ctypes
 import hashlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Generator
@@ -36,7 +37,7 @@ def main(descriptor: int) -> None:
         try:
             message = json.loads(connection.recv_bytes())
         except EOFError:
-            return
+            os._exit(0)  # everything is told; taking a framework down in order costs half a second
         if message["op"] == "describe":
             answer = describe(message["device"], message["files"])
         elif message["op"] == "open":

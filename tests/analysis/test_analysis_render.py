@@ -194,7 +194,7 @@ def summary(results: Path) -> str:
 
 
 def test_summary_counts_explains_and_ranks(store: Store) -> None:
-    store.declare("cost", columns={"step_ms": ""}, references=["slow"], ratio_of="step_ms")
+    store.declare("cost", columns={"step_ms": ""}, references=["slow"], ratio_of="step_ms", best_first="step_ms")
     store.cell("cost", "slow", round_group="g", samples={"step_ms": [[4.0], [4.0]]})
     store.cell("cost", "fast", round_group="g", samples={"step_ms": [[2.0], [2.0]]})
     store.cell("cost", "none", status="unavailable", reason="needs [cuda]", rows=[])

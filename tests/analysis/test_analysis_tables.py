@@ -283,6 +283,6 @@ def test_an_overview_sums_up_many_cases_in_natural_order(store: Store) -> None:
     _, text = tables(store)
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Overview", "k1", "k2", "k5", "k10", "Legend"]
     overview = lines_of(text.split("## k1")[0])
-    assert overview[0] == ["implementation", "computes", "cases", "error, worst", "size, range"]
+    assert overview[0] == ["implementation", "computes", "cases", "error, worst in float32", "size, range"]
     assert overview[1] == ["`i`", "maml", "4 ok", "1.0e-15", "1–10"]
     assert overview[2] == ["`j`", "maml", "1 wrong", "0.500", ""]
