@@ -289,9 +289,9 @@ def test_an_overview_sums_up_many_cases_in_natural_order(store: Store) -> None:
 
 
 def test_like_stands_with_like_and_the_best_of_them_first(store: Store) -> None:
-    store.declare("cost", columns={"ms": ""}, markdown=["ms"], best_first="ms")
+    store.declare("e", columns={"ms": ""}, markdown=["ms"], best_first="ms")
     for name, computes, ms in (("c", "fomaml", 1.0), ("b", "maml", 3.0), ("a", "maml", 4.0), ("d", "reptile", 0.5)):
-        store.cell("cost", name, computes=computes, rows=[{"ms": ms}])
-    store.cell("cost", "e", status="wrong", reason="r", rows=[])
+        store.cell("e", name, computes=computes, rows=[{"ms": ms}])
+    store.cell("e", "e", status="wrong", reason="r", rows=[])
     _, text = tables(store)
     assert [line[0] for line in lines_of(text)[1:] if line[0].startswith("`")] == ["`b`", "`a`", "`c`", "`d`", "`e`"]
