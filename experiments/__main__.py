@@ -31,9 +31,6 @@ def main() -> None:
         app()
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
-    except KeyboardInterrupt:
-        console.print("stopped; what was finished is kept, and the same command goes on from there", style="yellow")
-        raise SystemExit(130) from None
 
 
 def refuse(message: str) -> None:
@@ -116,8 +113,14 @@ def run(
                 wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
                 print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
         return
+    for name, about in plan.description["implementations"].items():
+        if about["problem"]:
+            console.print(f"{name} is unavailable: {about['problem']}", style="yellow", markup=False, highlight=False)
     try:
         plan.run(progress)
+    except KeyboardInterrupt:
+        console.print("stopped; what is finished is kept, and the same command goes on from there", style="yellow")
+        raise typer.Exit(130) from None
     finally:
         for line in plan.store.warnings:
             console.print(line, style="yellow", markup=False, highlight=False)

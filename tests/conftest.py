@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import baselines
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case
 from experiments.harness.request import request
 from experiments.harness.run import Plan
+
+torch.set_num_threads(1)  # as the harness does; small matrices are slower on more
 
 IMPLEMENTATIONS = sorted(baselines.names())
 SMALL: dict[str, Any] = {

@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 import baselines
 from experiments.harness import experiment, isolate
 from experiments.harness.case import Json, Options
@@ -13,6 +15,7 @@ from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
 from experiments.harness.status import classify
 
 DEVICES = ("auto", "cpu", "cuda")
+POINTS = 5  # that a model of the user's is tried with
 
 
 class BadRequest(ValueError):
@@ -44,27 +47,27 @@ def request(
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
     files = baselines.names()
-    external = [_python_file("--baseline", path) for path in baseline_files]
-    for path in external:
-        if baselines.name_of(path) in files:
-            raise BadRequest(f"--baseline {path}: there is an implementation named {baselines.name_of(path)} already")
-        files[baselines.name_of(path)] = path
+    given = {baselines.name_of(path): path for path in baseline_files}
+    for name, path in given.items():
+        if name in files:
+            raise BadRequest(f"--baseline {path}: there is an implementation named {name} already")
+        files[name] = _python_file("--baseline", path)
     _known("implementation", implementations, sorted(files))
     if implementations:
-        files = {name: files[name] for name in (*implementations, *map(baselines.name_of, external))}
+        files = {name: files[name] for name in (*implementations, *given)}
     chosen_model, model_file = _model(model) if model else (None, None)
     description = isolate.describe(device, {name: str(path) for name, path in files.items()})
     if description["device"] == "cuda" and not description["cuda"]:
         raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
-    for path in external:
-        if problem := description["implementations"][baselines.name_of(path)]["problem"]:
+    for name, path in given.items():
+        if problem := description["implementations"][name]["problem"]:
             raise BadRequest(f"--baseline {path}: {problem}")
     names = list(experiments) or [name for name in experiment.names() if experiment.load(name).by_default]
     options = Options(profile, description["device"], tuple(seeds) if seeds else None, threads, chosen_model)
     return Plan(
         names,
         files,
-        external + ([model_file] if model_file else []),
+        [*(files[name] for name in given), *filter(None, [model_file])],
         options,
         description,
         results,
@@ -98,8 +101,15 @@ def _model(text: str) -> tuple[dict[str, Json], Path]:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         made = getattr(module, factory)()
+        if not isinstance(made, torch.nn.Module):
+            raise BadRequest(f"--model {text}: {factory}() returned {type(made).__name__}, not a torch.nn.Module")
+        shape = tuple(made(torch.zeros(POINTS, 1)).shape)
+    except BadRequest:
+        raise
     except Exception as error:
         raise BadRequest(f"--model {text}: {classify(error)[1]}") from None
-    if not hasattr(made, "named_parameters"):
-        raise BadRequest(f"--model {text}: {factory}() returned {type(made).__name__}, not a torch.nn.Module")
+    if shape != (POINTS, 1):
+        raise BadRequest(
+            f"--model {text}: it has to map (points, 1) to (points, 1), but gives {shape} for {POINTS} points"
+        )
     return {"file": path.name, "factory": factory, "sha256": sha256(path)}, path

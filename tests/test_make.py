@@ -1,0 +1,44 @@
+"""The Makefile documents itself, and its checks speak plainly."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_help_documents_every_target_and_variable() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert targets is not None
+    shown = make("help").stdout
+    for name in targets[1].split() + re.findall(r"^([A-Z]+) *\?=", makefile, re.MULTILINE):
+        assert re.search(rf"^ +{name} +\S+ \S+", shown, re.MULTILINE), name
+
+
+def test_the_readme_names_only_targets_that_exist() -> None:
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)", (ROOT / "README.md").read_text()))
+    assert named
+    assert named <= known
+
+
+def test_a_ready_environment_is_used_and_nothing_installed(tmp_path: Path) -> None:
+    absent = make("tables", f"VENV={tmp_path}/absent")
+    assert absent.returncode == 2
+    assert "there is no environment with bin/python there" in absent.stdout
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    planned = make("--dry-run", "tables", f"VENV={tmp_path}")
+    assert planned.returncode == 0
+    assert "pip" not in planned.stdout
+    assert f"{tmp_path}/bin/python -m experiments run" in planned.stdout
+
+
+def test_clean_never_touches_results() -> None:
+    assert "results" not in make("--dry-run", "clean").stdout
