@@ -7,6 +7,7 @@ VENV    ?= .venv##     the environment; a path given here is used as it is and n
 PROFILE ?= quick##     quick (a few minutes) or full (paper lengths, hours; goes on where it was stopped)
 DEVICE  ?= auto##      auto, cpu or cuda
 RESULTS ?= results##   the folder of cells, tables and plots
+MACHINE ?=##           the name under which `make publish` keeps a reference run
 ARGS    ?=##           more options for `maml-bench run`, such as ARGS="--implementations unrolled,higher"
 
 BIN   := $(VENV)/bin
@@ -16,7 +17,7 @@ PIP   := $(BIN)/python -m pip --disable-pip-version-check
 PINS  := requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots test lint overhead clean
+.PHONY: help setup tables plots test lint overhead publish clean
 
 help: ## this text
 	@echo "Targets:"
@@ -46,6 +47,12 @@ lint: $(STAMP) ## formatting, style, types and the layers of the code
 overhead: $(STAMP) ## what the harness itself costs in a training run
 	@$(BENCH) run overhead --profile $(PROFILE) --device $(DEVICE) --results $(RESULTS) $(ARGS)
 	@$(BENCH) render overhead --results $(RESULTS)
+
+publish: $(STAMP) ## copy tables, plots and environments to results/published/MACHINE, to be committed
+	@test -n "$(MACHINE)" || { echo "name the machine: make publish MACHINE=…"; exit 2; }
+	@$(BENCH) render --results $(RESULTS) >/dev/null
+	@mkdir -p results/published/$(MACHINE)
+	@cp -R $(RESULTS)/tables $(RESULTS)/plots $(RESULTS)/cells/environments results/published/$(MACHINE)/
 
 clean: ## remove .venv and caches; never touches results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
