@@ -83,7 +83,6 @@ class Environment:
     cores: int | None = None
     platform: str = ""
     cuda: str = ""
-    libraries: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,6 @@ def parse_environment(raw: object) -> Environment:
     return Environment(
         **{name: _get(environment, name, str, "") for name in texts},
         cores=_get(environment, "cores", int, None),
-        libraries={name: str(version) for name, version in _get(environment, "libraries", dict, {}).items()},
     )
 
 

@@ -108,7 +108,7 @@ def axis_label(column: str) -> str:
 def decades(axis: Axis) -> None:
     """Label the decades of a log axis as the tables write them: 1e-16."""
     axis.set_major_locator(LogLocator(numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+00", "").replace("e+0", "e+")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
 

@@ -40,7 +40,9 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
         absent = [column for column in used if column in columns and column not in table]
         blocks += [f"## {text.escape(name)}", _grid(table, texts), _empty(absent, experiment), _conditions(section)]
     blocks += ["---", _empty([name for name in columns if name not in used], experiment)]
-    blocks += [_environment(digest, environment) for digest, environment in experiment.environments.items()]
+    for digest, environment in experiment.environments.items():
+        measured = {c.library: c.library_version for c in experiment.cells if c.environment == digest and c.library}
+        blocks.append(_environment(digest, environment, measured))
     if any(section.rounds > 1 for section in found):
         blocks.append("Times are compared only inside one round group, whose processes took turns on the machine.")
     if any(len(section.environments) > 1 for section in found):
@@ -167,13 +169,12 @@ def _conditions(section: Section) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _environment(digest: str, environment: Environment) -> str:
-    """One environment in one line."""
+def _environment(digest: str, environment: Environment, libraries: Mapping[str, str]) -> str:
+    """One environment in one line, with the libraries that were measured in it."""
     processor = environment.cpu_model + (f" ({environment.cores} cores)" if environment.cores else "")
     device = environment.device_model if environment.device_model != environment.cpu_model else ""
     versions = {"Python": environment.python, "torch": environment.torch, "NumPy": environment.numpy}
-    versions |= {name: version for name, version in environment.libraries.items() if name not in ("torch", "numpy")}
-    named = [f"{name} {version}" for name, version in versions.items() if version]
+    named = [f"{name} {version}" for name, version in (versions | dict(sorted(libraries.items()))).items() if version]
     cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"
     parts = [*named, device, processor, environment.platform, cuda, "TF32 off"]
     return f"Environment `{digest[:SHORT]}`: " + text.escape(", ".join(filter(None, parts))) + "."

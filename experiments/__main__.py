@@ -1,7 +1,7 @@
 """`maml-bench`: list, run, render, show. The only file that knows both the experiments and their analysis."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -112,20 +112,32 @@ def run(
             for case, missing, there in plan.todo(name):
                 wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
                 print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
+        print_warnings(plan.store.warnings)
         return
-    for name, about in plan.description["implementations"].items():
-        if about["problem"]:
-            console.print(f"{name} is unavailable: {about['problem']}", style="yellow", markup=False, highlight=False)
+    known = plan.description["implementations"]
+    print_warnings(f"{name} is unavailable: {known[name]['problem']}" for name in known if known[name]["problem"])
     try:
         plan.run(progress)
     except KeyboardInterrupt:
         console.print("stopped; what is finished is kept, and the same command goes on from there", style="yellow")
         raise typer.Exit(130) from None
     finally:
-        for line in plan.store.warnings:
-            console.print(line, style="yellow", markup=False, highlight=False)
+        print_warnings(plan.store.warnings)
+    if outdated := plan.outdated():
+        print_warnings(
+            [
+                "measured before sources were changed, not part of this run, and still in the tables unless you "
+                f"remove them: {', '.join(outdated)}"
+            ]
+        )
     counts = ", ".join(f"{count} {status}" for status, count in sorted(plan.statuses.items()))
     console.print(f"measured now: {counts or 'nothing, all of it was there'}", highlight=False)
+
+
+def print_warnings(lines: Iterable[str]) -> None:
+    """A line each."""
+    for line in lines:
+        console.print(line, style="yellow", markup=False, highlight=False)
 
 
 @contextmanager
@@ -135,7 +147,7 @@ def progress(label: str, cells: int) -> Iterator[Callable[[float], None]]:
         yield lambda done: None
         return
     if not console.is_terminal:
-        console.print(f"{label}: measuring {cells} cells", highlight=False)
+        console.print(f"{label}: measuring {cells} cell{'s' * (cells > 1)}", highlight=False)
         yield lambda done: None
         return
     columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TextColumn("cells"))
@@ -163,8 +175,7 @@ def render(
     except (MixedDigests, NothingToRender) as error:
         refuse(str(error))
         return
-    for line in rendered.warnings:
-        console.print(line, style="yellow", markup=False, highlight=False)
+    print_warnings(rendered.warnings)
     print_summary(results, console)
 
 

@@ -19,11 +19,11 @@ ROUNDS = {"quick": 3, "full": 12}
 
 
 def cases(options: Options) -> list[Case]:
-    """Setting × seed."""
+    """One per setting; the first seed only, since the cost does not depend on the tasks drawn."""
     return [
         Case(
             "cost",
-            f"tasks{tasks}-steps{steps}-shots{shots}" + ("-model" if options.model else f"-width{width}"),
+            f"tasks{tasks}-steps{steps}-shots{shots}" + ("" if options.model else f"-width{width}"),
             {
                 "family": "sinusoid",
                 "model": options.model or {"hidden": 2, "width": width, "activation": "relu"},
@@ -36,11 +36,10 @@ def cases(options: Options) -> list[Case]:
             },
             options.device,
             "float32",
-            seed,
+            (options.seeds or (0,))[0],
             options.threads,
         )
         for tasks, steps, shots, width in SETTINGS
-        for seed in (options.seeds or (0,))[:1]  # the cost does not depend on the tasks drawn
     ]
 
 
@@ -83,8 +82,8 @@ EXPERIMENT = Experiment(
         "step_ms": "milliseconds for one meta-gradient of the whole meta-batch, data resident",
         "conversion_ms": "milliseconds to bring batch and parameters into the framework's own form, beside step_ms",
         "cpu_per_wall": "CPU time over wall time while timed; above 1, more than one core was at work",
-        "peak_gpu_mib": "peak GPU memory allocated during one call, MiB",
-        "peak_gpu_reserved_mib": "peak GPU memory reserved from the driver, MiB",
+        "peak_gpu_mib": "peak GPU memory allocated during the first call, workspaces included, MiB",
+        "peak_gpu_reserved_mib": "peak GPU memory reserved from the driver in the first call, MiB",
         "resident_gpu_mib": "GPU memory allocated before the call, model and batch resident, MiB",
         "peak_tensor_mib": "peak of all tensors during one call, model and batch included, MiB",
         "resident_rss_mib": "resident memory of the process before its first call, MiB",

@@ -83,7 +83,8 @@ class Looks:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        bench.stream("heldout", tasks=bench.params["heldout_tasks"])
+        # the same tasks for every seed too, so that seeds differ by their training alone
+        bench.stream("heldout", tasks=bench.params["heldout_tasks"], seed=0)
         self.batch = bench.batch(0, "heldout")
         self.curve: dict[str, list[float]] = {"iteration": [], "loss_before": [], "query_loss": []}
 
@@ -111,7 +112,7 @@ EXPERIMENT = Experiment(
     passes=(Pass("train", measure),),
     columns={
         "iterations": "meta-iterations, that is, outer steps",
-        "heldout_tasks": "held-out tasks, the same for every implementation of a seed",
+        "heldout_tasks": "held-out tasks, the same for every implementation and seed",
         "loss_before": "mean query loss on held-out tasks before adaptation",
         "query_loss": "mean query loss on held-out tasks after adaptation",
         "oracle": "what the implementation was verified against before training",

@@ -174,7 +174,7 @@ def test_the_notebooks_container_prints_and_clears_its_buffer(capsys: pytest.Cap
     assert implementation.container.buffer == {}
 
 
-@pytest.mark.parametrize("name", ["notebook", "unrolled", "learn2learn", "fomaml", "reptile"])
+@pytest.mark.parametrize("name", sorted({*IMPLEMENTATIONS} - {"higher-first-order", "learn2learn-first-order"}))
 def test_leaks_nothing(name: str) -> None:
     """The number and size of live tensors is the same after 50 calls and after 2,000 more, without collecting."""
     setup = bench(name, inner_steps=1, tasks=2, shots=2, queries=2).setup

@@ -38,7 +38,7 @@ def test_first_and_second_order_training_differ() -> None:
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_every_implementation_learns(name: str) -> None:
-    """A few hundred steps on a small network halve the held-out loss after adaptation."""
+    """150 steps on a small network lower the held-out loss after adaptation by a fifth."""
     b = bench(name, "float32", inner_steps=1, tasks=4, shots=5, queries=5, inner_lr=0.01)
     heldout = b.batch(0, "heldout")
     before = heldout_losses(b.setup.spec.model, b.loss, b.inner, heldout)[1].mean()
@@ -50,6 +50,7 @@ def test_every_implementation_learns(name: str) -> None:
 
 def test_evaluation_adapts_by_plain_gradient_descent_and_changes_nothing() -> None:
     model = torch.nn.Linear(1, 1).double()
+    frozen = torch.nn.Linear(1, 1).double().requires_grad_(False)
     with torch.no_grad():
         model.weight.fill_(2.0)
         model.bias.fill_(0.0)
@@ -61,3 +62,5 @@ def test_evaluation_adapts_by_plain_gradient_descent_and_changes_nothing() -> No
     assert before.tolist() == [4.0]
     assert after.tolist() == pytest.approx([(2.0 - 0.8) ** 2])
     assert model.weight.item() == 2.0 and model.bias.item() == 0.0
+    before, after = heldout_losses(frozen, b.loss, b.inner, batch)
+    assert before.tolist() == after.tolist()  # what is frozen is not adapted

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import event, given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from baselines._functional import Functional, TaskMean, differentiate, leaves
@@ -108,8 +108,8 @@ def test_right_code_is_never_accused(name, dtype, hidden, width, activation, see
     model = {"hidden": hidden, "width": width, "activation": activation}
     try:
         bench(name, dtype, seed, model=model, **params).verify()
-    except Unavailable as rejected:  # ill-conditioned draws are no cases; an accusation would be Wrong
-        event(str(rejected).split(":")[0])
+    except Unavailable:  # an ill-conditioned draw is no case; hypothesis fails if most are; an accusation is Wrong
+        reject()
 
 
 def test_error_is_relative_to_each_parameter() -> None:
@@ -134,7 +134,7 @@ def test_a_check_without_a_number_is_not_right() -> None:
 def test_condition_of_known_functions() -> None:
     batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
     theta = {"a": np.array([1.0])}
-    assert condition(lambda t, _: {"a": t["a"] ** 50}, theta, batch, 1e-16) == pytest.approx(50, rel=0.6)
+    assert 15 < condition(lambda t, _: {"a": t["a"] ** 50}, theta, batch, 1e-12) < 50.1
     assert condition(lambda t, _: {"a": np.array([3.0])}, theta, batch, 1e-16) == 1
 
 
@@ -156,3 +156,19 @@ def test_a_kink_too_near_is_no_judgement() -> None:
 
 def _weights(b) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
     return {name: p.detach().numpy() for name, p in b.model(torch.float64).named_parameters()}
+
+
+def test_lowering_the_precision_of_everyone_is_wrong() -> None:
+    b = bench()
+
+    class Sneaky(Mistake):
+        def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+            torch.set_float32_matmul_precision("high")
+            return super().meta_gradient(prepared)
+
+    b.__dict__["implementation"] = Sneaky
+    try:
+        with pytest.raises(Wrong, match="precision of float32"):
+            b.verify()
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -13,7 +13,6 @@ meta-parameters, where MAML needs the one with respect to the adapted weights.
 """
 
 import warnings
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -70,9 +69,9 @@ class Container:
         self.meta = meta
         self.buffer: Params = {}
 
-    def sub_models(self, tasks: int) -> Iterator[SubModel]:
-        """One fresh sub-model per task."""
-        return (SubModel(self.meta) for _ in range(tasks))
+    def sub_models(self, tasks: int) -> list[SubModel]:
+        """One fresh sub-model per task, all at once."""
+        return [SubModel(self.meta) for _ in range(tasks)]
 
     def collect(self) -> Params:
         """Move the meta-gradient from `.grad` into the buffer, and clear `.grad`."""
@@ -112,6 +111,7 @@ class Notebook(Baseline):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """Adapt a sub-model per task, then one `backward` from the mean of their query losses."""
+        self.container.buffer = {}  # the last call's gradients are the caller's by now
         tasks = len(prepared.support_x)
         losses = []
         for sub, (support_x, support_y, query_x, query_y) in zip(

@@ -24,7 +24,8 @@ class Learn2Learn(Baseline):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.maml = MAML(spec.model, lr=spec.inner.lr, first_order=self.first_order)
+        frozen = any(not p.requires_grad for p in spec.model.parameters())
+        self.maml = MAML(spec.model, lr=spec.inner.lr, first_order=self.first_order, allow_nograd=frozen)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the adapted clone of every task."""

@@ -14,6 +14,7 @@ from torch import nn
 
 import baselines
 from baselines.contract import Baseline, Computes, InnerLoop, Loss, MetaGradient, Spec, TaskBatch, trainable
+from experiments.harness import environment
 from experiments.harness.case import Case, Json
 from experiments.harness.status import Unavailable, Wrong
 from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Weights, check
@@ -79,12 +80,20 @@ class Bench:
         """The case's inner loop."""
         return InnerLoop(self.params["inner_lr"], self.params["inner_steps"])
 
-    def stream(self, purpose: str = "train", tasks: int | None = None) -> Stream:
-        """The case's tasks; streams of another purpose are independent of those that are measured."""
+    def stream(self, purpose: str = "train", tasks: int | None = None, seed: int | None = None) -> Stream:
+        """The case's tasks; streams of another purpose are independent of those that are measured.
+
+        `tasks` and `seed` replace the case's own when the stream is first asked for.
+        """
         if purpose not in self.streams:
             p = self.params
             self.streams[purpose] = Stream(
-                family(p["family"]), self.case.seed, tasks or p["tasks"], p["shots"], p["queries"], purpose
+                family(p["family"]),
+                self.case.seed if seed is None else seed,
+                tasks or p["tasks"],
+                p["shots"],
+                p["queries"],
+                purpose,
             )
         return self.streams[purpose]
 
@@ -152,7 +161,9 @@ class Bench:
     @functools.cached_property
     def setup(self) -> Setup:
         """The very object that is measured, in the case's dtype."""
-        return self.build(self.dtype)
+        built = self.build(self.dtype)
+        environment.settle(self.case.threads)  # an import or a constructor may have changed it
+        return built
 
     # -- the oracle
 
@@ -189,7 +200,7 @@ class Bench:
         """Check the implementation on fresh tasks, in float64 and as the object that is measured.
 
         Returns the columns error_float64, error_<dtype> and oracle; raises Wrong where an error is larger than
-        rounding explains.
+        rounding explains, or where it changed a numeric setting that all have to share.
         """
         row: dict[str, Json] = {}
         setups = {self.case.dtype: self.setup}
@@ -204,6 +215,8 @@ class Bench:
                     f"tolerance {judged.check.tolerance:.1e}",
                     row,
                 )
+        if changed := environment.unsettled(self.case.threads):
+            raise Wrong(changed, row)
         self.verifications += 1
         return row
 

@@ -116,9 +116,7 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
         "device": resolved,
         "cuda": cuda,
         "implementations": found,
-        "environment": environment.environment(resolved, sorted({f["library"] for f in found.values()} - {""}))
-        if usable
-        else {},
+        "environment": environment.environment(resolved) if usable else {},
     }
 
 
@@ -126,11 +124,13 @@ def sources() -> dict[str, str]:
     """SHA-256 of every project file that this process imported, and of a user's files it was given."""
     files = {}
     for name, module in list(sys.modules.items()):
-        path = Path(getattr(module, "__file__", None) or "/")
+        if not getattr(module, "__file__", None):  # built in, or a folder without __init__.py
+            continue
+        path = Path(str(module.__file__)).resolve()
         if name.startswith("external_"):
-            files[f"external:{path.name}"] = path
+            files[name] = path
         elif name == "__main__" or name.split(".")[0] in ("baselines", "experiments"):
-            files[str(path.resolve().relative_to(ROOT))] = path
+            files[str(path.relative_to(ROOT))] = path
     return {name: sha256(path) for name, path in sorted(files.items())}
 
 

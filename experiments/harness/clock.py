@@ -1,6 +1,5 @@
 """Step times: blocks of calls with one synchronisation at their end."""
 
-import math
 import time
 from collections.abc import Callable
 
@@ -18,11 +17,13 @@ def block(call: Callable[[], object], synchronize: Callable[[], None]) -> tuple[
         call()
         calls += 1
         synchronize()
-    per_call = (time.perf_counter() - start) / calls
-    repeats = math.ceil(BLOCK_S / per_call)
+    chunk = max(1, round(BLOCK_S * calls / (time.perf_counter() - start)))
+    calls, wall = 0, 0.0
     cpu, start = time.process_time(), time.perf_counter()
-    for _ in range(repeats):
-        call()
-    synchronize()
-    wall = time.perf_counter() - start
-    return wall / repeats * 1e3, (time.process_time() - cpu) / wall
+    while wall < BLOCK_S:  # once, unless the discarded calls were slower than these
+        for _ in range(chunk):
+            call()
+        synchronize()
+        calls += chunk
+        wall = time.perf_counter() - start
+    return wall / calls * 1e3, (time.process_time() - cpu) / wall

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from experiments.harness.case import Json
 
 
-def environment(device: str, libraries: list[str]) -> dict[str, Json]:
-    """The fields of docs/results.md, with the versions of those of `libraries` that are installed."""
+def environment(device: str) -> dict[str, Json]:
+    """The fields of docs/results.md."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -21,7 +22,6 @@ def environment(device: str, libraries: list[str]) -> dict[str, Json]:
         "cpu_model": cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "libraries": {name: version for name in libraries if (version := installed(name))},
         "tf32": False,
         "cuda": torch.version.cuda or "",
     }
@@ -48,8 +48,17 @@ def cpu_model() -> str:
 def settle(threads: int) -> None:
     """The numeric settings that every implementation gets: threads as asked for, full float32 precision."""
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+
+
+def unsettled(threads: int) -> str:
+    """Which of these settings an implementation has changed; empty if none."""
+    if torch.get_num_threads() != threads:
+        return f"it changed the number of threads to {torch.get_num_threads()}"
+    if torch.get_float32_matmul_precision() != "highest" or torch.backends.cudnn.allow_tf32:
+        return "it lowered the precision of float32 products"
+    return ""
 
 
 def pin(cores: list[int]) -> None:
@@ -59,4 +68,5 @@ def pin(cores: list[int]) -> None:
     """
     if hasattr(os, "sched_setaffinity"):
         for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), cores)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.sched_setaffinity(int(thread.name), cores)

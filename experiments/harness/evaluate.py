@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from baselines.contract import InnerLoop, Loss, TaskBatch
+from baselines.contract import InnerLoop, Loss, TaskBatch, trainable
 
 
 def heldout_losses(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBatch) -> tuple[Tensor, Tensor]:
     """Query losses before and after adaptation, (tasks,) each; the model is left as it was."""
-    theta = {name: p.detach() for name, p in model.named_parameters()}
+    theta = {name: p.detach() for name, p in trainable(model).items()}
     before, after = [], []
     for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
         # buffers are copied, or the call would update running statistics of the model itself
@@ -18,8 +18,9 @@ def heldout_losses(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBa
         for _ in range(inner.steps):
             phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
             support_loss = loss(functional_call(model, phi | buffers, (support_x,)), support_y)
-            grads = torch.autograd.grad(support_loss, list(phi.values()), allow_unused=True, materialize_grads=True)
-            phi = {name: p - inner.lr * g for (name, p), g in zip(phi.items(), grads, strict=True)}
+            if support_loss.requires_grad:  # else everything is frozen
+                grads = torch.autograd.grad(support_loss, list(phi.values()), allow_unused=True, materialize_grads=True)
+                phi = {name: p - inner.lr * g for (name, p), g in zip(phi.items(), grads, strict=True)}
         with torch.no_grad():
             before.append(loss(functional_call(model, theta | buffers, (query_x,)), query_y))
             after.append(loss(functional_call(model, phi | buffers, (query_x,)), query_y))

@@ -42,7 +42,8 @@ class Child:
         settings = dict.fromkeys(THREAD_SETTINGS, str(threads)) | {"PYTHONPATH": os.pathsep.join(paths)}
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "experiments.harness.child", str(theirs.fileno())],
+                # -P: what lies in the user's current folder must not shadow the project or a library
+                [sys.executable, "-P", "-m", "experiments.harness.child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
@@ -117,7 +118,6 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
             try:
                 alone = _ask(message | {"files": {name: file}})
                 whole["implementations"] |= alone["implementations"]
-                whole["environment"]["libraries"] |= alone["environment"].get("libraries", {})
             except Lost as lost:
                 problem = {"computes": "", "library": "", "version": "", "problem": f"at import, {lost}"}
                 whole["implementations"][name] = problem

@@ -47,10 +47,12 @@ def request(
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
     files = baselines.names()
-    given = {baselines.name_of(path): path for path in baseline_files}
-    for name, path in given.items():
+    given: dict[str, Path] = {}
+    for path in baseline_files:
+        name = baselines.name_of(path)
         if name in files:
             raise BadRequest(f"--baseline {path}: there is an implementation named {name} already")
+        given[name] = path
         files[name] = _python_file("--baseline", path)
     _known("implementation", implementations, sorted(files))
     if implementations:
@@ -62,12 +64,19 @@ def request(
     for name, path in given.items():
         if problem := description["implementations"][name]["problem"]:
             raise BadRequest(f"--baseline {path}: {problem}")
-    names = list(experiments) or [name for name in experiment.names() if experiment.load(name).by_default]
-    options = Options(profile, description["device"], tuple(seeds) if seeds else None, threads, chosen_model)
+    external = {f"external_{files[name].stem}": files[name] for name in given}
+    if model_file:
+        external[f"external_model_{model_file.stem}"] = model_file
+    names = list(dict.fromkeys(experiments)) or [
+        name for name in experiment.names() if experiment.load(name).by_default
+    ]
+    options = Options(
+        profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
+    )
     return Plan(
         names,
         files,
-        [*(files[name] for name in given), *filter(None, [model_file])],
+        external,
         options,
         description,
         results,

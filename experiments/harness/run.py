@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,13 @@ def silent(label: str, cells: int) -> AbstractContextManager[Advance]:
 class Plan:
     """What is to be measured, and where.
 
-    files: implementation → its file; external: those of them, and the model's, that lie outside the project.
+    files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
+    name under which children import them.
     """
 
     experiments: list[str]
     files: dict[str, Path]
-    external: list[Path]
+    external: dict[str, Path]
     options: Options
     description: dict[str, Json]
     results: Path
@@ -50,9 +51,16 @@ class Plan:
         """Every case with its subjects: those to be measured, and those that are there already."""
         wanted = experiment.load(name)
         subjects = list(wanted.subjects or self.files)
-        for case in wanted.cases(self.options):
+        for case in map(self._named, wanted.cases(self.options)):
             missing = [s for s in subjects if self.fresh or not self._current(case, s)]
             yield case, missing, [s for s in subjects if s not in missing]
+
+    def _named(self, case: Case) -> Case:
+        """A case with a module of the user's is another case than the built-in one, and says so in its name."""
+        model = self.options.model
+        if model is None or case.params.get("model") != model:
+            return case
+        return replace(case, name=f"{case.name}-{Path(model['file']).stem}-{model['factory']}-{model['sha256'][:6]}")
 
     def run(self, reporter: Reporter = silent) -> None:
         """Measure everything that is missing."""
@@ -64,6 +72,13 @@ class Plan:
             measure = self._with_turns if wanted.timed else self._side_by_side
             with reporter(name, sum(len(missing) for _, missing in todo)) as advance:
                 measure(wanted, todo, advance)
+
+    def outdated(self) -> list[str]:
+        """Case folders with cells whose sources have changed since, such as those of a case that no longer exists."""
+        paths = [path for name in self.experiments for path in sorted((self.store.cells / name).glob("*/*.json"))]
+        cells = {path: self.store.read(path) for path in paths}
+        old = {path.parent for path, cell in cells.items() if cell and not self.sources.unchanged(cell)}
+        return sorted(str(folder.relative_to(self.results)) for folder in old)
 
     # -- measuring
 
@@ -93,36 +108,47 @@ class Plan:
                         pass
                 for job in jobs:
                     answers[job.subject][step_pass.name] = job.answers
-            replaced = [path for s in missing for path in self._found(case, s)]
+            replaced = {path: cell for s in missing for path, cell in self._found(case, s).items()}
             for subject, by_pass in answers.items():
                 self._store(case, subject, by_pass, group, reference_only=subject in beside)
-            self._drop(case, replaced)
+            self._retire(case, replaced, wanted.references)
 
     def _job(self, case: Case, subject: str, step: Pass) -> Job:
         file = self.files.get(subject)
-        outside = file if file in self.external else None
+        outside = file if file in self.external.values() else None
         return Job(case, subject, outside, self.model_file, step, self.timeout)
 
     # -- the store
 
     def _key(self, case: Case, subject: str) -> str:
-        known = self.description["implementations"].get(subject, {})
         environment = self.description["environment"]
         versions = {name: environment[name] for name in ("python", "torch", "device_model")}
-        return digest([case.json(), subject, known.get("library"), known.get("version"), versions], 8)
+        return digest([case.json(), subject, versions], 8)
 
     def _found(self, case: Case, subject: str) -> dict[Path, dict[str, Json]]:
         return self.store.found(case, subject, self._key(case, subject))
 
     def _current(self, case: Case, subject: str) -> bool:
+        """Whether there is a cell that would come out the same today, as far as anyone can tell without measuring."""
+        version = self.description["implementations"].get(subject, {}).get("version", "")
         return any(
-            self.sources.unchanged(cell) and not cell["reference_only"] for cell in self._found(case, subject).values()
+            not cell["reference_only"]
+            and self.sources.unchanged(cell)
+            and cell["library_version"] in ((version,) if version else (cell["library_version"],))
+            and not (cell["status"] == "timeout" and self.timeout > cell["timeout_s"])
+            for cell in self._found(case, subject).values()
         )
 
-    def _drop(self, case: Case, replaced: list[Path]) -> None:
-        """Remove replaced cells, and round groups of which only the references are left."""
-        for path in replaced:
-            path.unlink(missing_ok=True)
+    def _retire(self, case: Case, replaced: dict[Path, dict[str, Json]], references: tuple[str, ...]) -> None:
+        """Remove replaced cells, but keep the references that others of their round group are compared with.
+
+        A round group of which only references are left goes altogether.
+        """
+        for path, cell in replaced.items():
+            if cell["implementation"] in references:
+                self.store.write(path, cell | {"reference_only": True})
+            else:
+                path.unlink(missing_ok=True)
         for paths in self.store.groups(case).values():
             cells = [self.store.read(path) for path in paths]
             if all(cell and cell["reference_only"] for cell in cells):
@@ -138,6 +164,9 @@ class Plan:
         reference_only: bool = False,
     ) -> None:
         known = self.description["implementations"].get(subject, {})
+        merged = merge(by_pass)
+        # also where a child did not live to tell: else the cell would stay current for ever
+        merged["sources"] |= self.sources.of(f"experiments/{case.experiment}.py", self.files.get(subject))
         cell: dict[str, Any] = {
             "format": FORMAT,
             "experiment": case.experiment,
@@ -149,7 +178,8 @@ class Plan:
             "environment": self.environment,
             "round_group": group,
             "reference_only": reference_only,
-            **merge(by_pass),
+            **merged,
+            "timeout_s": self.timeout,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1

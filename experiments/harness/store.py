@@ -93,15 +93,26 @@ def _finite(value: Json) -> Json:
 
 
 class Sources:
-    """Whether the files behind a cell are still as they were when it was measured."""
+    """Whether the files behind a cell are still as they were when it was measured.
 
-    def __init__(self, external: list[Path]) -> None:
-        self.external = {f"external:{path.name}": path for path in external}
+    external: the user's own files, by the name under which children import them.
+    """
+
+    def __init__(self, external: dict[str, Path]) -> None:
+        self.external = external
         self.known: dict[str, str] = {}
 
     def unchanged(self, cell: dict[str, Json]) -> bool:
         """True if every project file that the measuring process imported has the same content today."""
         return all(self._now(name) == then for name, then in cell["sources"].items())
+
+    def of(self, experiment: str, file: Path | None) -> dict[str, str]:
+        """The present content of an experiment's file and of an implementation's, if it has one."""
+        names = [experiment]
+        if file:
+            outside = [name for name, path in self.external.items() if path == file]
+            names += outside or [str(file.resolve().relative_to(ROOT))]
+        return {name: self._now(name) for name in names}
 
     def _now(self, name: str) -> str:
         if name not in self.known:

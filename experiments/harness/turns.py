@@ -15,6 +15,11 @@ Advance = Callable[[float], None]
 """Called with the fraction of one cell's pass that was just done."""
 
 
+HARMLESS = ("ok", "wrong", "unavailable")
+"""How a cell may end for its child to go on: after anything else memory or the device may be in any state."""
+ON_ONE_GPU = 4  # each child's context takes several hundred MiB
+
+
 @dataclass(eq=False)
 class Job:
     """One cell to be measured by one pass; `answers` has one entry per process that measured it.
@@ -61,7 +66,7 @@ class Player:
         try:
             answer = self.child.receive()
         except Lost as lost:
-            answer = {"event": "end", "status": lost.status, "reason": str(lost), "lost": True}
+            answer = {"event": "end", "status": lost.status, "reason": str(lost)}
         self.left_s -= time.monotonic() - self.asked
         done = 1.0 if answer["event"] == "end" else answer.get("done", self.done)
         advance(done - self.done)
@@ -90,7 +95,10 @@ def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Jo
         working[child].ask(job.opening())
 
     try:
-        for _ in range(min(len(queue), max(1, len(cores()) // threads))):
+        children = max(1, len(cores()) // threads)
+        if jobs and jobs[0].case.device == "cuda":
+            children = min(children, ON_ONE_GPU)
+        for _ in range(min(len(queue), children)):
             taken = {player.job.subject for player in working.values()}  # spread the implementations over the children
             start(next((j for j in queue if j.subject not in taken), queue[0]), Child(threads))
         while working:
@@ -102,7 +110,7 @@ def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Jo
                     continue
                 del working[child]
                 following = next((j for j in queue if j.subject == player.job.subject), None)
-                if following and "lost" not in answer:
+                if following and answer["status"] in HARMLESS:
                     start(following, child)
                 else:
                     child.close()
@@ -127,9 +135,15 @@ def in_turns(jobs: list[Job], processes: int, threads: int, advance: Advance, se
         players = [Player(job, Child(threads)) for job in ready]
         try:
             for message in (None, {"op": "turn"}, {"op": "pin", "cores": shared}):
+                waiting = {player.child: player for player in players}
                 for player in players:
                     player.ask(message or player.job.opening())
-                players = [p for p in players if p.answer(lambda _: None)["event"] != "end"]
+                while waiting:
+                    for child in answered(waiting):
+                        player = waiting.pop(child)
+                        if player.answer(lambda _: None)["event"] == "end":
+                            players.remove(player)
+                            child.close()
             while players:
                 for player in order.sample(players, len(players)):
                     player.ask({"op": "turn"})

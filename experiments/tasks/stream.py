@@ -73,4 +73,5 @@ class Stream:
         x, y = family.points(task, x.reshape(self.tasks, points, family.inputs))
         split = np.argsort(order, axis=1)[:, :, None]  # (tasks, points, 1): a random permutation of each task's points
         x, y = np.take_along_axis(x, split, 1), np.take_along_axis(y, split, 1)
-        return Arrays(x[:, : self.shots], y[:, : self.shots], x[:, self.shots :], y[:, self.shots :])
+        parts = (x[:, : self.shots], y[:, : self.shots], x[:, self.shots :], y[:, self.shots :])
+        return Arrays(*map(np.ascontiguousarray, parts))

@@ -30,7 +30,6 @@ class Store:
             "cpu_model": "Test CPU",
             "cores": 8,
             "platform": "Linux x86_64",
-            "libraries": {"learn2learn": "0.2.1"},
             "tf32": False,
             "cuda": "",
         } | changes
