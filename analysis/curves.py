@@ -152,7 +152,7 @@ def _distance(cell: Cell, cells: list[Cell], spec: FigureSpec) -> Array | None:
 def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
     height = 1.5 + (2.6 if rows == 1 else 2.1) * rows
     figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    return figure, figure.subplots(rows, columns, sharex="row", sharey="row", squeeze=False)
 
 
 def _stack(curves: list[Any]) -> Array:
@@ -226,6 +226,6 @@ def _row_label(setting: tuple[Any, ...], settings: list[Any], label: str) -> str
 def _label_x(axes: Any, spec: FigureSpec) -> None:
     for axis in axes[-1]:
         axis.set_xlabel(spec.xlabel or style.axis_label(spec.x))
-        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     for axis in axes.flat:
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axis.spines[["top", "right"]].set_visible(False)

@@ -45,8 +45,9 @@ def list_() -> None:
     import baselines
     from experiments.harness import experiment, isolate
 
-    files = baselines.names()
-    known = isolate.describe("auto", {name: str(path) for name, path in files.items()})
+    files = {name: str(path) for name, path in baselines.names().items()}
+    with console.status("importing every implementation"):
+        known = isolate.describe("auto", files)
     table = Table("implementation", "computes", "library", "available", title="Implementations")
     for name, about in known["implementations"].items():
         library = f"{about['library']} {about['version']}".strip() or "own code"
@@ -94,19 +95,20 @@ def run(
         raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
     if any(number < 0 for number in numbers):
         raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
-    plan = request(
-        experiments or [],
-        [part.strip() for part in implementations.split(",") if part.strip()],
-        profile,
-        device,
-        numbers or None,
-        threads,
-        timeout,
-        results,
-        fresh,
-        baseline or [],
-        model,
-    )
+    with console.status("importing every implementation"):
+        plan = request(
+            experiments or [],
+            [part.strip() for part in implementations.split(",") if part.strip()],
+            profile,
+            device,
+            numbers or None,
+            threads,
+            timeout,
+            results,
+            fresh,
+            baseline or [],
+            model,
+        )
     if dry_run:
         for name in plan.experiments:
             for case, missing, there in plan.todo(name):

@@ -176,7 +176,7 @@ def test_the_notebooks_container_prints_and_clears_its_buffer(capsys: pytest.Cap
 
 @pytest.mark.parametrize("name", sorted({*IMPLEMENTATIONS} - {"higher-first-order", "learn2learn-first-order"}))
 def test_leaks_nothing(name: str) -> None:
-    """The number and size of live tensors is the same after 50 calls and after 2,000 more, without collecting."""
+    """Number and size of live tensors are the same after 50 calls and after many more, without collecting."""
     setup = bench(name, inner_steps=1, tasks=2, shots=2, queries=2).setup
     data = bench(tasks=2, shots=2, queries=2).batch(0)
 
@@ -192,7 +192,7 @@ def test_leaks_nothing(name: str) -> None:
         gc.disable()  # what is only freed by the collector counts as leaked
         try:
             before = live()
-            for _ in range(2000):
+            for _ in range(2000 if name == "notebook" else 500):
                 setup.meta_gradient(data)
             assert live() == before
         finally:

@@ -19,6 +19,9 @@ def example(name: str) -> str:
     return found[1]
 
 
+one_worker = pytest.mark.xdist_group("copy")
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the README's files added, and one implementation with a deliberate mistake."""
@@ -45,6 +48,7 @@ def rows(table: Path) -> list[list[str]]:
     return [[c.strip() for c in line.split("|")[1:-1]] for line in table.read_text().splitlines() if "| `" in line]
 
 
+@one_worker
 def test_the_added_experiment_and_implementation_are_found_and_right(copy: Path) -> None:
     table = copy / "results" / "tables" / "rounding.md"
     found = [row for row in rows(table) if row[0] == "`my-maml`"]
@@ -56,6 +60,7 @@ def test_the_added_experiment_and_implementation_are_found_and_right(copy: Path)
     assert (copy / "results" / "plots" / "rounding.png").stat().st_size > 5000
 
 
+@one_worker
 def test_a_mistake_dropped_into_baselines_comes_out_wrong(copy: Path) -> None:
     csv = (copy / "results" / "tables" / "rounding.csv").read_text().splitlines()
     for name, status in (("mistaken", "wrong"), ("my-maml", "ok"), ("unrolled", "ok")):

@@ -251,7 +251,8 @@ def test_seeds_are_averaged_but_the_worst_error_counts(store: Store) -> None:
 def test_several_environments_show_themselves(store: Store) -> None:
     store.declare("e", columns={"v": ""}, markdown=["v"])
     store.cell("e", "i", rows=[{"v": 1.0}])
-    store.cell("e", "i", rows=[{"v": 2.0}], environment=store.environment(torch="1.13.1"))
+    other = store.environment(torch="1.13.1")
+    store.cell("e", "i", rows=[{"v": 2.0}], environment=other, library="higher", library_version="0.2.1")
     _, text = tables(store)
     header, *rows = lines_of(text)
     assert header == ["implementation", "torch_version", "environment", "v"]
