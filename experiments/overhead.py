@@ -6,16 +6,17 @@ digests, once in a bare loop over batches that were made beforehand. Run on requ
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import torch
 
 from baselines.contract import trainable
 from baselines.handwritten.unrolled import Unrolled
+from experiments import training
 from experiments.harness.bench import Bench, Setup
 from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
-from experiments.training import MODEL, OUTER_LR
 
 ITERATIONS = 50  # of one turn
 TURNS = 12
@@ -23,17 +24,8 @@ PROCESSES = {"quick": 5, "full": 10}
 
 
 def cases(options: Options) -> list[Case]:
-    """The tutorial notebook's training."""
-    params = {
-        "family": "sinusoid",
-        "model": options.model or MODEL,
-        "tasks": 10,
-        "shots": 5,
-        "queries": 5,
-        "inner_lr": 0.01,
-        "inner_steps": 1,
-    }
-    return [Case("overhead", "notebook", params, options.device, "float32", 0, options.threads)]
+    """The tutorial notebook's training, its first seed."""
+    return [replace(training.cases(options)[0], experiment="overhead", name="notebook")]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
@@ -54,7 +46,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 def through_harness(bench: Bench, setup: Setup) -> Iterator[None]:
     """Iterations as a training run does them."""
     losses = []
-    for loss in outer_loop(setup, OUTER_LR, bench.batches(ITERATIONS * TURNS)):
+    for loss in outer_loop(setup, training.OUTER_LR, bench.batches(ITERATIONS * TURNS)):
         losses.append(loss)
         yield
 
@@ -62,7 +54,7 @@ def through_harness(bench: Bench, setup: Setup) -> Iterator[None]:
 def bare_loop(bench: Bench, setup: Setup) -> Iterator[None]:
     """Iterations of a loop that anyone would write, over batches that are there."""
     parameters = trainable(setup.spec.model)
-    adam = torch.optim.Adam(parameters.values(), lr=OUTER_LR)
+    adam = torch.optim.Adam(parameters.values(), lr=training.OUTER_LR)
     for batch in list(bench.batches(ITERATIONS * TURNS)):
         _, grads = setup.baseline.meta_gradient(batch)
         for name, p in parameters.items():

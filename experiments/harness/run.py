@@ -77,7 +77,7 @@ class Plan:
         """Case folders with cells whose sources have changed since, such as those of a case that no longer exists."""
         paths = [path for name in self.experiments for path in sorted((self.store.cells / name).glob("*/*.json"))]
         cells = {path: self.store.read(path) for path in paths}
-        old = {path.parent for path, cell in cells.items() if cell and not self.sources.unchanged(cell)}
+        old = {path.parent for path, cell in cells.items() if cell and self.sources.changed(cell)}
         return sorted(str(folder.relative_to(self.results)) for folder in old)
 
     # -- measuring

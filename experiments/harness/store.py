@@ -106,6 +106,12 @@ class Sources:
         """True if every project file that the measuring process imported has the same content today."""
         return all(self._now(name) == then for name, then in cell["sources"].items())
 
+    def changed(self, cell: dict[str, Json]) -> bool:
+        """True if a file of the project, which is all that is at hand of an old cell, has other content today."""
+        return any(
+            self._now(name) != then for name, then in cell["sources"].items() if not name.startswith("external_")
+        )
+
     def of(self, experiment: str, file: Path | None) -> dict[str, str]:
         """The present content of an experiment's file and of an implementation's, if it has one."""
         names = [experiment]
