@@ -1,6 +1,8 @@
 """What a run found, on a terminal page."""
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.cells import STATUSES
+from analysis.cells import STATUSES, Declaration
 from analysis.columns import with_computed
 from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, load
-from analysis.sections import OK, labels, sections
+from analysis.sections import OK, labels, sections, value_of
+from analysis.stats import Interval
 from analysis.tables import cell_text
+from analysis.text import ratio
 
 
 def print_summary(results: Path, console: Console) -> None:
@@ -59,12 +63,20 @@ def _print_speedups(experiment: Experiment, console: Console) -> None:
         rows: list[dict[Any, Any]] = timed.to_dict("records")
         if not rows:
             continue
-        table = Table(title=escape(name), title_justify="left", title_style="italic", box=None, pad_edge=True)
+        table = Table(title=escape(name), title_justify="left", title_style="italic", box=None, pad_edge=False)
         for header in ("implementation", "computes"):
             table.add_column(header, no_wrap=True)
         for column in columns:
             table.add_column(escape(column.replace("speedup_vs_", "vs ")), justify="right")
         for row in rows:
-            texts = [cell_text(row, column, declared) for column in columns]
+            texts = [_short(row, column, declared) for column in columns]
             table.add_row(*map(escape, (row["implementation"], row["computes"], *texts)))
         console.print(table)
+
+
+def _short(row: Mapping[Any, object], column: str, declared: Declaration) -> str:
+    """As in the tables, but ratios without their interval: the verdict says what it decides."""
+    if not column.startswith("speedup_vs_"):
+        return cell_text(row, column, declared)
+    verdict = str(row.get(column.replace("speedup", "verdict", 1)) or "")
+    return ratio(Interval(value_of(row, column), math.nan, math.nan), verdict)

@@ -1,6 +1,7 @@
 """`maml-bench`: list, run, render, show. The only file that knows both the experiments and their analysis."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Is this second-order MAML right, and what does it cost?",
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 110)  # where there is no terminal to fit
 Results = Annotated[Path, typer.Option("--results", help="The results folder.", metavar="DIR")]
 
 
@@ -41,7 +42,10 @@ def refuse(message: str) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Implementations and experiments, library versions, what is available and what is not, and why."""
+    """Implementations and experiments.
+
+    With library versions, and what is not available and why.
+    """
     import baselines
     from experiments.harness import experiment, isolate
 
@@ -74,7 +78,9 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seeds: Annotated[str, typer.Option(help="Numbers, separated by commas. Default: each experiment's own.")] = "",
     threads: Annotated[int, typer.Option(help="Threads (and cores) of each measuring process.")] = 1,
-    timeout: Annotated[float | None, typer.Option(help="Seconds of work that one process may take for a cell.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds of work that a process may take for a cell. Default: 4 hours.")
+    ] = None,
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
