@@ -202,7 +202,7 @@ def test_summary_counts_explains_and_ranks(store: Store) -> None:
     assert "cost: 3 cells: 2 ok, 1 unavailable" in text
     assert "unavailable: none: needs [cuda]" in text
     table = text[text.index("implementation") :]
-    assert table.index("\n fast") < table.index("\n slow")
+    assert table.index("\nfast ") < table.index("\nslow ")
     assert "2.00× faster" in text and "reference" in text
     assert "tables:" not in text
     render(store.results, plots=False)
