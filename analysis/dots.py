@@ -21,9 +21,7 @@ _LINE = 0.27  # inches per implementation
 
 def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row of panels per section, a panel per column of `values`; in `_order`. None without data."""
-    found = sections(experiment, frame)
-    values = _with_data(spec, found)
-    found = [section for section in found if any(_numbers(section, column) for column in values)]
+    found, values = _with_data(spec, sections(experiment, frame))
     if not values:
         return None
     orders = [_order(section, values) for section in found]
@@ -51,9 +49,7 @@ def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame
 
 def draw_points(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A line per section, a panel per column of `values`; hollow where the row is not ok. None without data."""
-    found = sections(experiment, frame)
-    values = _with_data(spec, found)
-    found = [section for section in found if any(_numbers(section, column) for column in values)]
+    found, values = _with_data(spec, sections(experiment, frame))
     if not values:
         return None
     shown = pd.concat([section.rows.dropna(subset=values, how="all") for section in found])
@@ -109,8 +105,10 @@ def _epsilon(column: str, section: Section) -> float:
     return float(np.finfo(dtype).eps) if dtype in _FLOATS else float("nan")
 
 
-def _with_data(spec: FigureSpec, found: list[Section]) -> list[str]:
-    return [column for column in spec.values if any(_numbers(section, column) for section in found)]
+def _with_data(spec: FigureSpec, found: list[Section]) -> tuple[list[Section], list[str]]:
+    """The sections and the columns that have a number anywhere."""
+    values = [column for column in spec.values if any(_numbers(section, column) for section in found)]
+    return [section for section in found if any(_numbers(section, column) for column in values)], values
 
 
 def _order(section: Section, values: list[str]) -> list[int]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 Json = Any  # what json.dumps takes
@@ -49,3 +50,8 @@ class Options:
 def digest(value: Json, length: int = 12) -> str:
     """SHA-256 of a JSON value, shortened to `length` hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -6,7 +6,6 @@ process does nothing. It ends when the parent closes the socket, or dies.
 """
 
 import ctypes
-import hashlib
 import json
 import os
 import signal
@@ -17,10 +16,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import baselines
 from experiments.harness import environment, experiment
 from experiments.harness.bench import Bench
-from experiments.harness.case import Case, Json
+from experiments.harness.case import Case, Json, sha256
 from experiments.harness.experiment import Result
 from experiments.harness.status import ROOT, Stopped, classify, scrub
 
@@ -96,9 +97,10 @@ class Session:
 
 
 def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
-    """The environment, the device that `device` stands for, and what each implementation's file holds."""
-    import torch  # only children touch the accelerator, so that the parent never holds any of its memory
+    """The environment, the device that `device` stands for, and what each implementation's file holds.
 
+    Asked of a child, so that the parent never holds any of the accelerator's memory.
+    """
     cuda = torch.cuda.is_available()
     resolved = ("cuda" if cuda else "cpu") if device == "auto" else device
     found: dict[str, Json] = {}
@@ -132,11 +134,6 @@ def sources() -> dict[str, str]:
         elif name == "__main__" or name.split(".")[0] in ("baselines", "experiments"):
             files[str(path.relative_to(ROOT))] = path
     return {name: sha256(path) for name, path in sorted(files.items())}
-
-
-def sha256(path: Path) -> str:
-    """Of the file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _path(text: str | None) -> Path | None:

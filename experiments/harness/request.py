@@ -9,8 +9,7 @@ import torch
 
 import baselines
 from experiments.harness import experiment, isolate
-from experiments.harness.case import Json, Options
-from experiments.harness.child import sha256
+from experiments.harness.case import Json, Options, sha256
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
 from experiments.harness.status import classify
 

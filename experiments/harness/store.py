@@ -6,8 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from experiments.harness.case import Case, Json, digest
-from experiments.harness.child import sha256
+from experiments.harness.case import Case, Json, digest, sha256
 from experiments.harness.status import ROOT
 
 FORMAT = 1
