@@ -29,10 +29,8 @@ class Functional(Baseline):
 
 def differentiate(loss: Tensor, phi: Params, create_graph: bool = False) -> Params:
     """The gradient of `loss` with respect to φ; zeros for parameters it does not depend on."""
-    grads = torch.autograd.grad(
-        loss, list(phi.values()), create_graph=create_graph, allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(phi, grads, strict=True))
+    grads = torch.autograd.grad(loss, list(phi.values()), create_graph=create_graph, allow_unused=True)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), grads, strict=True)}
 
 
 def leaves(phi: Params) -> Params:

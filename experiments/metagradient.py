@@ -13,7 +13,7 @@ from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.status import Wrong
-from experiments.harness.verify import Weights
+from experiments.harness.verify import Weights, by_definition
 
 NETWORKS = {
     "linear": ("linear", {"hidden": 0, "width": 0, "activation": "relu"}),
@@ -71,14 +71,13 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         raise Wrong(reason, row)
     if bench.computes == "maml":
         return Result(row=row)
+    note = by_definition(bench.computes, bench.inner.lr, bench.inner.steps)
     if bench.inner.steps == 0:
-        same = bench.computes == "fomaml"
-        return Result(row=row, note="K = 0: the same as maml by definition" if same else "K = 0: zero by definition")
+        return Result(row=row, note=note)
     second = bench.oracle("maml", bench.setup.spec.model)[1](judged.theta, judged.points)
     row["distance"] = _norm({name: found[name] - second[name] for name in second}) / _norm(second)
     row["cosine"] = sum(float(np.sum(found[n] * second[n])) for n in second) / (_norm(found) * _norm(second))
-    joint = bench.computes == "reptile" and bench.inner.steps == 1
-    return Result(row=row, note="K = 1: α times the support gradient, that is, joint training" if joint else "")
+    return Result(row=row, note=note)
 
 
 def _norm(weights: Weights) -> float:

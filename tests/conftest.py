@@ -1,5 +1,9 @@
 """What most tests need: a bench for a small case, and small cases for whole runs."""
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's matrices are small here: its threads would only wait
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -120,7 +120,10 @@ def test_error_is_relative_to_each_parameter() -> None:
     assert error(o | {"small": np.array([np.nan])}, o) == float("inf")
     # a parameter whose meta-gradient is exactly zero is measured against the whole
     zero = {"large": np.array([1e6, 0.0]), "zero": np.array([0.0])}
-    assert error(zero | {"zero": np.array([1e-10])}, zero) == pytest.approx(1e-10)
+    assert error(zero | {"zero": np.array([1e-10])}, zero) == pytest.approx(1e-16)
+    # and a tiny one against a millionth of it
+    tiny = {"large": np.array([1e6, 0.0]), "tiny": np.array([1e-3])}
+    assert error(tiny | {"tiny": np.array([2e-3])}, tiny) == pytest.approx(1e-3)
     assert error({"a": np.zeros(2)}, {"a": np.zeros(2)}) == 0
     assert error({"a": np.ones(2)}, {"a": np.zeros(2)}) == float("inf")
 
@@ -141,6 +144,7 @@ def test_condition_of_known_functions() -> None:
 def test_rounding_before_a_difference_counts() -> None:
     theta, displacement = {"a": np.array([1.0])}, {"a": np.array([1e-4])}
     assert cancellation(theta, displacement) == pytest.approx(1e4)
+    assert cancellation(theta, {"a": np.zeros(1)}) == 1
     batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
     found = {"a": np.array([1e-4 * (1 + 1e-4)])}
     assert not check(found, lambda *_: displacement, theta, batch, 1e-8).right

@@ -7,25 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import baselines
 from baselines.contract import Baseline, Computes, InnerLoop, Loss, MetaGradient, Spec, TaskBatch, trainable
+from experiments import models
 from experiments.harness import environment
 from experiments.harness.case import Case, Json
 from experiments.harness.status import Unavailable, Wrong
 from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Weights, check
 from experiments.models.initial import initialise
-from experiments.models.mlp import mlp
+from experiments.oracles import described
 from experiments.oracles.double_backward import double_backward
-from experiments.oracles.linear import closed_form
-from experiments.oracles.mlp import MLP
-from experiments.oracles.sweep import Gradient, complex_step, sweep
 from experiments.tasks import family
-from experiments.tasks.draws import Floats
 from experiments.tasks.stream import Arrays, Stream
 
 NEAREST_KINK = 1e-9
@@ -70,6 +66,7 @@ class Bench:
         self.dtype: torch.dtype = getattr(torch, self.case.dtype)
         self.loss: Loss = F.mse_loss  # mean over points; models map (points, inputs) to (points, 1)
         self.init_digest = ""
+        self.inputs_digest = ""
         self.streams: dict[str, Stream] = {}
         self.verifications = 0
 
@@ -99,7 +96,12 @@ class Bench:
 
     @property
     def stream_digest(self) -> str:
-        """SHA-256 over the digests of everything that was drawn, whatever for; empty before the first draw."""
+        """SHA-256 over the digests of everything that was drawn, whatever for; empty before the first draw.
+
+        `inputs_digest` in its place, where an experiment brings inputs of its own.
+        """
+        if self.inputs_digest:
+            return self.inputs_digest
         parts = [f"{purpose} {stream.digest}" for purpose, stream in sorted(self.streams.items())]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest() if parts else ""
 
@@ -119,10 +121,15 @@ class Bench:
             torch.manual_seed(self.case.seed)  # for parameters that only the factory knows how to initialise
             model: nn.Module = self._factory(wanted["factory"])()
         else:
-            model = mlp(family(self.params["family"]).inputs, **wanted)
+            model = models.build(self.description)
         model = model.double()
         self.init_digest = initialise(model, self.case.seed)
         return model.to(self.device, dtype)
+
+    @property
+    def description(self) -> dict[str, Json]:
+        """The case's built-in network, as `experiments.oracles.described` reads it."""
+        return {"inputs": family(self.params["family"]).inputs, **self.params["model"]}
 
     def _factory(self, name: str) -> Json:
         assert self.model_file is not None
@@ -138,7 +145,7 @@ class Bench:
     def implementation(self) -> type[Baseline]:
         """Its class; raises Unavailable, with the reason, where its file or library does not import."""
         try:
-            return baselines.load(self.file or baselines.names()[self.subject])
+            return baselines.load(self.file or baselines.find(self.subject))
         except Exception as error:
             raise Unavailable(f"{type(error).__name__} at import: {error}") from error
 
@@ -151,9 +158,8 @@ class Bench:
         """What an implementation is built for, with a new model."""
         return Spec(self.model(dtype), self.loss, self.inner, self.device, dtype)
 
-    def build(self, dtype: torch.dtype) -> Setup:
-        """A new model and implementation; raises Unavailable with the implementation's own reason."""
-        spec = self.spec(dtype)
+    def build(self, spec: Spec) -> Setup:
+        """A new implementation for `spec`; raises Unavailable with the implementation's own reason."""
         if reason := self.implementation.unavailable(spec):
             raise Unavailable(reason)
         return Setup(spec, self.implementation(spec))
@@ -161,7 +167,7 @@ class Bench:
     @functools.cached_property
     def setup(self) -> Setup:
         """The very object that is measured, in the case's dtype."""
-        built = self.build(self.dtype)
+        built = self.build(self.spec(self.dtype))
         environment.settle(self.case.threads)  # an import or a constructor may have changed it
         return built
 
@@ -176,23 +182,15 @@ class Bench:
                 return double_backward(computes, model, self.loss, theta, batch, inner.lr, inner.steps)
 
             return "double backward", by_autograd
-        if wanted["hidden"] == 0:
-            return "closed form", lambda theta, batch: closed_form(computes, theta, batch, inner.lr, inner.steps)
-        network = MLP(wanted["hidden"], wanted["activation"])
+        by_numpy = described.Oracle(self.description, inner.lr, inner.steps)
 
-        def by_complex_steps(theta: Weights, batch: Arrays) -> Weights:
-            def of(x: Floats, y: Floats) -> Gradient:
-                return lambda phi: network.gradient(phi, x, y)
+        def away_from_kinks(theta: Weights, batch: Arrays) -> Weights:
+            found = by_numpy(computes, theta, batch)
+            if by_numpy.nearest_kink < NEAREST_KINK:
+                raise Unavailable(f"the case cannot be judged: a unit is {by_numpy.nearest_kink:.0e} from its kink")
+            return found
 
-            support, query = of(batch.support_x, batch.support_y), of(batch.query_x, batch.query_y)
-            tasks = len(batch.support_x)
-            start = {name: np.broadcast_to(value, (tasks, *value.shape)) for name, value in theta.items()}
-            swept = sweep(computes, start, support, query, complex_step(support), inner.lr, inner.steps)
-            if network.nearest_kink < NEAREST_KINK:
-                raise Unavailable(f"the case cannot be judged: a ReLU is {network.nearest_kink:.0e} from its kink")
-            return {name: value.mean(axis=0) for name, value in swept.items()}
-
-        return "complex step", by_complex_steps
+        return by_numpy.name, away_from_kinks
 
     # -- verify, then measure
 
@@ -205,7 +203,7 @@ class Bench:
         row: dict[str, Json] = {}
         setups = {self.case.dtype: self.setup}
         if self.verifications == 0:  # a second build for each later check would only repeat the first
-            setups.setdefault("float64", self.build(torch.float64))
+            setups.setdefault("float64", self.build(self.spec(torch.float64)))
         for dtype, setup in sorted(setups.items(), reverse=True):
             judged = self.judge(setup)
             row |= {"oracle": judged.oracle, f"error_{dtype}": judged.check.error}

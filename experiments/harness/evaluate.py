@@ -19,8 +19,9 @@ def heldout_losses(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBa
             phi = {name: p.detach().requires_grad_() for name, p in phi.items()}
             support_loss = loss(functional_call(model, phi | buffers, (support_x,)), support_y)
             if support_loss.requires_grad:  # else everything is frozen
-                grads = torch.autograd.grad(support_loss, list(phi.values()), allow_unused=True, materialize_grads=True)
-                phi = {name: p - inner.lr * g for (name, p), g in zip(phi.items(), grads, strict=True)}
+                grads = torch.autograd.grad(support_loss, list(phi.values()), allow_unused=True)
+                steps = zip(phi.items(), grads, strict=True)
+                phi = {name: p if g is None else p - inner.lr * g for (name, p), g in steps}
         with torch.no_grad():
             before.append(loss(functional_call(model, theta | buffers, (query_x,)), query_y))
             after.append(loss(functional_call(model, phi | buffers, (query_x,)), query_y))

@@ -31,6 +31,12 @@ class Wrong(Stopped):
     status = "wrong"
 
 
+class Expected(Stopped):
+    """It fails as it is known to: a limitation of its library, named in the reason."""
+
+    status = "expected"
+
+
 class Diverged(Stopped):
     """A training run left the finite numbers."""
 

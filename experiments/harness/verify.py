@@ -14,6 +14,7 @@ Oracle = Callable[[Weights, Arrays], Weights]
 ULPS = 4
 TRIALS = 6
 MAX_KAPPA = 1e4
+ZERO = 1e-12  # relative to the whole; below it is rounding
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Check:
 def error(found: Weights, expected: Weights) -> float:
     """The largest over parameters of ‖gₜ − oₜ‖ / max(‖oₜ‖, 1e-6·‖o‖); infinite where a parameter is missing.
 
-    The floor is there for parameters whose meta-gradient is exactly zero, such as a bias before batch normalisation:
-    rounding makes any relative error of them large.
+    Where oₜ is zero but for the oracle's own rounding, as of a bias before batch normalisation or of a parameter that
+    the loss does not use, the scale is ‖o‖: what is left is the rounding of terms that cancel, and these are as large
+    as the whole, however small the case's κ is.
     """
     if found.keys() != expected.keys():
         return float("inf")
@@ -43,7 +45,8 @@ def error(found: Weights, expected: Weights) -> float:
     whole = float(np.sqrt(sum(float(np.sum(o**2)) for o in expected.values())))
     worst = 0.0
     for name, o in expected.items():
-        scale = max(float(np.linalg.norm(o)), 1e-6 * whole)
+        norm = float(np.linalg.norm(o))
+        scale = max(norm, 1e-6 * whole) if norm > ZERO * whole else whole
         distance = float(np.linalg.norm(found[name] - o))
         worst = max(worst, distance / scale if scale else float("inf") if distance else 0.0)
     return worst
@@ -65,7 +68,12 @@ def condition(oracle: Oracle, theta: Weights, batch: Arrays, eps: float) -> floa
 
 
 def cancellation(theta: Weights, displacement: Weights) -> float:
-    """How much rounding the adapted weights costs θ − φ_K: the largest over parameters of ‖θₜ‖ / ‖θₜ − φ_Kₜ‖."""
+    """How much rounding the adapted weights costs θ − φ_K: the largest over parameters of ‖θₜ‖ / ‖θₜ − φ_Kₜ‖.
+
+    Nothing where no weight moves: θ − θ is exact.
+    """
+    if not any(value.any() for value in displacement.values()):
+        return 1.0
     return error({name: value + theta[name] for name, value in displacement.items()}, displacement)
 
 
@@ -81,6 +89,17 @@ def check(
     if displacement:
         kappa = max(kappa, cancellation(theta, expected))
     return Check(error(found, expected), max(1e-12, 100 * kappa * eps), kappa)
+
+
+def by_definition(computes: str, lr: float, steps: int) -> str:
+    """What a first-order result says nothing about, because of the case's inner loop; empty where it says something."""
+    if computes == "maml":
+        return ""
+    if lr == 0 or steps == 0:
+        why = "K = 0" if steps == 0 else "α = 0"
+        return f"{why}: {'the same as maml' if computes == 'fomaml' else 'zero'} by definition"
+    joint = computes == "reptile" and steps == 1
+    return "K = 1: α times the support gradient, that is, joint training" if joint else ""
 
 
 class _Shift:

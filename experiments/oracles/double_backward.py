@@ -33,14 +33,7 @@ def double_backward(
     start = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in theta.items()}
 
     def gradient(phi: dict[str, Tensor], x: Tensor, y: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
-        found = torch.autograd.grad(
-            loss(functional_call(net, phi, (x,)), y),
-            list(phi.values()),
-            create_graph=create_graph,
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        return dict(zip(phi, found, strict=True))
+        return _derivative(loss(functional_call(net, phi, (x,)), y), phi, create_graph)
 
     def leaf(phi: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: p.detach().requires_grad_() for name, p in phi.items()}
@@ -52,8 +45,7 @@ def double_backward(
             inner = sum((grads[name] * v[name].detach()).sum() for name in phi)
             if not isinstance(inner, Tensor) or not inner.requires_grad:  # a loss linear in the parameters
                 return {name: torch.zeros_like(p) for name, p in phi.items()}
-            found = torch.autograd.grad(inner, list(phi.values()), allow_unused=True, materialize_grads=True)
-            return dict(zip(phi, found, strict=True))
+            return _derivative(inner, phi)
 
         return sweep(
             computes,
@@ -67,3 +59,9 @@ def double_backward(
 
     tasks = [of_task(*(torch.from_numpy(part) for part in task)) for task in zip(*batch, strict=True)]
     return {name: torch.stack([t[name].detach() for t in tasks]).mean(0).numpy() for name in start}
+
+
+def _derivative(value: Tensor, phi: dict[str, Tensor], create_graph: bool = False) -> dict[str, Tensor]:
+    """Of a scalar by every parameter; zeros for those it does not depend on."""
+    found = torch.autograd.grad(value, list(phi.values()), create_graph=create_graph, allow_unused=True)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), found, strict=True)}

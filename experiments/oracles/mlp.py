@@ -1,12 +1,23 @@
-"""The gradient of a multilayer perceptron's mean squared error, written by hand; complex numbers pass through it."""
+"""The gradient of a multilayer perceptron's mean loss, written by hand; complex numbers pass through it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]  # float64, or complex128 during a complex step
+
+
+class PointLoss(NamedTuple):
+    """The loss of one output, and its derivative, as functions of prediction − target."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+
+
+SQUARED_ERROR = PointLoss(lambda d: d * d, lambda d: 2 * d)  # no abs: it has to stay analytic
+PSEUDO_HUBER = PointLoss(lambda d: np.sqrt(1 + d * d) - 1, lambda d: d / np.sqrt(1 + d * d))
 
 
 class MLP:
@@ -15,22 +26,26 @@ class MLP:
     Parameters carry a leading task axis: weights are (tasks, out, in), biases (tasks, out).
     """
 
-    def __init__(self, hidden: int, activation: str) -> None:
+    def __init__(self, hidden: int, activation: str, point_loss: PointLoss = SQUARED_ERROR) -> None:
         self.layers = [*(f"hidden{i}" for i in range(1, hidden + 1)), "out"]
         self.activation = activation
+        self.point_loss = point_loss
         self.nearest_kink = np.inf
         """The smallest distance of a pre-activation from ReLU's kink that was met so far."""
 
+    def predict(self, params: Mapping[str, Array], x: Array) -> Array:
+        """The network's output; x (tasks, points, inputs) to (tasks, points, outputs)."""
+        return self._forward(params, x)[-1]
+
     def loss(self, params: Mapping[str, Array], x: Array, y: Array) -> Array:
-        """The mean squared error over points; x (tasks, points, inputs), y (tasks, points, 1) to (tasks,)."""
-        residual = self._forward(params, x)[-1] - y
-        losses: Array = (residual * residual).mean(axis=(1, 2))  # no abs: it has to stay analytic
+        """The mean loss over points; x (tasks, points, inputs), y (tasks, points, outputs) to (tasks,)."""
+        losses: Array = self.point_loss.value(self.predict(params, x) - y).mean(axis=(1, 2))
         return losses
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
         """The gradient of each task's `loss`, by back-propagation."""
         inputs = self._forward(params, x)
-        delta = 2 * (inputs[-1] - y) / y[0].size  # (tasks, points, 1), the derivative by the network's output
+        delta = self.point_loss.slope(inputs[-1] - y) / y[0].size  # (tasks, points, outputs), by the network's output
         grads: dict[str, Array] = {}
         for i in reversed(range(len(self.layers))):
             name = self.layers[i]
