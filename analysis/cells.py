@@ -70,6 +70,11 @@ class Cell:
         """Whether the cell holds a result that may be compared."""
         return self.status == "ok"
 
+    @property
+    def verdict(self) -> str:
+        """The status in the words of a check: what is ok is right."""
+        return "right" if self.ok else self.status
+
 
 @dataclass(frozen=True)
 class Environment:

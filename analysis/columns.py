@@ -19,6 +19,8 @@ def with_computed(experiment: Experiment) -> pd.DataFrame:
     declared = experiment.declaration
     computed: list[dict[str, Value]] = [{} for _ in experiment.cells]
     for cell, columns in zip(experiment.cells, computed, strict=True):
+        if "verdict" in declared.columns:
+            columns["verdict"] = cell.verdict
         for name, processes in cell.samples.items():
             columns |= _named(name, stats.time_interval(processes))
         for name, values in cell.observations.items():

@@ -1,23 +1,39 @@
 """Every implementation that is compared. One file is one implementation; it is found by being there.
 
-`names()` only lists files, so that a broken or missing library never stops anything; `load(name)` imports one.
+`names()` and `misuses()` only list files, so that a broken or missing library never stops anything; `load` imports one.
 """
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 from baselines.contract import Baseline
 
 HERE = Path(__file__).parent
+MISUSES = HERE / "misuse"
 
 
 def names() -> dict[str, Path]:
     """Name → file of every implementation in this folder's packages, in alphabetical order."""
-    files = (f for f in HERE.glob("*/*.py") if not f.stem.startswith("_"))
-    return {name_of(f): f for f in sorted(files, key=name_of)}
+    return _files(folder for folder in HERE.iterdir() if folder != MISUSES)
+
+
+def misuses() -> dict[str, Path]:
+    """Name → file of every known misuse of a library: what people write, and what is not MAML."""
+    return _files([MISUSES])
+
+
+def find(name: str) -> Path:
+    """The file of an implementation or a misuse; raises KeyError."""
+    return (names() | misuses())[name]
+
+
+def _files(folders: Iterable[Path]) -> dict[str, Path]:
+    files = (file for folder in folders for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    return {name_of(file): file for file in sorted(files, key=name_of)}
 
 
 def name_of(file: Path) -> str:

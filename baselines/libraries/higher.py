@@ -19,6 +19,7 @@ class Higher(Baseline):
 
     computes: ClassVar[Computes] = "maml"
     library = "higher"
+    options: ClassVar[dict[str, bool]] = {"copy_initial_weights": False}
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
@@ -28,10 +29,7 @@ class Higher(Baseline):
         """One `backward` through the unrolled inner loop of every task."""
         losses = []
         for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            with higher.innerloop_ctx(self.spec.model, self.inner_optimizer, copy_initial_weights=False) as (
-                learner,
-                inner,
-            ):
+            with higher.innerloop_ctx(self.spec.model, self.inner_optimizer, **self.options) as (learner, inner):
                 for _ in range(self.spec.inner.steps):
                     self.inner_step(inner, self.spec.loss(learner(support_x), support_y))
                 loss = self.spec.loss(learner(query_x), query_y)

@@ -126,13 +126,12 @@ def sources() -> dict[str, str]:
     """SHA-256 of every project file that this process imported, and of a user's files it was given."""
     files = {}
     for name, module in list(sys.modules.items()):
-        if not getattr(module, "__file__", None):  # built in, or a folder without __init__.py
+        outside = name.startswith("external_")
+        ours = outside or name == "__main__" or name.split(".")[0] in ("baselines", "experiments")
+        if not ours or not getattr(module, "__file__", None):  # a folder without __init__.py
             continue
         path = Path(str(module.__file__)).resolve()
-        if name.startswith("external_"):
-            files[name] = path
-        elif name == "__main__" or name.split(".")[0] in ("baselines", "experiments"):
-            files[str(path.relative_to(ROOT))] = path
+        files[name if outside else str(path.relative_to(ROOT))] = path
     return {name: sha256(path) for name, path in sorted(files.items())}
 
 

@@ -59,6 +59,8 @@ class Experiment:
     markdown: tuple[str, ...]
     subjects: tuple[str, ...] | None = None
     """What is compared, where it is not the implementations in `baselines/`."""
+    misuses: bool = False
+    """Whether the known misuses in `baselines/misuse/` take part, too."""
     by_default: bool = True
     """Whether a run that names no experiment includes it."""
     references: tuple[str, ...] = ()

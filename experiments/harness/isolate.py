@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
@@ -19,6 +20,7 @@ from experiments.harness.status import ROOT, scrub
 GRACE_S = 5.0
 DYING_S = 0.2
 FOREVER_S = 1e6  # what the system calls below accept
+LAST_WORDS = 16  # pieces of output that are kept, of at most 4 KiB each
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -31,26 +33,33 @@ class Lost(Exception):
 
 
 class Child:
-    """One measuring process in a session of its own, with everything it starts."""
+    """One process in a session of its own, with everything it starts.
 
-    def __init__(self, threads: int) -> None:
+    command: what is run, with the number of the socket's descriptor as the next argument, then `arguments`. It reads
+        and writes JSON there.
+    """
+
+    def __init__(
+        self, threads: int, command: Sequence[str], arguments: Sequence[str] = (), paths: Sequence[str] = ()
+    ) -> None:
         ours, theirs = Pipe()
         self.connection: Connection[Any, Any] = ours
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.deadline = float("inf")
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        settings = dict.fromkeys(THREAD_SETTINGS, str(threads)) | {"PYTHONPATH": os.pathsep.join(paths)}
+        searched = [*paths, *filter(None, [os.environ.get("PYTHONPATH")])]
+        settings = dict.fromkeys(THREAD_SETTINGS, str(threads)) | {"PYTHONPATH": os.pathsep.join(searched)}
         with theirs:
             self.process = subprocess.Popen(
-                # -P: what lies in the user's current folder must not shadow the project or a library
-                [sys.executable, "-P", "-m", "experiments.harness.child", str(theirs.fileno())],
+                [*command, str(theirs.fileno()), *arguments],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=os.environ | settings,
                 start_new_session=True,
             )
+        self.said: deque[bytes] = deque(maxlen=LAST_WORDS)
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
 
     def __enter__(self) -> "Child":
         return self
@@ -86,16 +95,29 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)  # grandchildren too
         self.process.wait()
 
+    def _listen(self) -> None:
+        """Take whatever it prints, however much, and keep the end of it."""
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            while piece := os.read(output.fileno(), 4096):
+                self.said.append(piece)
+
     def _death(self) -> tuple[str, str]:
         code = self.process.returncode
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        self.listener.join(DYING_S)
+        lines = b"".join(self.said).decode(errors="replace").strip().splitlines()
         said = f": {scrub(lines[-1])[:200]}" if lines else ""
         if code < 0:
             name = signal.Signals(-code).name
             hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
             return "failed", f"the process was killed by {name}{hint}{said}"
         return "failed", f"the process ended with exit code {code}{said}"
+
+
+def measuring(threads: int) -> Child:
+    """A process that measures cells, `experiments.harness.child`."""
+    # -P: what lies in the user's current folder must not shadow the project or a library
+    return Child(threads, [sys.executable, "-P", "-m", "experiments.harness.child"], paths=[str(ROOT)])
 
 
 def answered(children: Iterable[Child]) -> list[Child]:
@@ -125,6 +147,6 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
 
 
 def _ask(message: dict[str, Json]) -> dict[str, Json]:
-    with Child(threads=1) as child:
+    with measuring(threads=1) as child:
         child.send(message, timeout=300)
         return child.receive()

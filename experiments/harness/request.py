@@ -45,7 +45,12 @@ def request(
         raise BadRequest(f"--threads {threads}: this machine takes 1 to {os.cpu_count()}")
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
+    names = list(dict.fromkeys(experiments)) or [
+        name for name in experiment.names() if experiment.load(name).by_default
+    ]
     files = baselines.names()
+    if any(experiment.load(name).misuses for name in names):
+        files |= baselines.misuses()
     given: dict[str, Path] = {}
     for path in baseline_files:
         name = baselines.name_of(path)
@@ -66,9 +71,6 @@ def request(
     external = {f"external_{files[name].stem}": files[name] for name in given}
     if model_file:
         external[f"external_model_{model_file.stem}"] = model_file
-    names = list(dict.fromkeys(experiments)) or [
-        name for name in experiment.names() if experiment.load(name).by_default
-    ]
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import baselines
 from experiments.harness import experiment
 from experiments.harness.case import Case, Json, Options, digest
 from experiments.harness.experiment import Experiment, Pass
@@ -50,7 +51,8 @@ class Plan:
     def todo(self, name: str) -> Iterator[tuple[Case, list[str], list[str]]]:
         """Every case with its subjects: those to be measured, and those that are there already."""
         wanted = experiment.load(name)
-        subjects = list(wanted.subjects or self.files)
+        apart = () if wanted.misuses else baselines.misuses()
+        subjects = list(wanted.subjects or (name for name in self.files if name not in apart))
         for case in map(self._named, wanted.cases(self.options)):
             missing = [s for s in subjects if self.fresh or not self._current(case, s)]
             yield case, missing, [s for s in subjects if s not in missing]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Pass
-from experiments.harness.isolate import Child, Lost, answered
+from experiments.harness.isolate import Child, Lost, answered, measuring
 
 Advance = Callable[[float], None]
 """Called with the fraction of one cell's pass that was just done."""
 
 
-HARMLESS = ("ok", "wrong", "unavailable")
+HARMLESS = ("ok", "wrong", "unavailable", "expected")
 """How a cell may end for its child to go on: after anything else memory or the device may be in any state."""
 ON_ONE_GPU = 4  # each child's context takes several hundred MiB
 
@@ -100,7 +100,7 @@ def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Jo
             children = min(children, ON_ONE_GPU)
         for _ in range(min(len(queue), children)):
             taken = {player.job.subject for player in working.values()}  # spread the implementations over the children
-            start(next((j for j in queue if j.subject not in taken), queue[0]), Child(threads))
+            start(next((j for j in queue if j.subject not in taken), queue[0]), measuring(threads))
         while working:
             for child in answered(working):
                 player = working[child]
@@ -115,7 +115,7 @@ def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Jo
                 else:
                     child.close()
                     if queue:
-                        start(following or queue[0], Child(threads))
+                        start(following or queue[0], measuring(threads))
                 yield player.job
     finally:
         for child in working:
@@ -132,7 +132,7 @@ def in_turns(jobs: list[Job], processes: int, threads: int, advance: Advance, se
     shared = cores()[-threads:]  # the last ones: the parent and the system's own work prefer the first
     for _ in range(processes):
         ready = [job for job in jobs if all(answer["status"] == "ok" for answer in job.answers)]
-        players = [Player(job, Child(threads)) for job in ready]
+        players = [Player(job, measuring(threads)) for job in ready]
         try:
             for message in (None, {"op": "turn"}, {"op": "pin", "cores": shared}):
                 waiting = {player.child: player for player in players}

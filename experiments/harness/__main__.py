@@ -1,0 +1,63 @@
+"""A run without the command line's libraries: `python -m experiments.harness EXPERIMENT --results DIR`.
+
+For an old environment or a bare machine with an accelerator, straight from a checkout: it needs Python 3.11 or newer,
+NumPy, torch and the libraries that are measured. `maml-bench render` makes tables of the results, there or elsewhere.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LINES = 10  # of progress for an experiment, at most
+
+
+def main() -> None:
+    """Measure what is missing; every refusal is one line and exit code 2."""
+    parser = argparse.ArgumentParser("python -m experiments.harness", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="threads (and cores) of each measuring process")
+    asked = parser.parse_args()
+    try:
+        from experiments.harness.request import BadRequest, request
+        from experiments.harness.store import NotWritable
+    except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
+        refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
+    try:
+        plan = request(asked.experiments, device=asked.device, threads=asked.threads, results=asked.results)
+        plan.run(progress)
+    except (BadRequest, NotWritable) as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, and the same command goes on from there")
+        sys.exit(130)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(plan.statuses.items()))
+    print(f"measured now: {counts or 'nothing, all of it was there'}")
+
+
+def refuse(message: str) -> None:
+    """One clear line on standard error, exit code 2."""
+    sys.exit(print(f"experiments.harness: {message}", file=sys.stderr) or 2)
+
+
+@contextmanager
+def progress(label: str, cells: int) -> Iterator[Callable[[float], None]]:
+    """A line every so many cells."""
+    done, lines = 0.0, 0
+
+    def advance(share: float) -> None:
+        nonlocal done, lines
+        done += share
+        whole = int(done + 1e-6)  # shares add up to less than one by rounding
+        if LINES * whole // cells > lines:
+            lines = LINES * whole // cells
+            print(f"{label}: {whole} of {cells} cells", flush=True)
+
+    yield advance
+
+
+if __name__ == "__main__":
+    main()

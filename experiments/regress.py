@@ -1,0 +1,142 @@
+"""Is every implementation still right on every golden case, and does every known limitation still show?
+
+Inputs, weights and the oracle's meta-gradients are committed, under `results/golden/`, so nothing but the measured
+library, PyTorch and NumPy can have moved. A call must leave the model as it was, and must not depend on the calls
+before: the one that is judged follows one with other weights and other points.
+"""
+
+import hashlib
+from collections.abc import Generator
+
+import torch
+from torch import Tensor, nn
+
+from baselines import limitations
+from baselines.contract import InnerLoop, Spec, TaskBatch
+from experiments import models
+from experiments.golden.files import FOLDER, Golden, names, read
+from experiments.harness.bench import Bench, as_arrays
+from experiments.harness.case import Case, Json, Options, sha256
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.status import Expected, Unavailable, Wrong, classify
+from experiments.harness.verify import Check, by_definition, error
+from experiments.tasks.draws import Floats
+
+DTYPES = ("float64", "float32")
+SHOWN = 2  # of the things that a call changed
+REHEARSED = 0.5  # the factor on weights and points of the call before the one that is judged
+
+
+def cases(options: Options) -> list[Case]:
+    """Golden case × dtype. The file's digest is among the parameters: what changed is measured again."""
+    found = []
+    for name in names():
+        golden = read(name)
+        params = {
+            "golden": name,
+            "sha256": sha256(FOLDER / f"{name}.json"),
+            "tasks": len(golden.batch.support_x),
+            "shots": golden.batch.support_x.shape[1],
+            "queries": golden.batch.query_x.shape[1],
+            "inner_lr": golden.lr,
+            "inner_steps": golden.steps,
+        }
+        found += [Case("regress", name, params, options.device, dtype, 0, options.threads) for dtype in DTYPES]
+    return found
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Judge one call; a failure that is a known limitation is told as that."""
+    yield 0.0
+    golden = read(bench.params["golden"])
+    bench.inputs_digest, bench.init_digest = digest(golden.batch._asdict()), digest(golden.weights)
+    try:
+        return judge(bench, golden)
+    except Exception as failure:
+        row = failure.row if isinstance(failure, Wrong) else {}
+        known = limitations.find(bench.subject, golden.description, classify(failure)[1])
+        if known is None:
+            raise
+        raise Expected(known.reason, row) from failure
+
+
+def judge(bench: Bench, golden: Golden) -> Result:
+    """Compare one call with the golden value for what the implementation says it computes.
+
+    Raises Wrong where it is another one, or where the call left the model in another state; Unavailable.
+    """
+    model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
+    inner = InnerLoop(golden.lr, golden.steps)
+    setup = bench.build(Spec(model, bench.loss, inner, bench.device, bench.dtype))
+    if bench.computes not in golden.kappa:
+        raise Unavailable("the case cannot be judged: next to its large weights θ − φ_K is lost in rounding")
+    batch = TaskBatch(*(torch.from_numpy(part).to(bench.device, bench.dtype) for part in golden.batch))
+    setup.meta_gradient(TaskBatch(*(REHEARSED * part for part in batch)))
+    set_weights(model, golden)
+    before = state(model)
+    found = as_arrays(setup.meta_gradient(batch).grads)
+    kappa = golden.kappa[bench.computes][bench.case.dtype]
+    tolerance = max(1e-12, 100 * kappa * torch.finfo(bench.dtype).eps)
+    check = Check(error(found, golden.meta_gradients[bench.computes]), tolerance, kappa)
+    row: dict[str, Json] = {"error": check.error, "tolerance": check.tolerance, "kappa": check.kappa}
+    if not check.right:
+        nothing = "" if any(g.any() for g in found.values()) else "the whole meta-gradient is zero: "
+        raise Wrong(f"{nothing}error {check.error:.1e} for {bench.computes}, tolerance {tolerance:.1e}", row)
+    if changed := differing(before, state(model)):
+        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise Wrong(f"the call changed {', '.join(changed[:SHOWN])}{more}", row)
+    return Result(row=row, note=by_definition(bench.computes, golden.lr, golden.steps))
+
+
+def load(golden: Golden, dtype: torch.dtype, device: torch.device, scale: float = 1.0) -> nn.Module:
+    """The described module with the golden weights, times `scale`."""
+    model = models.build(golden.description).to(device, dtype)
+    set_weights(model, golden, scale)
+    return model
+
+
+def set_weights(model: nn.Module, golden: Golden, scale: float = 1.0) -> None:
+    """The golden weights times `scale`, in place, as an optimizer would change them."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(scale * torch.from_numpy(golden.weights[name]))
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    """What a call has to leave as it was, by name."""
+    found = {"the random state": torch.get_rng_state()}
+    for name, p in model.named_parameters():
+        found |= {name: p.detach().clone(), f"{name}.requires_grad": torch.tensor(p.requires_grad)}
+        found[f"{name}.grad"] = torch.tensor([]) if p.grad is None else p.grad.clone()
+    found |= {name: b.clone() for name, b in model.named_buffers()}
+    return found | {f"the mode of {name or 'it'}": torch.tensor(m.training) for name, m in model.named_modules()}
+
+
+def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
+    """The names of what is there on one side only, or not equal."""
+    both = [name for name in before if name in after and torch.equal(before[name], after[name])]
+    return [name for name in before | after if name not in both]
+
+
+def digest(arrays: dict[str, Floats]) -> str:
+    """SHA-256 of names and values."""
+    found = hashlib.sha256()
+    for name, value in arrays.items():
+        found.update(name.encode() + value.astype("<f8").tobytes())
+    return found.hexdigest()
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("judge", measure),),
+    misuses=True,
+    by_default=False,
+    columns={
+        "verdict": "`right`, `expected` (a known limitation of the library), or what went wrong",
+        "error": "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all), o the golden value",
+        "tolerance": "max(1e-12, 100·κ·eps of the dtype)",
+        "kappa": "κ: relative change of the oracle's result over relative change of its inputs",
+    },
+    markdown=("verdict", "error", "tolerance", "kappa"),
+    best_first="error",
+)
