@@ -39,7 +39,7 @@ def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Ite
     for spec in experiment.declaration.figures:
         with mpl.rc_context(style.rc()):
             figure = KINDS[spec.kind](spec, experiment, _where(frame, spec.where), looks)
-            files = {} if figure is None else {ending: _encode(figure, ending) for ending in FORMATS}
+            files = {} if figure is None else {ending: encode(figure, ending) for ending in FORMATS}
         yield Drawn(spec.name, files)
 
 
@@ -51,7 +51,8 @@ def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFram
     return frame
 
 
-def _encode(figure: Figure, ending: str) -> bytes:
+def encode(figure: Figure, ending: str) -> bytes:
+    """The content of a file in one of FORMATS; drawn and saved under `style.rc()`."""
     FigureCanvasAgg(figure)  # a figure of its own, without pyplot's global state and whatever display there is
     buffer = io.BytesIO()
     figure.savefig(buffer, format=ending, dpi=DPI, metadata=FORMATS[ending])

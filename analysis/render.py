@@ -47,7 +47,7 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
             (results / "tables" / f"{name}.csv", tables.csv(frame)),
             (results / "tables" / f"{name}.md", tables.markdown(experiment, frame)),
         ):
-            _write(file, content.encode())
+            write(file, content.encode())
             rendered.files.append(file)
         if plots:
             for drawn in draw(experiment, frame, looks):
@@ -77,14 +77,14 @@ def _save(folder: Path, drawn: Drawn) -> list[Path]:
     for ending in FORMATS:
         file = folder / f"{drawn.name}.{ending}"
         if ending in drawn.files:
-            _write(file, drawn.files[ending])
+            write(file, drawn.files[ending])
             written.append(file)
         else:
             file.unlink(missing_ok=True)
     return written
 
 
-def _write(file: Path, content: bytes) -> None:
+def write(file: Path, content: bytes) -> None:
     """Under a temporary name first, so that nobody ever reads half a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")

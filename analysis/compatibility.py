@@ -1,0 +1,116 @@
+"""The compatibility table: a row for each PyTorch, Python and implementation, as CSV and as Markdown."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from analysis import text
+from analysis.cells import computes_order
+
+NAME = "compatibility"
+EVERYTHING = "all"  # stands for every implementation in the row of a pair that could not be checked
+UNAVAILABLE = "unavailable"
+VERDICTS = ("right", "expected", "wrong", UNAVAILABLE)
+MEANINGS = {
+    "right": "within its tolerance of the oracle in every case it serves",
+    "expected": "off in a case that is a known limitation of its library, and right in all others",
+    "wrong": "beyond its tolerance, or failed, in at least one case",
+    UNAVAILABLE: "could not be checked; the reason is given",
+}
+_TEXTS = (
+    "torch", "python", "implementation", "computes", "library", "library_version", "torch_version", "python_version",
+    "numpy_version", "verdict", "reason",
+)  # fmt: skip
+_WORST = ("error_float64", "of_tolerance_float64", "error_float32", "of_tolerance_float32")
+_COUNTS = tuple(f"cases_{verdict}" for verdict in VERDICTS)
+COLUMNS = (*_TEXTS[:-1], *_COUNTS, *_WORST, "reason")
+
+
+def frame(rows: Iterable[Mapping[str, object]] = ()) -> pd.DataFrame:
+    """Rows as a table with all columns; text that is missing is empty."""
+    table = pd.DataFrame([dict(row) for row in rows], columns=list(COLUMNS))
+    texts = {name: table[name].astype(object).fillna("").astype(str) for name in _TEXTS}
+    counts = {name: table[name].astype("Int64") for name in _COUNTS}
+    return table.assign(**texts, **counts, **{name: table[name].astype(float) for name in _WORST})
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """The table that `files` wrote, or an empty one. Versions are text: 3.10 is not 3.1."""
+    file = folder / f"{NAME}.csv"
+    if not file.exists():
+        return frame()
+    return frame(pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str)).to_dict("records"))
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """By version, then implementations as everywhere: second order first."""
+    keys = [(text.natural(row["torch"]), text.natural(row["python"]), *_place(row)) for row in table.to_dict("records")]
+    return table.iloc[sorted(range(len(keys)), key=keys.__getitem__)].reset_index(drop=True)
+
+
+def implementations(table: pd.DataFrame) -> list[str]:
+    """Those that were checked with any pair, in order."""
+    rows = sorted(table[table["implementation"] != EVERYTHING].to_dict("records"), key=_place)
+    return list(dict.fromkeys(str(row["implementation"]) for row in rows))
+
+
+def files(table: pd.DataFrame) -> dict[str, bytes]:
+    """File name → content."""
+    csv = table.to_csv(index=False, lineterminator="\n", float_format="%.3g")
+    return {f"{NAME}.csv": csv.encode(), f"{NAME}.md": markdown(table)}
+
+
+def markdown(table: pd.DataFrame) -> bytes:
+    """A line per pair of versions, the reasons of what is not simply right, and a legend."""
+    names = implementations(table)
+    pairs = [group for _, group in table.groupby(["torch", "python"], sort=False)]
+    checked = sum(EVERYTHING not in set(group["implementation"]) for group in pairs)
+    lines = [_pair(group.to_dict("records"), names) for group in pairs]
+    reasons = [_reason(group, checked) for _, group in table.groupby(["implementation", "verdict", "reason"])]
+    blocks = [
+        "# Which implementation is right with which PyTorch and Python",
+        "Verdict of `make matrix` over all cases, and the worst error in float64. Every pair of versions was checked "
+        "in a fresh environment of its own, on a CPU.",
+        tabulate(lines, headers="keys", tablefmt="pipe", disable_numparse=True),
+        "## Reasons",
+        tabulate([line for line in reasons if line["reason"]], headers="keys", tablefmt="pipe", disable_numparse=True),
+        "## Legend",
+        "\n".join(f"- {verdict}: {meaning}" for verdict, meaning in MEANINGS.items()),
+        f"All columns, with the errors in float32 and relative to their tolerances, are in [{NAME}.csv]({NAME}.csv).",
+    ]
+    return ("\n\n".join(blocks) + "\n").encode()
+
+
+def _pair(rows: list[dict[Hashable, Any]], names: list[str]) -> dict[str, str]:
+    """Versions, then verdict and error by implementation."""
+    line = {"torch": rows[0]["torch"], "Python": rows[0]["python"], "NumPy": rows[0]["numpy_version"]}
+    by_name = {row["implementation"]: row for row in rows}
+    for name in names:
+        row = by_name.get(name, by_name.get(EVERYTHING, {}))
+        error = text.number(row.get("error_float64", float("nan")))
+        line[text.code(name)] = f"{row.get('verdict', '')} {error}".strip()
+    return line
+
+
+def _reason(rows: pd.DataFrame, checked: int) -> dict[str, str]:
+    """What the rows with the same reason have in common, and where it is so."""
+    first = rows.iloc[0]
+    name = str(first["implementation"])
+    where = "; ".join(
+        f"torch {torch}, Python {' and '.join(group['python'])}" for torch, group in rows.groupby("torch", sort=False)
+    )
+    return {
+        "implementation": first["implementation"]
+        if first["implementation"] == EVERYTHING
+        else text.code(first["implementation"]),
+        "verdict": first["verdict"],
+        "with": "every pair that could be checked" if name != EVERYTHING and len(rows) == checked else where,
+        "reason": text.escape(first["reason"]),
+    }
+
+
+def _place(row: Mapping[Any, Any]) -> tuple[tuple[int, str], str]:
+    return computes_order(str(row["computes"])), str(row["implementation"])
