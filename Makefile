@@ -2,12 +2,14 @@
 #
 # Whatever changes the environment is a prerequisite of its stamp, so a second `make` installs nothing.
 
-PYTHON  ?= python3##   the interpreter that .venv is made with (3.11 or newer)
+PYTHON  ?= python3##   what .venv is made with (3.11 or newer); for `make matrix` a list, by default "3.11 3.12"
 VENV    ?= .venv##     the environment; a path given here is used as it is and nothing is installed into it
 PROFILE ?= quick##     quick (a few minutes) or full (paper lengths, hours; goes on where it was stopped)
 DEVICE  ?= auto##      auto, cpu or cuda
 RESULTS ?= results##   the folder of cells, tables and plots
 MACHINE ?=##           the name under which `make publish` keeps a reference run
+TORCH   ?= 2.0.1 2.4.1 2.8.0 2.13.0 2.15.0##   PyTorch versions for `make matrix`
+KEEP    ?=##           1: `make matrix` keeps the environments (several GB each) in .nox
 ARGS    ?=##           more options for `maml-bench run`, such as ARGS="--implementations unrolled,higher"
 
 BIN   := $(VENV)/bin
@@ -15,9 +17,12 @@ BENCH := $(BIN)/python -m experiments
 STAMP := $(if $(filter file default,$(origin VENV)),.venv/.installed,$(BIN)/python)
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 PINS  := requirements/constraints.txt
+# PYTHON may be a list of bare versions, of which .venv gets the first; the matrix has a default of its own.
+FIRST := $(patsubst 3.%,python3.%,$(firstword $(PYTHON)))
+EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots test lint overhead publish clean
+.PHONY: help setup tables plots test lint overhead golden regress matrix mutants publish clean
 
 help: ## this text
 	@echo "Targets:"
@@ -48,22 +53,34 @@ overhead: $(STAMP) ## what the harness itself costs in a training run
 	@$(BENCH) run overhead --profile $(PROFILE) --device $(DEVICE) --results $(RESULTS) $(ARGS)
 	@$(BENCH) render overhead --results $(RESULTS)
 
+matrix: $(STAMP) ## the check over TORCH × PYTHON, an environment each; in the table, other versions stay as they are
+	@TORCH="$(TORCH)" PYTHON="$(EVERY)" KEEP="$(KEEP)" $(BIN)/python -m nox
+
+golden: $(STAMP) ## build the golden values anew; files that differ by no more than rounding stay as they are
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.golden
+
+regress: $(STAMP) ## check every implementation on the golden cases; exit 1 where a verdict is not the committed one
+	@$(BENCH) regress --device $(DEVICE) --results $(RESULTS) $(ARGS)
+
+mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused
+	@$(BIN)/python -m tests.mutants
+
 publish: $(STAMP) ## copy tables, plots and environments to results/published/MACHINE, to be committed
 	@test -n "$(MACHINE)" || { echo "name the machine: make publish MACHINE=…"; exit 2; }
 	@$(BENCH) render --results $(RESULTS) >/dev/null
 	@mkdir -p results/published/$(MACHINE)
 	@cp -R $(RESULTS)/tables $(RESULTS)/plots $(RESULTS)/cells/environments results/published/$(MACHINE)/
 
-clean: ## remove .venv and caches; never touches results
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove environments and caches; never touches results
+	rm -rf .nox .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed: pyproject.toml $(wildcard requirements/*.txt)
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; name a Python 3.11 or newer: make PYTHON=…"; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$$($(PYTHON) --version) is too old; name a Python 3.11 or newer: make PYTHON=…"; exit 2; }
+	@command -v $(FIRST) >/dev/null || { echo "$(FIRST) was not found; name a Python 3.11 or newer: make PYTHON=…"; exit 2; }
+	@$(FIRST) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(FIRST) --version) is too old; name a Python 3.11 or newer: make PYTHON=…"; exit 2; }
 	@command -v cc gcc clang >/dev/null || { echo "a C compiler is needed to build learn2learn (cc, gcc or clang)"; exit 2; }
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@test -x .venv/bin/python || $(FIRST) -m venv .venv
 	$(PIP) install --quiet --upgrade --constraint $(PINS) pip
 	$(PIP) install --quiet --constraint $(PINS) --build-constraint $(PINS) --editable ".[dev]"
 	$(PIP) install --quiet --no-deps --build-constraint requirements/build.txt --requirement requirements/libraries.txt

@@ -5,12 +5,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from experiments.audit.command import audit
+
+if TYPE_CHECKING:
+    from experiments.harness.run import Plan
 
 app = typer.Typer(
     add_completion=False,
@@ -19,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Is this second-order MAML right, and what does it cost?",
 )
+app.command("audit")(audit)
 console = Console(width=None if sys.stdout.isatty() else 110)  # where there is no terminal to fit
 Results = Annotated[Path, typer.Option("--results", help="The results folder.", metavar="DIR")]
 
@@ -122,15 +128,7 @@ def run(
                 print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
         print_warnings(plan.store.warnings)
         return
-    known = plan.description["implementations"]
-    print_warnings(f"{name} is unavailable: {known[name]['problem']}" for name in known if known[name]["problem"])
-    try:
-        plan.run(progress)
-    except KeyboardInterrupt:
-        console.print("stopped; what is finished is kept, and the same command goes on from there", style="yellow")
-        raise typer.Exit(130) from None
-    finally:
-        print_warnings(plan.store.warnings)
+    measure(plan)
     if outdated := plan.outdated():
         print_warnings(
             [
@@ -140,6 +138,82 @@ def run(
         )
     counts = ", ".join(f"{count} {status}" for status, count in sorted(plan.statuses.items()))
     console.print(f"measured now: {counts or 'nothing, all of it was there'}", highlight=False)
+
+
+def measure(plan: "Plan") -> None:
+    """Run a plan under a progress bar; stopped by Ctrl-C, what is finished is kept."""
+    known = plan.description["implementations"]
+    print_warnings(f"{name} is unavailable: {known[name]['problem']}" for name in known if known[name]["problem"])
+    try:
+        plan.run(progress)
+    except KeyboardInterrupt:
+        console.print("stopped; what is finished is kept, and the same command goes on from there", style="yellow")
+        raise typer.Exit(130) from None
+    finally:
+        print_warnings(plan.store.warnings)
+
+
+@app.command()
+def regress(
+    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: Results = Path("results"),
+    expected: Annotated[
+        Path | None, typer.Option(help="Default: the one beside the golden values.", metavar="FILE.csv")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Make what is found what is expected.")] = False,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="A file with an implementation of your own.", metavar="FILE.py")
+    ] = None,
+) -> None:
+    """Check every implementation on the golden cases, and the verdicts against the committed ones.
+
+    The exit code is 1 for any difference, also where something is right that was not.
+    """
+    from collections import Counter
+
+    from analysis import regress as check
+    from analysis.render import render as render_all
+    from experiments.golden.files import FOLDER
+    from experiments.harness.request import request
+
+    wanted = [part.strip() for part in implementations.split(",") if part.strip()]
+    file = expected or FOLDER / "expected.csv"
+    try:
+        known = {} if accept and not file.exists() else check.expected(file)
+    except check.Unusable as error:
+        refuse(str(error))
+        return
+    with console.status("importing every implementation"):
+        plan = request(
+            [check.EXPERIMENT],
+            wanted,
+            device=device,
+            results=results,
+            fresh=fresh,
+            baseline_files=baseline or [],
+        )
+    measure(plan)
+    print_warnings(render_all(results, [check.EXPERIMENT], plots=False).warnings)
+    keys = {
+        check.Key(name, case.name, case.dtype)
+        for case, missing, there in plan.todo(check.EXPERIMENT)
+        for name in (*missing, *there)
+    }
+    found, reasons = check.measured(results, keys, plan.environment)
+    asked = {key: verdict for key, verdict in known.items() if not wanted or key.implementation in plan.files}
+    if accept:
+        check.accept(file, found, {key: verdict for key, verdict in known.items() if key not in asked})
+        console.print(f"{len(found)} verdicts accepted: {file}", highlight=False)
+        return
+    different = list(check.differences(asked, found, reasons))
+    print_warnings(different)
+    counts = check.counted(Counter(verdict.verdict for verdict in found.values()))
+    some = f"{len(different)} difference{'s' * (len(different) > 1)} from what is expected"
+    said = some if different else f"{len(found)} verdicts as expected"
+    console.print(f"{said} ({counts}); table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
+    raise typer.Exit(bool(different))
 
 
 def print_warnings(lines: Iterable[str]) -> None:

@@ -1,0 +1,226 @@
+"""The mistakes that are known by name. Each is a change to the recipe of second-order MAML.
+
+Where gradients cannot tell two causes apart, they share an identifier, and its explanation names them all. Tests hold
+that any two identifiers differ by at least 1000 tolerances on some probe.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from experiments.audit.probes import TANH, Probe, weights
+from experiments.audit.simulate import Recipe
+
+EXPLANATIONS = {
+    "first-order": "it is first-order: the gradient does not flow through the inner loop (no create_graph=True, "
+    "detached gradients or `.data` updates, first_order=True: the result is the same)",
+    "reptile": "it leaves θ − φ_K, the displacement by the inner loop",
+    "no-adaptation": "it is the query gradient at θ: nothing was adapted (no inner loop, zero steps, α = 0, or the "
+    "query loss taken with the unadapted weights: the result is the same)",
+    "outer-on-support": "the outer loss is taken on the support points",
+    "outer-on-both": "the outer loss is taken on support and query points",
+    "swapped": "support and query points are swapped",
+    "inner-on-both": "the inner loop sees the query points too: a leak",
+    "constant-factor": "the meta-gradient is multiplied by a constant factor",
+    "sum-over-tasks": "it is the sum over tasks, not the mean",
+    "sum-over-points": "it is summed over the query points, not their mean",
+    "wrong-sign": "its sign is wrong",
+    "last-task-only": "only one task of the meta-batch counts",
+    "earlier-calls": "results of earlier calls are mixed in: something is accumulated and never cleared",
+    "inner-gradients": "gradients of the inner loop are left in `.grad` beside the meta-gradient",
+    "task-leak": "tasks leak into one another",
+    "inner-lr": "the inner loop uses another α than asked for",
+    "inner-steps": "the inner loop takes another number of steps than asked for",
+    "meta-parameter-steps": "later inner steps use the gradient with respect to the meta-parameters θ, not to the "
+    "adapted φₖ (the tutorial's single step, extended naively)",
+    "truncated": "the gradient flows through a part of the inner loop only",
+    "hessian-of-query": "the reverse sweep uses the Hessian of the query loss, not of the support loss",
+    "hessian-at-theta": "the reverse sweep uses the Hessian at θ for every step, not at φₖ",
+    "reversed-factors": "the factors (I − αHₖ) are multiplied in reverse order",
+    "no-gradient": "parameters get no meta-gradient",
+    "not-adapted": "parameters are left out of the inner loop",
+    "inner-momentum": "the inner loop has momentum",
+    "inner-weight-decay": "the inner loop has weight decay",
+    "inner-clipping": "the inner loop clips its gradients",
+    "outer-clipping": "the meta-gradient is clipped",
+    "outer-normalised": "the meta-gradient is normalised",
+    "weights-averaged": "adapted weights are averaged over tasks, in the place of gradients",
+    "stale-batch": "it goes on using the points of an earlier call",
+    "stale-parameters": "it goes on using the weights of an earlier call: they were captured",
+    "loss-ignored": "it uses a loss of its own, a squared error perhaps, in the place of the function it is given",
+    "weights-changed": "the call changes the model's weights",
+    "nan": "the meta-gradient is not finite",
+    "stateful": "the result depends on earlier calls, in no way that the catalogue knows",
+    "unexplained": "no mistake of the catalogue, and no two of them, explain the result",
+}
+"""What the identifiers mean; the part before the details that an audit found."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way of making a mistake.
+
+    fields: the changed fields of `Recipe`, as a function of a number that is fitted, for which `starts` are first
+        guesses; without starts nothing is fitted, and the number is ignored.
+    says: details for the explanation; {value} stands for the number.
+    mixed: the result is a sum of two terms with unknown factors: of the outer losses on query and support points, or of
+        the meta-gradient and what the inner loop left.
+    common: worth trying together with another one, with `starts` as typical values.
+    """
+
+    identifier: str
+    says: str
+    fields: Callable[[float], dict[str, Any]]
+    starts: tuple[float, ...] = ()
+    mixed: bool = False
+    common: bool = True
+
+
+HIDDEN = (
+    ("sweep", "carried"),
+    ("sweep", "graph"),
+    ("sweep", "mean_weights"),
+    ("sweep", "result"),
+    ("sweep", "meta_parameter_steps"),
+    ("result", "graph"),
+    ("result", "outer_data"),
+    ("result", "outer_loss"),
+)
+"""Fields of a recipe of which one has no effect beside the other."""
+
+
+def fixed(identifier: str, says: str, common: bool = True, mixed: bool = False, **fields: Any) -> Fault:
+    """A fault with nothing to fit."""
+    return Fault(identifier, says, lambda value: fields, common=common, mixed=mixed)
+
+
+def catalogue() -> list[Fault]:
+    """Every structural fault; factors, clipping, missing gradients and state are told apart in other ways."""
+    return [
+        fixed("first-order", "", graph=lambda k, K: False),
+        fixed("reptile", "", result="displacement"),
+        fixed("no-adaptation", "", steps=lambda probe: 0),
+        *_data(),
+        fixed("last-task-only", "the last", tasks="last"),
+        fixed("last-task-only", "the first", tasks="first"),
+        *_tasks(),
+        *_rates(),
+        *_steps(),
+        fixed("meta-parameter-steps", "", meta_parameter_steps=True),
+        *_truncated(),
+        fixed("hessian-of-query", "", sweep="query"),
+        fixed("hessian-at-theta", "", sweep="theta"),
+        fixed("reversed-factors", "", sweep="reversed"),
+        fixed("inner-gradients", "as they are at φₖ", left_over="direct", mixed=True),
+        fixed("inner-gradients", "of the last step only", left_over="last", mixed=True),
+        fixed("inner-gradients", "taken through the steps before", left_over="through", mixed=True),
+        *_inner_optimizer(),
+        fixed("weights-averaged", "the gradient is taken at their mean", mean_weights=True),
+        fixed("weights-averaged", "`.grad` holds their mean", result="weights"),
+        fixed("loss-ignored", "in the inner loop", inner_loss="squared error"),
+        fixed("loss-ignored", "in the outer loss", outer_loss="squared error"),
+        fixed("loss-ignored", "in both loops", inner_loss="squared error", outer_loss="squared error"),
+        *_not_adapted(),
+    ]
+
+
+def pairs(faults: list[Fault]) -> Iterator[tuple[Fault, Fault]]:
+    """Any two that change different things, of which neither hides the other."""
+    for a, b in combinations([f for f in faults if f.common], 2):
+        changed, beside = a.fields(0.1).keys(), b.fields(0.1).keys()
+        hidden = any((x in changed and y in beside) or (y in changed and x in beside) for x, y in HIDDEN)
+        if a.identifier != b.identifier and not changed & beside and not hidden and not (a.mixed and b.mixed):
+            yield a, b
+
+
+def recipe(faults: tuple[Fault, ...], values: tuple[float, ...]) -> Recipe:
+    """Second-order MAML with these mistakes."""
+    fields: dict[str, Any] = {}
+    for fault, value in zip(faults, values, strict=True):
+        fields |= fault.fields(value)
+    return Recipe(**fields)
+
+
+def _data() -> Iterator[Fault]:
+    yield fixed("outer-on-support", "", outer_data="support")
+    yield fixed("outer-on-both", "", outer_data="query and support", mixed=True)
+    yield fixed("swapped", "", inner_data="query", outer_data="support")
+    yield fixed("inner-on-both", "its loss is the sum of both", inner_data="both summed")
+    yield fixed("inner-on-both", "its loss is the mean of both", inner_data="both averaged")
+    yield fixed("inner-on-both", "its loss is the mean over all points", inner_data="all points")
+    yield fixed("inner-on-both", "it sees the query points only", inner_data="query")
+
+
+def _tasks() -> Iterator[Fault]:
+    yield fixed("task-leak", "each starts from the adapted weights of the one before", carried="cut")
+    yield fixed("task-leak", "each starts from the adapted weights of the one before, graph included", carried="graph")
+    yield fixed("task-leak", "one inner loop sees the support points of all", inner_data="pooled")
+
+
+def _rates() -> Iterator[Fault]:
+    laws: dict[str, Callable[[Probe], float]] = {
+        "": lambda p: 1.0,
+        "·α": lambda p: p.lr,
+        "·α²": lambda p: p.lr**2,
+        "·α·S": lambda p: p.lr * p.sizes["S"],
+        "·α·T": lambda p: p.lr * p.sizes["T"],
+        "·α/S": lambda p: p.lr / p.sizes["S"],
+        "·α/T": lambda p: p.lr / p.sizes["T"],
+        "·α/K": lambda p: p.lr / p.sizes["K"],
+        "·α·K": lambda p: p.lr * p.sizes["K"],
+    }
+
+    def with_law(law: Callable[[Probe], float]) -> Callable[[float], dict[str, Any]]:
+        return lambda value: {"rate": lambda probe: value * law(probe)}
+
+    for name, law in laws.items():
+        starts = {"": (0.01, 0.1, 0.4, 1.0, 0.001), "·α": (0.5, 2.0, -1.0)}.get(name, (1.0,))
+        yield Fault("inner-lr", "{value}" + name, with_law(law), starts, common=name in ("", "·α", "·α·S"))
+
+
+def _steps() -> Iterator[Fault]:
+    for count in (1, 2, 3, 4, 5, 10):
+        often = count < 10  # beside another mistake, ten steps take long to simulate
+        yield fixed("inner-steps", f"always {count}", steps=lambda probe, count=count: count, common=often)
+    for more, says in ((1, "one too many"), (-1, "one too few"), (2, "two too many")):
+        yield fixed("inner-steps", says, steps=lambda probe, more=more: max(0, probe.steps + more))
+    yield fixed("inner-steps", "twice as many", steps=lambda probe: 2 * probe.steps, common=False)
+
+
+def _truncated() -> Iterator[Fault]:
+    for m in (1, 2):
+        yield fixed("truncated", f"the last {m} of its steps", graph=lambda k, K, m=m: k >= K - m)
+        yield fixed("truncated", f"all but the first {m} of its steps", graph=lambda k, K, m=m: k >= m)
+        yield fixed("truncated", f"the first {m} of its steps", graph=lambda k, K, m=m: k < m)
+        yield fixed("truncated", f"all but the last {m} of its steps", graph=lambda k, K, m=m: k < K - m)
+    yield fixed("truncated", "every other step", graph=lambda k, K: k % 2 == 0, common=False)
+
+
+def _inner_optimizer() -> Iterator[Fault]:
+    yield Fault("inner-momentum", "of {value}", lambda value: {"momentum": value}, (0.9, 0.5))
+    yield Fault("inner-weight-decay", "of {value}", lambda value: {"weight_decay": value}, (0.01, 0.1, 0.0005))
+    for detached, says in ((False, ""), (True, ", the factor being detached")):
+        yield Fault(
+            "inner-clipping",
+            "to a norm of {value}" + says,
+            lambda value, detached=detached: {"clip_norm": abs(value), "clip_detached": detached},  # type: ignore[misc]
+            (1.0, 0.1, 0.5, 10.0),
+            common=not detached,
+        )
+    yield Fault(
+        "inner-clipping", "to values of ±{value}", lambda value: {"clip_value": abs(value)}, (0.1, 1.0, 0.01, 10.0)
+    )
+
+
+def _not_adapted() -> Iterator[Fault]:
+    names = list(weights(TANH, 0))
+    often = {
+        frozenset(n for n in names if n.endswith("bias")),
+        frozenset(n for n in names if not n.startswith("out")),
+        frozenset(n for n in names if n.startswith("out")),
+        frozenset(n for n in names if n.startswith("hidden1")),
+    }
+    for size in range(1, len(names)):
+        for chosen in combinations(names, size):
+            yield fixed("not-adapted", ", ".join(chosen), frozen=frozenset(chosen), common=frozenset(chosen) in often)

@@ -1,0 +1,125 @@
+"""`maml-bench audit`: what a user's own `meta_step` computes, on the command line."""
+
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.harness.request import BadRequest
+
+FORMATS = ("text", "json")
+EXPECTED = ("maml", "fomaml", "reptile")
+SIGNATURE = "meta_step(model, loss_fn, support, query, inner_lr, inner_steps)"
+
+
+def audit(
+    function: Annotated[str, typer.Argument(help=f"What to audit: {SIGNATURE}.", metavar="FILE.py:FUNCTION")],
+    expect: Annotated[str, typer.Option(help="What it should be: maml, fomaml or reptile.")] = "maml",
+    format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 60.0,
+    python: Annotated[
+        str, typer.Option(help="The interpreter to run it with, if not this one.", metavar="PATH")
+    ] = sys.executable,
+) -> None:
+    """Tell what a meta-gradient of your own is, and where it is wrong, why.
+
+    The function gets support and query as (x, y) pairs with a leading task axis, x (tasks, points, inputs), and leaves
+    the mean meta-gradient in `.grad` of the model's parameters. Exit code 0 where it is what --expect says, 1 where it
+    is something else, 2 where it cannot be used. It runs in a process of its own, which contains crashes but is no
+    sandbox: audit only code that you would run.
+    """
+    from experiments.audit.session import Target, Unusable
+    from experiments.audit.verdict import Report
+    from experiments.audit.verdict import audit as examine
+
+    file, name = _parse(function)
+    _known("--expect", expect, EXPECTED)
+    _known("--format", format_, FORMATS)
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
+    interpreter = shutil.which(python)
+    if interpreter is None:
+        raise BadRequest(f"--python {python}: there is no such interpreter")
+    progress = Console(stderr=True)
+    try:
+        with progress.status("auditing") as status:
+            report = examine(
+                Target(file.resolve(), name, timeout, interpreter), lambda what: status.update(f"auditing: {what}")
+            )
+    except Unusable as error:
+        if format_ == "json":
+            _print_json(Report("unusable", (), str(error)))
+        raise BadRequest(f"{function}: {error}") from None
+    if format_ == "json":
+        _print_json(report)
+    else:
+        _print_text(report, function, expect)
+    raise typer.Exit(0 if report.is_expected(expect) else 1)  # type: ignore[arg-type]
+
+
+def _parse(text: str) -> tuple[Path, str]:
+    name, colon, function = text.rpartition(":")
+    if not colon or not function.isidentifier():
+        raise BadRequest(f"{text}: it has to be FILE.py:FUNCTION")
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        raise BadRequest(f"{text}: there is no Python file {name}")
+    return path, function
+
+
+def _known(option: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise BadRequest(f"{option} {given}: allowed are {', '.join(allowed)}")
+
+
+def _print_json(report: Any) -> None:
+    def finite(value: Any) -> Any:
+        """JSON has no number for infinity."""
+        if isinstance(value, dict):
+            return {key: finite(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(part) for part in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    print(json.dumps(finite(report.json()), indent=2, ensure_ascii=False))
+
+
+def _print_text(report: Any, function: str, expect: Any) -> None:
+    """The verdict, what explains it, notes, and the errors behind it."""
+    from experiments.audit.verdict import VERDICTS
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    expected = report.is_expected(expect)
+    colour = "green" if expected else "red"
+    console.print(f"{escape(function)}: [bold {colour}]{report.verdict}[/]", soft_wrap=True)
+    if not expected:
+        console.print(f"expected: {VERDICTS[expect]}")
+    for finding in report.findings:
+        console.print(f"  [bold]{finding.identifier}[/]: {escape(finding.text)}")
+    for note in report.notes:
+        console.print(f"  note, [bold]{note.identifier}[/]: {escape(note.text)}")
+    _print_errors(console, report.evidence)
+
+
+def _print_errors(console: Console, evidence: dict[str, Any]) -> None:
+    from experiments.audit.verdict import VERDICTS
+
+    probes, versions = evidence["tolerances"], evidence["versions"]
+    if not probes:
+        return
+    title = f"{len(probes)} probes in {evidence['precision']}, torch {versions['torch']}, Python {versions['python']}"
+    table = Table("compared with", "relative error: lowest", "median", "highest", "beyond its tolerance", title=title)
+    for computes, by_probe in evidence["errors"].items():
+        lowest, *_, highest = errors = sorted(by_probe.values())
+        beyond = sum(by_probe[name] > probes[name] for name in probes)
+        numbers = (f"{value:.2g}" for value in (lowest, median(errors), highest))
+        table.add_row(VERDICTS[computes], *numbers, f"{beyond} of {len(probes)}")
+    console.print(table)

@@ -1,0 +1,157 @@
+"""The calls that a `meta_step` is asked to make, chosen so that right and wrong ones differ.
+
+Every probe varies one thing of the first, so that a result can be traced to it: how it grows with α, K, the number of
+tasks, support and query points. tanh makes the Hessian another one at every iterate, and the pseudo-Huber loss tells
+code that ignores the loss it is given from code that uses it.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.harness.verify import Weights, condition, error
+from experiments.oracles.mlp import MLP, PSEUDO_HUBER, SQUARED_ERROR
+from experiments.oracles.sweep import Gradient, complex_step, sweep
+from experiments.tasks.draws import Floats, raw, uniform
+from experiments.tasks.stream import Arrays
+
+Computes = Literal["maml", "fomaml", "reptile"]
+LABEL = "audit probes v1"
+EPS = {"float64": float(np.finfo(np.float64).eps), "float32": float(np.finfo(np.float32).eps)}
+NOTHING = 1e-10
+GREW = 1.5  # weights are drawn larger than a fresh network's, so that curvature matters
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One call: weights θ by name, a meta-batch, α, K, and the loss (its kind, times `scale`).
+
+    layers: (inputs, width, …, outputs) of a network with this activation, tanh or relu.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    theta: Weights
+    batch: Arrays
+    lr: float
+    steps: int
+    loss: str = "pseudo-huber"
+    scale: float = 1.0
+    activation: str = "tanh"
+
+    @property
+    def sizes(self) -> dict[str, float]:
+        """What a wrong factor may depend on, by the symbol that explanations use."""
+        support, query = self.batch.support_x, self.batch.query_x
+        counts = {"T": len(support), "S": support.shape[1], "Q": query.shape[1], "K": self.steps}
+        return {name: float(count) for name, count in counts.items()} | {"α": self.lr}
+
+    def oracle(self, computes: Computes, theta: Weights, batch: Arrays) -> Weights:
+        """The mean over tasks of what `computes` names, by complex steps in NumPy."""
+        network = MLP(
+            len(self.layers) - 2, self.activation, {"pseudo-huber": PSEUDO_HUBER}.get(self.loss, SQUARED_ERROR)
+        )
+
+        def of(x: Floats, y: Floats) -> Gradient:
+            return lambda phi: {name: self.scale * g for name, g in network.gradient(phi, x, y).items()}
+
+        support, query = of(batch.support_x, batch.support_y), of(batch.query_x, batch.query_y)
+        start = {name: np.broadcast_to(value, (len(batch.support_x), *value.shape)) for name, value in theta.items()}
+        swept = sweep(computes, start, support, query, complex_step(support), self.lr, self.steps)
+        return {name: value.mean(axis=0) for name, value in swept.items()}
+
+    @cached_property
+    def right(self) -> dict[Computes, Weights]:
+        """The right results."""
+        kinds: tuple[Computes, ...] = ("maml", "fomaml", "reptile")
+        return {computes: self.oracle(computes, self.theta, self.batch) for computes in kinds}
+
+    def distance(self, found: Weights, expected: Weights) -> float:
+        """The relative `error` of a result; zero where both are nothing but rounding, beside the meta-gradient."""
+        nothing = NOTHING * norm(self.right["maml"])
+        return 0.0 if norm(found) <= nothing and norm(expected) <= nothing else error(found, expected)
+
+    @cached_property
+    def tolerances(self) -> dict[str, float]:
+        """What rounding alone explains, by dtype: 100·κ·eps, and 1e-12 at least."""
+        kappa = {
+            dtype: condition(lambda theta, batch: self.oracle("maml", theta, batch), self.theta, self.batch, eps)
+            for dtype, eps in EPS.items()
+        }
+        return {dtype: max(1e-12, 100 * kappa[dtype] * eps) for dtype, eps in EPS.items()}
+
+    def request(self, dtype: str = "float64") -> dict[str, Any]:
+        """The call as the child receives it."""
+        return {
+            "op": "call",
+            "network": {"layers": list(self.layers), "activation": self.activation},
+            "theta": {name: value.tolist() for name, value in self.theta.items()},
+            "batch": [part.tolist() for part in self.batch],
+            "lr": self.lr,
+            "steps": self.steps,
+            "loss": self.loss,
+            "scale": self.scale,
+            "dtype": dtype,
+        }
+
+
+def norm(result: Weights) -> float:
+    """The Euclidean norm over all parameters."""
+    return float(np.sqrt(sum(float(np.sum(g**2)) for g in result.values())))
+
+
+def weights(layers: tuple[int, ...], index: int) -> Weights:
+    """θ number `index` of a network, in float64; uniform, with 1.5 times the usual bound 1/√fan_in."""
+    names = [*(f"hidden{i}" for i in range(1, len(layers) - 1)), "out"]
+    theta: Weights = {}
+    for position, (name, fan_in, fan_out) in enumerate(zip(names, layers[:-1], layers[1:], strict=True)):
+        draws = 2 * uniform(raw(f"{LABEL} weights {position}", index, fan_in, fan_out * (fan_in + 1))) - 1
+        values = GREW / np.sqrt(fan_in) * draws.reshape(fan_out, fan_in + 1)
+        theta |= {f"{name}.weight": values[:, :-1].copy(), f"{name}.bias": values[:, -1].copy()}
+    return theta
+
+
+def points(inputs: int, index: int, tasks: int, shots: int, queries: int) -> Arrays:
+    """Meta-batch number `index`: inputs and targets drawn independently from U[−2, 2], so that no task is easy."""
+
+    def draw(part: int, count: int, features: int) -> Floats:
+        draws = uniform(raw(f"{LABEL} points {part}", index, features, tasks * count * features))
+        return (4 * draws - 2).reshape(tasks, count, features)
+
+    return Arrays(draw(0, shots, inputs), draw(1, shots, 1), draw(2, queries, inputs), draw(3, queries, 1))
+
+
+def at_optimum(theta: Weights, batch: Arrays, layers: tuple[int, ...]) -> Arrays:
+    """The same meta-batch with support targets that the network meets exactly, so that no inner step moves."""
+    tasks = {name: np.broadcast_to(value, (len(batch.support_x), *value.shape)) for name, value in theta.items()}
+    return batch._replace(support_y=MLP(len(layers) - 2, "tanh").predict(tasks, batch.support_x).copy())
+
+
+TANH = (2, 5, 5, 1)
+LINEAR = (2, 1)
+BASE = "three steps"
+
+
+def probes() -> list[Probe]:
+    """All probes that judge a result; the first one is the base that the others vary."""
+    theta, other = weights(TANH, 0), weights(TANH, 1)
+    batch = points(2, 0, tasks=3, shots=5, queries=7)
+    return [
+        Probe(BASE, TANH, theta, batch, 0.3, 3),
+        Probe("one step", TANH, theta, batch, 0.3, 1),
+        Probe("two steps", TANH, theta, batch, 0.3, 2),
+        Probe("five steps", TANH, theta, batch, 0.3, 5),
+        Probe("other α", TANH, theta, batch, 0.13, 3),
+        Probe("other points", TANH, theta, points(2, 1, tasks=3, shots=5, queries=7), 0.3, 3),
+        Probe("other weights", TANH, other, batch, 0.3, 3),
+        Probe("two tasks", TANH, theta, points(2, 2, tasks=2, shots=5, queries=7), 0.3, 3),
+        Probe("one task", TANH, other, points(2, 3, tasks=1, shots=6, queries=9), 0.3, 2),
+        Probe("other sizes", TANH, theta, points(2, 4, tasks=3, shots=8, queries=4), 0.3, 3),
+        Probe("α = 0", TANH, theta, batch, 0.0, 3),
+        Probe("support met", TANH, theta, at_optimum(theta, batch, TANH), 0.3, 3),
+        Probe("large loss", TANH, theta, batch, 0.3 / 1000, 3, scale=1000.0),
+        Probe("small loss", TANH, theta, batch, 0.3 * 1000, 3, scale=0.001),
+        Probe("quadratic", LINEAR, weights(LINEAR, 2), points(2, 5, 3, 5, 7), 0.1, 3, loss="squared error"),
+    ]

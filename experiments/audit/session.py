@@ -1,0 +1,117 @@
+"""The conversation with the process that runs a user's `meta_step`."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from experiments.audit.probes import Probe
+from experiments.harness.isolate import Child, Lost
+from experiments.harness.verify import Weights
+
+CHILD = Path(__file__).with_name("child.py")
+LOADING_S = 300.0
+
+
+class Unusable(Exception):
+    """The function cannot be audited; the message says what is wrong with it, in one line."""
+
+
+class Refused(Exception):
+    """The function raised in a call; the message is its own, with the line."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is audited: a function in a file, run by an interpreter, with a time limit in seconds for each call."""
+
+    file: Path
+    function: str
+    timeout: float = 60.0
+    python: str = sys.executable
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call left behind.
+
+    grads: of every parameter, in float64, zeros where there was none; None entries are in `without`.
+    changed: names of what is not as it was, by kind: weights, buffers, modes, "grad mode", …
+    """
+
+    grads: Weights
+    without: tuple[str, ...]
+    changed: dict[str, list[str]]
+    loss_calls: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one."""
+        return all(np.isfinite(g).all() for g in self.grads.values())
+
+
+class Session:
+    """A fresh process with the user's file loaded; use it in a `with` statement.
+
+    Raises Unusable where the file or function cannot be used, and where the process dies or hangs.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        command = [target.python, str(CHILD)]
+        self.child = Child(1, command, [str(target.file.parent)])
+        loaded = {"op": "load", "file": str(target.file), "function": target.function}
+        try:
+            self.versions = self._ask(loaded, max(LOADING_S, target.timeout), "while its file was loaded")
+        except Refused as error:
+            self.child.close(gently=False)
+            raise Unusable(str(error)) from None
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.child.close(gently=False)
+
+    def call(self, probe: Probe, dtype: str = "float64", **more: Any) -> Call:
+        """One call; raises Refused with what the function raised."""
+        answer = self._ask(probe.request(dtype) | more, self.target.timeout, f"in a call with {_described(probe)}")
+        if kind := answer["nonsense"]:
+            raise Unusable(f"{self.target.function} returned {kind}; it may return nothing or the loss")
+        found = answer["grads"]
+        names = [name for name in found if not name.startswith("norm")]
+        return Call(
+            {
+                name: np.zeros_like(probe.theta[name]) if found[name] is None else np.array(found[name])
+                for name in names
+            },
+            tuple(name for name in names if found[name] is None),
+            answer["changed"],
+            answer["calls"] or {},
+        )
+
+    def growth(self, probe: Probe, dtype: str, repeat: int) -> float:
+        """Bytes by which the process grows from call to call; raises Refused like `call`."""
+        request = probe.request(dtype) | {"op": "memory", "repeat": repeat}
+        limit = repeat * self.target.timeout
+        growth: float = self._ask(request, limit, f"in {repeat} calls one after the other")["growth"]
+        return growth
+
+    def _ask(self, request: dict[str, Any], timeout: float, when: str) -> dict[str, Any]:
+        self.child.send(request, timeout)
+        try:
+            answer = self.child.receive()
+        except Lost as lost:
+            reason = f"it took longer than {timeout:g} s" if lost.status == "timeout" else str(lost)
+            raise Unusable(f"{reason}, {when}") from None
+        if "problem" in answer:
+            raise Refused(answer["problem"])
+        return answer
+
+
+def _described(probe: Probe) -> str:
+    sizes = probe.sizes
+    return f"{sizes['T']:g} tasks, inner_lr={probe.lr:g}, inner_steps={probe.steps}"

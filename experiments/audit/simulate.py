@@ -1,0 +1,226 @@
+"""What a `meta_step` with a given mistake would compute: the predictions that results are compared with.
+
+All tasks are computed at once, over a leading task axis; autograd in float64. The right results do not come from here
+but from the NumPy oracles; tests hold the two together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from experiments.audit.probes import Probe
+from experiments.harness.verify import Weights
+
+Params = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a meta-gradient is computed; the defaults are second-order MAML, every other value is a mistake.
+
+    result: what ends in `.grad`; "weights" is the mean adapted weights themselves.
+    rate, steps: α and K that are really used, as functions of the probe.
+    graph: the steps whose ∇S is differentiated, as a function of (k, K).
+    sweep: a hand-rolled reverse sweep with this mistake, in the place of differentiating through the loop.
+    carried: a task starts from the adapted weights of the one before; "cut": without their graph.
+    frozen: parameters that the inner loop leaves alone.
+    """
+
+    result: Literal["gradient", "displacement", "weights"] = "gradient"
+    inner_data: str = "support"
+    outer_data: str = "query"
+    inner_loss: str = ""
+    outer_loss: str = ""
+    rate: Callable[[Probe], float] = lambda probe: probe.lr
+    steps: Callable[[Probe], int] = lambda probe: probe.steps
+    graph: Callable[[int, int], bool] = lambda k, K: True
+    sweep: Literal["", "query", "theta", "reversed"] = ""
+    meta_parameter_steps: bool = False
+    tasks: Literal["all", "first", "last"] = "all"
+    carried: Literal["", "graph", "cut"] = ""
+    mean_weights: bool = False
+    frozen: frozenset[str] = frozenset()
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    clip_value: float = 0.0
+    clip_detached: bool = False
+    left_over: Literal["", "direct", "last", "through"] = ""
+
+
+class Data(NamedTuple):
+    """x (tasks, points, inputs), y (tasks, points, outputs), and the weight of every point in the loss."""
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+
+
+class Simulation:
+    """One recipe on one probe."""
+
+    def __init__(self, recipe: Recipe, probe: Probe) -> None:
+        self.recipe, self.probe = recipe, probe
+        self.tensors = [torch.from_numpy(part) for part in probe.batch]
+        self.count = len(self.tensors[0])
+        self.start: Params = {
+            name: torch.from_numpy(value).expand(self.count, *value.shape).clone().requires_grad_()
+            for name, value in probe.theta.items()
+        }
+        self.inner, self.outer = self.data(recipe.inner_data), self.data(recipe.outer_data)
+        self.left_over = {name: torch.zeros_like(p) for name, p in self.start.items()}
+
+    # -- data and losses
+
+    def data(self, which: str) -> Data:
+        """Points of all tasks: support, query, both (sum, mean or all points alike), or all tasks' support pooled."""
+        support_x, support_y, query_x, query_y = self.tensors
+        s, q = support_x.shape[1], query_x.shape[1]
+        if which == "support":
+            return Data(support_x, support_y, _each(s, 1 / s))
+        if which == "query":
+            return Data(query_x, query_y, _each(q, 1 / q))
+        if which == "pooled":
+            x, y = (t.flatten(0, 1).expand(self.count, -1, -1) for t in (support_x, support_y))
+            return Data(x, y, _each(x.shape[1], 1 / x.shape[1]))
+        each = {"both summed": (1 / s, 1 / q), "both averaged": (0.5 / s, 0.5 / q), "all points": (1 / (s + q),) * 2}
+        weight = torch.cat([_each(n, w) for n, w in zip((s, q), each[which], strict=True)])
+        return Data(torch.cat([support_x, query_x], 1), torch.cat([support_y, query_y], 1), weight)
+
+    def loss(self, phi: Params, data: Data, kind: str) -> Tensor:
+        """Each task's loss, (tasks,): of the probe, or the plain one named `kind`."""
+        h, names = data.x, list(phi)[::2]
+        for weight in names:
+            layer = weight.removesuffix(".weight")
+            h = torch.baddbmm(phi[f"{layer}.bias"].unsqueeze(1), h, phi[weight].transpose(1, 2))
+            h = h if layer == "out" else torch.tanh(h)
+        d = h - data.y
+        scale = 1.0 if kind else self.probe.scale
+        point = d * d if (kind or self.probe.loss) == "squared error" else torch.sqrt(1 + d * d) - 1
+        losses: Tensor = scale * (point.mean(-1) * data.weight).sum(-1)
+        return losses
+
+    # -- the inner loop
+
+    def gradient(self, phi: Params, k: int, K: int, with_respect_to: Params) -> Params:
+        """∇S(φ) of every task, with its graph if the recipe keeps it."""
+        kept = self.recipe.graph(k, K)
+        loss = self.loss(phi, self.inner, self.recipe.inner_loss)
+        if self.recipe.left_over == "through":  # what `backward` leaves on the leaves, through the loop so far
+            found = torch.autograd.grad(loss.sum(), list(self.start.values()), retain_graph=True)
+            self.left_over = _add(self.left_over, dict(zip(self.start, found, strict=True)))
+        found = torch.autograd.grad(loss.sum(), list(with_respect_to.values()), create_graph=True)
+        rows = len(loss)  # of a chain of tasks, θ stands in the first row
+        grads = {name: (g if kept else g.detach())[:rows] for name, g in zip(phi, found, strict=True)}
+        if self.recipe.left_over == "last":
+            self.left_over = {name: g.detach() for name, g in grads.items()}
+        if self.recipe.left_over == "direct":
+            self.left_over = _add(self.left_over, {name: g.detach() for name, g in grads.items()})
+        return grads
+
+    def clip(self, grads: Params) -> Params:
+        """Clipped by the norm over all parameters, or by value, as the recipe has it."""
+        if c := self.recipe.clip_value:
+            return {name: g.clamp(-c, c) for name, g in grads.items()}
+        if c := self.recipe.clip_norm:
+            norm = torch.stack([(g * g).flatten(1).sum(1) for g in grads.values()]).sum(0).sqrt()
+            factor = (c / (norm + 1e-6)).clamp(max=1)
+            factor = factor.detach() if self.recipe.clip_detached else factor
+            return {name: g * factor.reshape(-1, *[1] * (g.dim() - 1)) for name, g in grads.items()}
+        return grads
+
+    def iterates(self, phi: Params) -> list[Params]:
+        """φ₀, …, φ_K of every task."""
+        r, K, rate = self.recipe, self.recipe.steps(self.probe), self.recipe.rate(self.probe)
+        found = [phi]
+        velocity: Params = {}
+        for k in range(K):
+            grads = self.gradient(phi, k, K, self.start if r.meta_parameter_steps else phi)
+            grads = self.clip(grads)
+            if r.weight_decay:
+                decayed = phi if r.graph(k, K) else {name: p.detach() for name, p in phi.items()}
+                grads = {name: g + r.weight_decay * decayed[name] for name, g in grads.items()}
+            if r.momentum:
+                velocity = {name: r.momentum * velocity[name] + g for name, g in grads.items()} if velocity else grads
+                grads = velocity
+            phi = {name: p if name in r.frozen else p - rate * grads[name] for name, p in phi.items()}
+            found.append(phi)
+        return found
+
+    # -- the outer gradient, of every task: parameter → (tasks, …)
+
+    def per_task(self) -> Params:
+        """What each task contributes, before the mean over tasks."""
+        r = self.recipe
+        if r.carried == "cut":
+            return self.one_after_the_other()
+        phi = self.chained() if r.carried else self.iterates(self.start)[-1]
+        if r.mean_weights:
+            phi = {name: p.mean(0, keepdim=True).expand_as(p) for name, p in phi.items()}
+        if r.result == "displacement":
+            return {name: (self.start[name] - p).detach() for name, p in phi.items()}
+        if r.result == "weights":
+            return {name: p.detach() for name, p in phi.items()}
+        if r.sweep:
+            return self.by_sweep()
+        loss = self.loss(phi, self.outer, r.outer_loss)
+        return dict(zip(self.start, torch.autograd.grad(loss.sum(), list(self.start.values())), strict=True))
+
+    def chained(self) -> Params:
+        """φ_K where each task goes on from the one before, all of it in the graph."""
+        everything, phi, adapted = self.inner, {name: p[:1] for name, p in self.start.items()}, []
+        for t in range(self.count):
+            self.inner = Data(everything.x[t : t + 1], everything.y[t : t + 1], everything.weight)
+            phi = self.iterates(phi)[-1]
+            adapted.append(phi)
+        return {name: torch.cat([a[name] for a in adapted]) for name in self.start}
+
+    def one_after_the_other(self) -> Params:
+        """Each task by itself, but from the weights that the one before left in the model."""
+        results, theta = [], self.probe.theta
+        for t in range(self.count):
+            task = type(self.probe.batch)(*(part[t : t + 1] for part in self.probe.batch))
+            probe = Probe("", self.probe.layers, theta, task, *self._settings())
+            alone = Simulation(replace(self.recipe, carried=""), probe)
+            results.append(alone.per_task())
+            theta = {name: p[0].detach().numpy() for name, p in alone.iterates(alone.start)[-1].items()}
+        return {name: torch.cat([result[name] for result in results]) for name in self.start}
+
+    def _settings(self) -> tuple[float, int, str, float]:
+        return self.probe.lr, self.probe.steps, self.probe.loss, self.probe.scale
+
+    def by_sweep(self) -> Params:
+        """v ← v − α H v over the steps, with the recipe's mistake in H or in the order."""
+        path = [{name: p.detach().requires_grad_() for name, p in phi.items()} for phi in self.iterates(self.start)]
+        last = self.loss(path[-1], self.outer, self.recipe.outer_loss)
+        v = torch.autograd.grad(last.sum(), list(path[-1].values()))
+        order = path[:-1] if self.recipe.sweep == "reversed" else path[-2::-1]
+        for phi in order:
+            at = path[0] if self.recipe.sweep == "theta" else phi
+            data = self.data("query") if self.recipe.sweep == "query" else self.inner
+            loss = self.loss(at, data, self.recipe.inner_loss)
+            grads = torch.autograd.grad(loss.sum(), list(at.values()), create_graph=True)
+            inner = torch.stack([(g * u).sum() for g, u in zip(grads, v, strict=True)]).sum()
+            product = torch.autograd.grad(inner, list(at.values()))
+            v = tuple(a - self.recipe.rate(self.probe) * b for a, b in zip(v, product, strict=True))
+        return dict(zip(self.start, v, strict=True))
+
+    def mean(self) -> tuple[Weights, Weights]:
+        """The result over tasks, and what the inner loop left in `.grad` where the recipe does not clear it."""
+        contributions = self.per_task()
+        chosen = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}[self.recipe.tasks]
+        return (
+            {name: g[chosen].mean(0).detach().numpy() for name, g in contributions.items()},
+            {name: g.mean(0).detach().numpy() for name, g in self.left_over.items()},
+        )
+
+
+def _each(count: int, weight: float) -> Tensor:
+    return torch.full((count,), weight, dtype=torch.float64)
+
+
+def _add(a: Params, b: Params) -> Params:
+    return {name: a[name] + b[name] for name in a}

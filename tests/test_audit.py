@@ -1,0 +1,155 @@
+"""The audit on the command line: what it says, its exit codes, and what it does with files that cannot be used."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments.audit.catalogue import EXPLANATIONS
+from experiments.audit.session import CHILD
+from tests.mutants import Mutant, mutants, right, unusable
+from tests.mutants.__main__ import RANDOM_MODELS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs" / "audit"
+EXAMPLES = sorted(DOCS.glob("*.py"))
+FIRST_ORDER = (DOCS / "plain_pytorch.py").read_text().replace("create_graph=True)", "create_graph=False)")
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments", "audit", *arguments]
+    return subprocess.run(command, cwd=cwd or ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
+def test_the_worked_examples_are_right(file: Path) -> None:
+    done = run(f"{file}:meta_step")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "second-order MAML" in done.stdout.splitlines()[0]
+
+
+def test_there_is_an_example_for_each_way_of_writing_it() -> None:
+    assert {f.stem for f in EXAMPLES} == {"plain_pytorch", "with_higher", "with_learn2learn", "with_torch_func"}
+    page = (ROOT / "docs" / "audit.md").read_text()
+    assert all(f"audit/{f.name}" in page for f in EXAMPLES)
+
+
+def test_first_order_code_is_told_and_exit_codes_follow_what_is_expected(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text(FIRST_ORDER)
+    done = run(f"{file}:meta_step")
+    assert done.returncode == 1
+    assert f"{file}:meta_step: first-order MAML (FOMAML)" in done.stdout
+    assert "expected: second-order MAML" in done.stdout
+    assert "first-order: it is first-order" in done.stdout
+    told = run(f"{file}:meta_step", "--expect", "fomaml", "--format", "json")
+    assert told.returncode == 0
+    report = json.loads(told.stdout)
+    assert list(report) == ["verdict", "diagnosis", "explanation", "notes", "evidence"]
+    assert (report["verdict"], report["diagnosis"]) == ("first-order MAML (FOMAML)", ["first-order"])
+    assert max(report["evidence"]["errors"]["fomaml"].values()) < 1e-12
+
+
+def test_packages_of_the_users_own_do_not_collide_with_ours(tmp_path: Path) -> None:
+    for name in ("experiments", "analysis", "baselines"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("THEIRS = True\n")
+    (tmp_path / "probes.py").write_text("THEIRS = True\n")
+    file = tmp_path / "child.py"
+    checks = "".join(f"import {name}\nassert {name}.THEIRS\n" for name in ("experiments", "analysis", "probes"))
+    file.write_text(checks + (DOCS / "plain_pytorch.py").read_text())
+    done = run(f"{file}:meta_step", "--timeout", "30")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_child_stands_alone() -> None:
+    modules = set()
+    for node in ast.walk(ast.parse(CHILD.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.split(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            modules.add((node.module or "").split(".")[0])
+    assert modules - set(sys.stdlib_module_names) == {"torch"}
+
+
+BAD = {
+    "no colon": (["theirs.py"], "it has to be FILE.py:FUNCTION"),
+    "no file": (["missing.py:meta_step"], "there is no Python file missing.py"),
+    "no Python": (["notes.txt:meta_step"], "there is no Python file notes.txt"),
+    "no function": (["theirs.py:meta_stp"], "there is no meta_stp in it; it defines: meta_step"),
+    "no callable": (["theirs.py:Pair"], "Pair"),
+    "syntax": (["broken.py:meta_step"], "SyntaxError: .* (line 1 of broken.py)"),
+    "import": (["needs.py:meta_step"], "ModuleNotFoundError: No module named 'nowhere' (line 1 of needs.py)"),
+    "expect": (["theirs.py:meta_step", "--expect", "mam"], "--expect mam: allowed are maml, fomaml, reptile"),
+    "format": (["theirs.py:meta_step", "--format", "xml"], "--format xml: allowed are text, json"),
+    "timeout": (["theirs.py:meta_step", "--timeout", "0"], "--timeout 0: it has to be a positive number of seconds"),
+    "python": (["theirs.py:meta_step", "--python", "nosuch"], "--python nosuch: there is no such interpreter"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(FIRST_ORDER)
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "broken.py").write_text("def meta_step(:\n")
+    (tmp_path / "needs.py").write_text("import nowhere\n")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert re.search(re.escape(said).replace(r"\.\*", ".*"), line), line
+
+
+REFUSALS = {
+    "raises": r"raised \w+Error: .* \(line \d+ of unusable.py\)",
+    "exits": "raised SystemExit|ended with exit code",
+    "crashes": "killed by SIGSEGV",
+    "hangs": "longer than 3 s",
+    "nonsense": "returned str",
+    "signature": "another signature than",
+}
+
+
+@pytest.mark.parametrize("mutant", unusable(), ids=lambda m: m.function)
+def test_what_cannot_be_audited_is_refused_and_leaves_nothing_running(mutant: Mutant) -> None:
+    done = run(f"{mutant.file}:{mutant.function}", "--timeout", "3", "--format", "json")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    (kind,) = mutant.expected
+    assert re.search(REFUSALS[kind], line), line
+    assert len(line) < 600
+    assert json.loads(done.stdout)["verdict"] == "unusable"
+    deadline = time.monotonic() + 5
+    while left := [p for p in psutil.process_iter(["cmdline"]) if mutant.function in str(p.info["cmdline"])]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def test_the_readme_shows_what_the_audit_says(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    found = re.search(r"<!-- example: audit -->\n```python\n(.*?)```\n\n```console\n(.*?)```", readme, re.DOTALL)
+    assert found is not None
+    (tmp_path / "my_maml.py").write_text(found[1])
+    command, *shown = found[2].strip().splitlines()
+    assert command == "$ maml-bench audit my_maml.py:meta_step"
+    done = run("my_maml.py:meta_step", cwd=tmp_path)
+    assert done.returncode == 1
+    assert [line.rstrip() for line in done.stdout.splitlines()][: len(shown)] == shown
+    assert f"[{len(EXPLANATIONS) - 2} mistakes]" in readme
+    assert f"{len(mutants())} deliberate mistakes" in readme
+    assert f"{len(right())} right functions" in readme
+    assert f"{RANDOM_MODELS}\nrandom models" in readme
+
+
+def test_every_identifier_is_explained_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "audit.md").read_text()
+    named = set(re.findall(r"^\| `([a-z-]+)`", page, re.MULTILINE))
+    verdict = (ROOT / "experiments" / "audit" / "verdict.py").read_text()
+    notes = set(re.findall(r'Remark\("([a-z-]+)"', verdict)) | set(re.findall(r'\("([a-z-]+)", "a call', verdict))
+    assert named == EXPLANATIONS.keys() | notes

@@ -1,0 +1,104 @@
+"""A fixed sample of what `make mutants` runs: every identifier once, every right function, a few random models.
+
+In the place of processes, every session executes the user's file anew here, which is as fresh and far quicker.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+from experiments.audit import examine
+from experiments.audit.catalogue import EXPLANATIONS
+from experiments.audit.child import Calls, problem
+from experiments.audit.session import Refused, Session, Target
+from experiments.audit.verdict import VERDICTS, Report, audit
+from tests.mutants import Mutant, mutants, right, unusable
+from tests.mutants.__main__ import SOME
+from tests.mutants.adapter import regressed
+from tests.mutants.random_models import DRAWS, Draw, Rejected, accusation
+
+LENGTHY = {"memory-grows"}  # needs the processes' own memory, and is left to `make mutants`
+
+
+class InProcess(Session):
+    """A session whose calls are made right here."""
+
+    def __init__(self, target: Target) -> None:
+        self.target, self.versions = target, {"torch": torch.__version__}
+        self.calls = Calls(str(target.file), target.function)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_grad_enabled(True)
+
+    def _ask(self, request: dict[str, Any], timeout: float, when: str) -> dict[str, Any]:
+        if request["op"] == "memory":
+            return {"growth": 0.0}
+        try:
+            answer: dict[str, Any] = getattr(self.calls, request["op"])(request)
+        except Exception as error:
+            raise Refused(problem(error, self.calls.file)) from None
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examine, "Session", InProcess)
+    monkeypatch.setattr(examine, "AT_ONCE", 1)
+
+
+def audited(mutant: Mutant) -> Report:
+    return audit(Target(mutant.file, mutant.function))
+
+
+def sample() -> list[Mutant]:
+    """The first mutant of every diagnosis."""
+    return list({m.expected: m for m in reversed(mutants())}.values())
+
+
+def test_there_are_mutants_of_every_kind() -> None:
+    names = [identifier for m in mutants() for identifier in m.expected]
+    assert len(mutants()) >= 35
+    assert set(names) == EXPLANATIONS.keys() - {"unexplained", "stateful"}
+    assert sum(len(m.expected) > 1 for m in mutants()) >= 6
+    assert len(right()) >= 12
+    assert len(unusable()) >= 8
+
+
+@pytest.mark.parametrize("mutant", sample(), ids=lambda m: m.name)
+def test_mistakes_are_caught_and_named(mutant: Mutant) -> None:
+    report = audited(mutant)
+    assert set(report.diagnosis) == set(mutant.expected), report.explanation
+    assert not report.is_expected("maml")
+    assert regressed(mutant)
+
+
+@pytest.mark.parametrize("mutant", right(), ids=lambda m: m.name)
+def test_right_functions_are_called_right(mutant: Mutant) -> None:
+    report = audited(mutant)
+    (computes,) = mutant.expected
+    assert report.verdict == VERDICTS[computes], report.explanation  # type: ignore[index]
+    assert set(mutant.notes) - LENGTHY <= {note.identifier for note in report.notes}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from([m for m in right() if m.function not in SOME]), DRAWS)
+def test_right_functions_are_never_accused(mutant: Mutant, draw: Draw) -> None:
+    (computes,) = mutant.expected
+    try:
+        assert accusation(mutant, computes, draw) == ""  # type: ignore[arg-type]
+    except Rejected:
+        reject()
+
+
+def test_what_nothing_explains_is_called_unexplained(tmp_path: Any) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "def meta_step(model, loss_fn, support, query, inner_lr, inner_steps):\n"
+        "    loss_fn(model(query[0][0]) ** 3, query[1][0]).backward()\n"
+    )
+    report = audit(Target(file, "meta_step"))
+    assert (report.verdict, report.diagnosis) == ("wrong", ("unexplained",))
+    assert "with a relative error of up to" in report.explanation
