@@ -20,6 +20,7 @@ from experiments.harness.case import Case, Json, Options, sha256
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.status import Expected, Unavailable, Wrong, classify
 from experiments.harness.verify import Check, by_definition, error
+from experiments.models.losses import LOSSES
 from experiments.tasks.draws import Floats
 
 DTYPES = ("float64", "float32")
@@ -67,7 +68,8 @@ def judge(bench: Bench, golden: Golden) -> Result:
     """
     model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
     inner = InnerLoop(golden.lr, golden.steps)
-    setup = bench.build(Spec(model, bench.loss, inner, bench.device, bench.dtype))
+    loss = LOSSES[golden.description.get("loss", "squared error")]
+    setup = bench.build(Spec(model, loss, inner, bench.device, bench.dtype))
     if bench.computes not in golden.kappa:
         raise Unavailable("the case cannot be judged: next to its large weights θ − φ_K is lost in rounding")
     batch = TaskBatch(*(torch.from_numpy(part).to(bench.device, bench.dtype) for part in golden.batch))

@@ -35,7 +35,7 @@ class InProcess(Session):
 
     def _ask(self, request: dict[str, Any], timeout: float, when: str) -> dict[str, Any]:
         if request["op"] == "memory":
-            return {"growth": 0.0}
+            return {"growth": None}
         try:
             answer: dict[str, Any] = getattr(self.calls, request["op"])(request)
         except Exception as error:

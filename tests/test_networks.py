@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import mse_loss
 
 from experiments import models
 from experiments.harness.bench import as_arrays
 from experiments.harness.verify import Weights, error
+from experiments.models.losses import LOSSES
 from experiments.oracles.curvature import largest_eigenvalue
 from experiments.oracles.described import Description, Oracle, network, shapes
 from experiments.tasks.stream import Arrays
@@ -18,6 +18,7 @@ H = 1e-30
 MLP: Description = {"inputs": 2, "hidden": 2, "width": 3, "activation": "tanh"}
 CNN: Description = {"side": 4, "channels": 2, "blocks": 1, "filters": 2}
 NETWORKS: dict[str, Description] = {
+    "huber": {"inputs": 2, "hidden": 2, "width": 3, "activation": "tanh", "loss": "pseudo-huber"},
     "linear, three outputs": {"inputs": 2, "hidden": 0, "width": 0, "activation": "relu", "outputs": 3},
     "relu": MLP | {"activation": "relu", "outputs": 2},
     "tanh": MLP,
@@ -78,7 +79,7 @@ def test_loss_and_gradient_are_those_of_autograd(name: str) -> None:
     for task in range(2):
         x, y = torch.from_numpy(batch.query_x[task]), torch.from_numpy(batch.query_y[task])
         model.zero_grad()
-        loss = mse_loss(model(x), y)
+        loss = LOSSES[description.get("loss", "squared error")](model(x), y)
         loss.backward()
         assert losses[task] == pytest.approx(loss.item(), rel=1e-14)
         found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}

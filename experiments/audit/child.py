@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 
 PARAMETERS = ("model", "loss_fn", "support", "query", "inner_lr", "inner_steps")
 LONGEST = 200
+SETTLING = 5  # calls after which the allocator has what it needs
 PR_SET_PDEATHSIG = 1
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -130,17 +132,24 @@ class Calls:
         return answer
 
     def memory(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The median growth of this process' resident bytes per call, after garbage collection."""
+        """The median growth of this process' resident bytes per call, after garbage collection.
+
+        None where the calls are so slow that `seconds` are over before they are all made.
+        """
         arguments = self.make(request)
-        levels = []
-        for _ in range(request["repeat"]):
+        gc.freeze()  # what is there already need not be looked through after every call
+        levels: list[int] = []
+        end = time.monotonic() + request["seconds"]
+        while len(levels) < request["repeat"]:
+            if time.monotonic() > end:
+                return {"growth": None}
             before = state(arguments[0])
             self.function(*arguments)
             restore(arguments[0], before)
             gc.collect()
             levels.append(resident())
-        growth = sorted(levels[i] - levels[i - 1] for i in range(5, len(levels)))
-        return {"growth": growth[len(growth) // 2] if growth else 0}
+        growth = sorted(levels[i] - levels[i - 1] for i in range(SETTLING, len(levels)))
+        return {"growth": growth[len(growth) // 2]}
 
 
 # -- what a call may change

@@ -13,8 +13,8 @@ Advance = Callable[[str], None]
 
 AT_ONCE = 2
 REPEATS = 25
-WIDE_POINTS = 4000
-LEAK_BYTES = 100_000  # a call's own tensors take some 10 MB: less than this is the allocator's business
+WIDE_POINTS = 500
+LEAK_BYTES = 100_000  # a call's own tensors take over 1 MB: less than this is the allocator's business
 HISTORY = (BASE, BASE, "other points", "other weights")
 """A sequence of calls that tells what a function carries from one to the next."""
 
@@ -38,7 +38,7 @@ class Examination:
     random: bool = False
     normalised: Call | None = None
     recorded: Call | None = None
-    growth: float = 0.0
+    growth: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def differ(self, a: Call, b: Call, probe: str) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -19,7 +18,7 @@ CHEAPEST = "one step"
 NEGLIGIBLE = 1e-6
 SMALL_NORMS = 1e-2  # code that normalises adds a constant to the norm, which the smallest ones feel
 NEWTON_STEPS = 12
-HOPELESS = 0.03  # a relative distance that Newton's method should have left behind after two steps
+HOPELESS = (np.inf, 0.3, 0.03)  # relative distances that Newton's method should have left behind, by its steps
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ class Explainer:
         self.equal = EQUAL[precision]
         # the cheapest first: a hypothesis is dropped by the first probe that it does not fit
         self.probes = sorted((p for p in probes if p.name in observed), key=lambda p: p.name != CHEAPEST)
-        self.predict = lru_cache(maxsize=None)(self._predict)
         self.missing = self._missing()
 
     def search(self, advance: Callable[[str], None] = lambda what: None, pairs_too: bool = True) -> Explanation | None:
@@ -88,7 +86,7 @@ class Explainer:
         mixed = next((f for f in faults if f.mixed), None)
         factors, seconds, worst = [], [], 0.0
         for probe in self.probes:
-            terms = self.predict(faults, values, probe)
+            terms = self._predict(faults, values, probe)
             target = self.vector(probe, self.observed[probe.name])
             factor = _fit(terms, target)
             residual = self._error(probe, terms, factor)
@@ -159,8 +157,9 @@ class Explainer:
 
     def _newton(self, faults: tuple[Fault, ...], guess: tuple[float, ...], i: int) -> tuple[float, ...] | None:
         """The numbers with which the hypothesis fits a probe, by Gauss-Newton steps on the i-th."""
-        single = len(faults) == 1 or any(f.identifier == "inner-momentum" for f in faults)
-        probe, value = next((p for p in self.probes if single and p.steps > 1), self.probes[0]), guess[i]
+        alone = len(faults) == 1  # a pair has to do with less time
+        in_later_steps = alone or faults[i].identifier == "inner-momentum"
+        probe, value = next((p for p in self.probes if in_later_steps and p.steps > 1), self.probes[0]), guess[i]
         target = self.vector(probe, self.observed[probe.name])
         size = float(np.linalg.norm(target))
 
@@ -174,7 +173,7 @@ class Explainer:
         for step in range(NEWTON_STEPS):
             r = residual(value)
             distance = float(np.linalg.norm(r))
-            if not np.isfinite(distance) or (step >= 2 and distance > HOPELESS and not single):
+            if not np.isfinite(distance) or (not alone and distance > HOPELESS[min(step, 2)]):
                 return None
             h = 1e-6 * max(abs(value), 1e-3)
             slope = (residual(value + h) - r) / h

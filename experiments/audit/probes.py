@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments.harness.verify import Weights, condition, error
-from experiments.oracles.mlp import MLP, PSEUDO_HUBER, SQUARED_ERROR
+from experiments.oracles.mlp import MLP, POINT_LOSSES
 from experiments.oracles.sweep import Gradient, complex_step, sweep
 from experiments.tasks.draws import Floats, raw, uniform
 from experiments.tasks.stream import Arrays
@@ -50,9 +50,7 @@ class Probe:
 
     def oracle(self, computes: Computes, theta: Weights, batch: Arrays) -> Weights:
         """The mean over tasks of what `computes` names, by complex steps in NumPy."""
-        network = MLP(
-            len(self.layers) - 2, self.activation, {"pseudo-huber": PSEUDO_HUBER}.get(self.loss, SQUARED_ERROR)
-        )
+        network = MLP(len(self.layers) - 2, self.activation, POINT_LOSSES[self.loss])
 
         def of(x: Floats, y: Floats) -> Gradient:
             return lambda phi: {name: self.scale * g for name, g in network.gradient(phi, x, y).items()}

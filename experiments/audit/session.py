@@ -14,6 +14,7 @@ from experiments.harness.verify import Weights
 
 CHILD = Path(__file__).with_name("child.py")
 LOADING_S = 300.0
+REPEATING_S = 10.0
 
 
 class Unusable(Exception):
@@ -93,11 +94,11 @@ class Session:
             answer["calls"] or {},
         )
 
-    def growth(self, probe: Probe, dtype: str, repeat: int) -> float:
-        """Bytes by which the process grows from call to call; raises Refused like `call`."""
-        request = probe.request(dtype) | {"op": "memory", "repeat": repeat}
-        limit = repeat * self.target.timeout
-        growth: float = self._ask(request, limit, f"in {repeat} calls one after the other")["growth"]
+    def growth(self, probe: Probe, dtype: str, repeat: int) -> float | None:
+        """Bytes by which the process grows a call, None where calls are too slow; raises Refused like `call`."""
+        request = probe.request(dtype) | {"op": "memory", "repeat": repeat, "seconds": REPEATING_S}
+        limit = REPEATING_S + self.target.timeout
+        growth: float | None = self._ask(request, limit, f"in {repeat} calls one after the other")["growth"]
         return growth
 
     def _ask(self, request: dict[str, Any], timeout: float, when: str) -> dict[str, Any]:

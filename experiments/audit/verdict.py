@@ -78,31 +78,32 @@ def audit(target: Target, advance: Callable[[str], None] = lambda what: None) ->
     """Audit a function; raises Unusable where it cannot be called or does not answer."""
     examined = examine(target, advance)
     judged = _Judgement(examined, advance)
-    if not judged.right and not judged.broken and depends_on_history(target, examined):
-        examined = examine_alone(target, examined, advance)
-        judged = _Judgement(examined, advance)
+    if judged.right is None and not judged.broken:
+        advance("does it depend on earlier calls?")
+        if depends_on_history(target, examined):
+            judged = _Judgement(examine_alone(target, examined, advance), advance)
     return judged.report()
 
 
 class _Judgement:
-    """What explains an examination's results."""
+    """What explains an examination's results.
+
+    right: the kind whose right results they are, None if of none. precision: the dtype they are right to.
+    """
 
     def __init__(self, examined: Examination, advance: Callable[[str], None]) -> None:
-        self.examined = examined
+        self.examined, self.advance = examined, advance
         self.notes: list[Remark] = []
         self.results: dict[str, Weights] = {name: c.grads for name, c in examined.calls.items() if c.finite}
         self.probes = [p for p in examined.probes if p.name in self.results]
         self.not_finite = [name for name, call in examined.calls.items() if not call.finite and name != "α = 0"]
         self.precision = examined.dtype
         self.right: Computes | None = None
-        self.explanation: Explanation | None = None
         if self.broken or examined.random:
             return
-        self.right = self._right("float64" if examined.dtype == "float64" else "float32")
+        self.right = self._right(self.precision)
         if self.right is None and not self._by_finite_differences() and (found := self._right("float32")):
             self.precision, self.right = "float32", found
-        if self.right is None:
-            self.explanation = self._explain(advance)
 
     @property
     def broken(self) -> bool:
@@ -128,9 +129,10 @@ class _Judgement:
         exact = [errors[name] for name in EXACT_BY_FINITE_DIFFERENCES if name in errors]
         return bool(exact) and max(exact) <= NEARLY_EXACT and max(errors.values()) <= FINITE_DIFFERENCES
 
-    def _explain(self, advance: Callable[[str], None]) -> Explanation | None:
+    def _explain(self) -> Explanation | None:
+        """The fewest mistakes; a note, where there is none but for finite differences."""
         explainer = Explainer(self.results, self.probes, self.precision)
-        found = explainer.search(advance, pairs_too=not self._by_finite_differences())
+        found = explainer.search(self.advance, pairs_too=not self._by_finite_differences())
         if found is None and self._by_finite_differences():
             self.right = "maml"
             text = f"Hessian products are finite differences: its error reaches {max(self.errors('maml').values()):.0e}"
@@ -171,11 +173,12 @@ class _Judgement:
         return found, residual
 
     def _of_gradients(self) -> tuple[list[Finding], float | None]:
+        explanation = None if self.right or self.examined.random else self._explain()
         if self.right:
             (identifiers,) = (ids for ids, kind in KINDS.items() if kind == self.right)
             return [Finding(i) for i in identifiers], max(self.errors(self.right).values(), default=None)
-        if self.explanation:
-            return list(self.explanation.findings), self.explanation.residual
+        if explanation:
+            return list(explanation.findings), explanation.residual
         calls = self.examined.recorded.loss_calls if self.examined.recorded else {}
         if calls and not any(calls[part] for part in ("support", "query", "other")):
             return [Finding("loss-ignored", "it is never called")], None
@@ -218,7 +221,7 @@ class _Judgement:
             not examined.history and first and any(error(again, first.grads) > 0 for again in alike)
         ):
             self.notes.append(Remark("not-deterministic", "calls alike do not give the same numbers"))
-        if examined.growth > LEAK_BYTES:
+        if examined.growth and examined.growth > LEAK_BYTES:
             text = f"memory grows by {examined.growth / 2**20:.1f} MiB a call, after garbage collection"
             self.notes.append(Remark("memory-grows", text))
 

@@ -13,6 +13,7 @@ TANH2: Description = TANH1 | {"hidden": 2}
 CNN: Description = {"side": 8, "channels": 1, "blocks": 2, "filters": 4}
 
 RUNNING = CNN | {"running": True}
+HUBER = TANH2 | {"loss": "pseudo-huber"}
 TIED = TANH2 | {"hidden": 3, "tied": {"hidden3.weight": "hidden2.weight"}}
 FROZEN = TANH2 | {"frozen": ["hidden1.weight", "hidden2.bias"]}
 FROZEN_CNN = CNN | {"frozen": ["conv1.weight", "conv1.bias", "norm1.weight", "norm1.bias"]}
@@ -86,6 +87,7 @@ CASES = (
     Case("tanh2-k5-large-lr", TANH2, 5, curvature=1.5),
     Case("tanh2-k3-one-task", TANH2, 3, tasks=1),
     Case("tanh2-k2-many-tasks", TANH2, 2, tasks=25),
+    Case("huber-k3", HUBER, 3, lr=0.3),
     Case("cnn-k0", CNN, 0, lr=0.01, tasks=2, shots=3, queries=4),
     Case("cnn-k1", CNN, 1, lr=0.01, tasks=3, shots=3, queries=4),
     Case("cnn-k3", CNN, 3, lr=0.01, tasks=2, shots=3, queries=5),

@@ -8,7 +8,7 @@ from torch import nn
 from experiments.models.cnn import cnn
 from experiments.models.mlp import mlp
 
-TRAITS = ("tied", "frozen", "unused")
+TRAITS = ("loss", "tied", "frozen", "unused")
 
 
 def build(description: dict[str, Any]) -> nn.Sequential:

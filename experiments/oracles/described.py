@@ -4,6 +4,7 @@ A description is JSON: an MLP has `inputs`, `hidden`, `width`, `activation`; a C
 `filters` and perhaps `running` (its batch normalisation keeps running statistics, which in training mode nothing
 depends on). Either may have `outputs` (else 1) and
 
+    loss    of an MLP: "pseudo-huber" (else the squared error)
     tied    {parameter: parameter whose tensor it shares}
     frozen  [parameters that are not trained]
     unused  {further parameters that the loss does not depend on: shape}
@@ -18,7 +19,7 @@ import numpy as np
 
 from experiments.oracles.cnn import CNN
 from experiments.oracles.linear import closed_form
-from experiments.oracles.mlp import MLP
+from experiments.oracles.mlp import MLP, POINT_LOSSES
 from experiments.oracles.sweep import Gradient, complex_step, sweep
 from experiments.oracles.traits import Frozen, Network, Tied, Unused
 from experiments.tasks.draws import Floats
@@ -34,7 +35,8 @@ def network(description: Description, constants: Weights | None = None) -> Netwo
     if "blocks" in description:
         made: Network = CNN(description["blocks"])
     else:
-        made = MLP(description["hidden"], description["activation"])
+        point_loss = POINT_LOSSES[description.get("loss", "squared error")]
+        made = MLP(description["hidden"], description["activation"], point_loss)
     if tied := description.get("tied"):
         made = Tied(made, tied)
     if constants:
@@ -72,7 +74,7 @@ class Oracle:
 
     def __init__(self, description: Description, lr: float, steps: int) -> None:
         self.description, self.lr, self.steps = description, lr, steps
-        plain = not description.keys() & {"tied", "frozen", "unused"} and description.get("outputs", 1) == 1
+        plain = not description.keys() & {"loss", "tied", "frozen", "unused"} and description.get("outputs", 1) == 1
         self.name = "closed form" if plain and description.get("hidden") == 0 else "complex step"
         self.nearest_kink = math.inf
 

@@ -18,6 +18,7 @@ class PointLoss(NamedTuple):
 
 SQUARED_ERROR = PointLoss(lambda d: d * d, lambda d: 2 * d)  # no abs: it has to stay analytic
 PSEUDO_HUBER = PointLoss(lambda d: np.sqrt(1 + d * d) - 1, lambda d: d / np.sqrt(1 + d * d))
+POINT_LOSSES = {"squared error": SQUARED_ERROR, "pseudo-huber": PSEUDO_HUBER}
 
 
 class MLP:

@@ -27,13 +27,13 @@ class Mutant(NamedTuple):
 
 def mutants() -> list[Mutant]:
     """Every deliberately wrong `meta_step`, by file and line."""
-    files = (f for f in sorted(HERE.glob("*.py")) if f.stem not in ("__init__", "right", "unusable"))
+    files = (f for f in sorted(HERE.glob("*.py")) if not f.stem.startswith(("__", "right", "unusable")))
     return [m for file in files for m in _read(file)]
 
 
 def right() -> list[Mutant]:
-    """Every right one, by line."""
-    return _read(HERE / "right.py")
+    """Every right one, by file and line."""
+    return [m for file in sorted(HERE.glob("right*.py")) for m in _read(file)]
 
 
 def unusable() -> list[Mutant]:

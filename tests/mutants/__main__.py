@@ -29,6 +29,7 @@ RANDOM_MODELS = 200
 TIMEOUT_S = 60.0
 HANGING_S = 5.0
 WORKERS = 2
+LINE_EVERY = 20  # where there is no terminal for a bar
 SOME = {"in_single_precision", "finite_differences", "one_step_by_clones"}
 """Right to less than the last digits, or for one inner step only: judged by the audit, not on random models."""
 
@@ -80,6 +81,14 @@ def of_unusable(mutant: Mutant) -> Outcome:
     return Outcome(mutant, "", report.diagnosis, f"it was audited: {report.verdict}")
 
 
+def guarded(function: Callable[[Mutant], Outcome], mutant: Mutant) -> Outcome:
+    """What became of it, also where the checker itself fails."""
+    try:
+        return function(mutant)
+    except Exception as error:
+        return Outcome(mutant, "", (), f"the checker raised {type(error).__name__}: {error}")
+
+
 def of_random_models(count: int) -> tuple[int, list[str]]:
     """The number of random models on which a right function was judged, and every accusation."""
     _quiet()
@@ -113,12 +122,15 @@ def main() -> int:
         *((of_unusable, m) for m in unusable()),
     ]
     outcomes: dict[Callable[..., Any], list[Outcome]] = {of_mutant: [], of_right: [], of_unusable: []}
-    with ProcessPoolExecutor(WORKERS) as pool, Progress(console=console) as bar:
-        task = bar.add_task("mutants", total=len(work) + 1)
+    steps = len(work) + 1
+    with ProcessPoolExecutor(WORKERS) as pool, Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("mutants", total=steps)
         random = pool.submit(of_random_models, RANDOM_MODELS)
-        futures = {pool.submit(function, mutant): function for function, mutant in work}
-        for future in as_completed([*futures, random]):
+        futures = {pool.submit(guarded, function, mutant): function for function, mutant in work}
+        for done, future in enumerate(as_completed([*futures, random]), 1):
             bar.advance(task)
+            if not console.is_terminal and done % LINE_EVERY == 0:
+                console.print(f"{done} of {steps}")
             if future is not random:
                 outcomes[futures[future]].append(future.result())  # type: ignore[arg-type, index]
         judged, accusations = random.result()
