@@ -13,6 +13,7 @@ import pytest
 
 from experiments.audit.catalogue import EXPLANATIONS
 from experiments.audit.session import CHILD
+from experiments.golden import files
 from tests.mutants import Mutant, mutants, right, unusable
 from tests.mutants.__main__ import RANDOM_MODELS
 
@@ -142,6 +143,8 @@ def test_the_readme_shows_what_the_audit_says(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert [line.rstrip() for line in done.stdout.splitlines()][: len(shown)] == shown
     assert f"[{len(EXPLANATIONS) - 2} mistakes]" in readme
+    assert f"{len(files.names())} committed\n[golden cases]" in readme
+    assert f"on {len(files.names())} golden cases" in readme
     assert f"{len(mutants())} deliberate mistakes" in readme
     assert f"{len(right())} right functions" in readme
     assert f"{RANDOM_MODELS}\nrandom models" in readme

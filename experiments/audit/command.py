@@ -115,7 +115,9 @@ def _print_errors(console: Console, evidence: dict[str, Any]) -> None:
     probes, versions = evidence["tolerances"], evidence["versions"]
     if not probes:
         return
-    title = f"{len(probes)} probes in {evidence['precision']}, torch {versions['torch']}, Python {versions['python']}"
+    alone = ", each in a fresh process" if evidence["fresh_processes"] else ""
+    where = f"torch {versions['torch']}, Python {versions['python']}"
+    title = f"{len(probes)} probes in {evidence['precision']}{alone}, {where}"
     table = Table("compared with", "relative error: lowest", "median", "highest", "beyond its tolerance", title=title)
     for computes, by_probe in evidence["errors"].items():
         lowest, *_, highest = errors = sorted(by_probe.values())

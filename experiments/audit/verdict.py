@@ -253,6 +253,7 @@ class _Judgement:
         return {
             "versions": examined.versions,
             "precision": self.precision,
+            "fresh_processes": bool(examined.history),
             "residual": residual,
             "errors": {computes: self.errors(computes) for computes in kinds},
             "tolerances": {p.name: p.tolerances[self.precision] for p in self.probes},

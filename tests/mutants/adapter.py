@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from baselines.contract import Baseline, Computes, MetaGradient, TaskBatch, take_grads
 from experiments import regress
 from experiments.golden import files
@@ -32,7 +34,10 @@ def implementation(function: Callable[..., Any], says: Computes) -> type[Baselin
         def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
             support_x, support_y, query_x, query_y = prepared
             model, inner = self.spec.model, self.spec.inner
-            function(model, self.spec.loss, (support_x, support_y), (query_x, query_y), inner.lr, inner.steps)
+            try:
+                function(model, self.spec.loss, (support_x, support_y), (query_x, query_y), inner.lr, inner.steps)
+            finally:
+                torch.set_grad_enabled(True)  # one of them leaves it off
             return MetaGradient(None, take_grads(model))
 
     return MetaStep

@@ -70,7 +70,7 @@ def audited(mutant: Mutant, computes: Computes, draw: Draw) -> str:
     tolerance = probe.tolerances["float64"]
     if tolerance > 100 * MAX_KAPPA * np.finfo(np.float64).eps:
         raise Rejected("ill-conditioned")
-    found = Calls(str(mutant.file), mutant.function).call(probe.request())["grads"]
+    found = Calls(str(mutant.file), mutant.function).call(probe.request())["grads"]  # which restores the grad mode
     grads = {n: np.zeros_like(probe.theta[n]) if g is None else np.array(g) for n, g in found.items()}
     distance = probe.distance(grads, probe.right[computes])
     return "" if distance <= tolerance else f"audit: error {distance:.1e}, tolerance {tolerance:.1e}"
