@@ -72,7 +72,7 @@ def _first_call(session: Session) -> Examination:
     problem = ""
     for dtype in ("float64", "float32"):
         for one_step in (False, True):
-            wanted = probes()
+            wanted = list(probes())
             if one_step:
                 alike = ("two steps", "five steps", "one step")
                 wanted = [replace(p, steps=1) for p in wanted if p.name not in alike]

@@ -6,7 +6,7 @@ code that ignores the loss it is given from code that uses it.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -132,11 +132,12 @@ LINEAR = (2, 1)
 BASE = "three steps"
 
 
-def probes() -> list[Probe]:
+@cache
+def probes() -> tuple[Probe, ...]:
     """All probes that judge a result; the first one is the base that the others vary."""
     theta, other = weights(TANH, 0), weights(TANH, 1)
     batch = points(2, 0, tasks=3, shots=5, queries=7)
-    return [
+    return (
         Probe(BASE, TANH, theta, batch, 0.3, 3),
         Probe("one step", TANH, theta, batch, 0.3, 1),
         Probe("two steps", TANH, theta, batch, 0.3, 2),
@@ -152,4 +153,4 @@ def probes() -> list[Probe]:
         Probe("large loss", TANH, theta, batch, 0.3 / 1000, 3, scale=1000.0),
         Probe("small loss", TANH, theta, batch, 0.3 * 1000, 3, scale=0.001),
         Probe("quadratic", LINEAR, weights(LINEAR, 2), points(2, 5, 3, 5, 7), 0.1, 3, loss="squared error"),
-    ]
+    )
