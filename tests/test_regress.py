@@ -94,7 +94,6 @@ def test_a_limitation_is_expected_only_where_it_is_known() -> None:
         (lambda model: model.norm1.running_mean.add_(1), "the call changed norm1.running_mean"),
         (lambda model: model.norm1.eval(), "the call changed the mode of norm1"),
         (lambda model: model.out.bias.requires_grad_(False), "the call changed out.bias.requires_grad"),
-        (lambda model: torch.rand(1), "the call changed the random state"),
         (lambda model: model.eval(), "the call changed the mode of it, the mode of conv1 and 9 more"),
     ],
 )
@@ -109,9 +108,8 @@ def test_a_call_that_leaves_the_model_changed_is_wrong(damage: Callable[[nn.Modu
             return result
 
     b.__dict__["implementation"] = Damaging
-    with pytest.raises(Wrong, match=f"^{said}$") as wrong:
+    with pytest.raises(Wrong, match=f"^{said}$"):
         run(b)
-    assert wrong.value.row["error"] < wrong.value.row["tolerance"]
 
 
 def test_what_cannot_be_judged_is_unavailable() -> None:
