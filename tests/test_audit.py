@@ -14,7 +14,7 @@ import pytest
 from experiments.audit.catalogue import EXPLANATIONS
 from experiments.audit.session import CHILD
 from experiments.golden import files
-from tests.mutants import Mutant, mutants, right, unusable
+from tests.mutants import Mutant, mutants, right_ones, unusable_ones
 from tests.mutants.__main__ import RANDOM_MODELS
 
 ROOT = Path(__file__).parent.parent
@@ -117,7 +117,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("mutant", unusable(), ids=lambda m: m.function)
+@pytest.mark.parametrize("mutant", unusable_ones(), ids=lambda m: m.function)
 def test_what_cannot_be_audited_is_refused_and_leaves_nothing_running(mutant: Mutant) -> None:
     done = run(f"{mutant.file}:{mutant.function}", "--timeout", "3", "--format", "json")
     assert done.returncode == 2
@@ -146,7 +146,7 @@ def test_the_readme_shows_what_the_audit_says(tmp_path: Path) -> None:
     assert f"{len(files.names())} committed\n[golden cases]" in readme
     assert f"on {len(files.names())} golden cases" in readme
     assert f"{len(mutants())} deliberate mistakes" in readme
-    assert f"{len(right())} right functions" in readme
+    assert f"{len(right_ones())} right functions" in readme
     assert f"{RANDOM_MODELS}\nrandom models" in readme
 
 

@@ -15,7 +15,7 @@ from experiments.audit.catalogue import EXPLANATIONS
 from experiments.audit.child import Calls, problem
 from experiments.audit.session import Refused, Session, Target
 from experiments.audit.verdict import VERDICTS, Report, audit
-from tests.mutants import Mutant, mutants, right, unusable
+from tests.mutants import Mutant, mutants, right_ones, unusable_ones
 from tests.mutants.__main__ import SOME
 from tests.mutants.adapter import regressed
 from tests.mutants.random_models import DRAWS, Draw, Rejected, accusation
@@ -65,8 +65,8 @@ def test_there_are_mutants_of_every_kind() -> None:
     assert len(mutants()) >= 35
     assert set(names) == EXPLANATIONS.keys() - {"unexplained", "stateful"}
     assert sum(len(m.expected) > 1 for m in mutants()) >= 6
-    assert len(right()) >= 12
-    assert len(unusable()) >= 8
+    assert len(right_ones()) >= 12
+    assert len(unusable_ones()) >= 8
 
 
 @pytest.mark.parametrize("mutant", sample(), ids=lambda m: m.name)
@@ -77,7 +77,7 @@ def test_mistakes_are_caught_and_named(mutant: Mutant) -> None:
     assert regressed(mutant)
 
 
-@pytest.mark.parametrize("mutant", right(), ids=lambda m: m.name)
+@pytest.mark.parametrize("mutant", right_ones(), ids=lambda m: m.name)
 def test_right_functions_are_called_right(mutant: Mutant) -> None:
     report = audited(mutant)
     (computes,) = mutant.expected
@@ -86,7 +86,7 @@ def test_right_functions_are_called_right(mutant: Mutant) -> None:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from([m for m in right() if m.function not in SOME]), DRAWS)
+@given(st.sampled_from([m for m in right_ones() if m.function not in SOME]), DRAWS)
 def test_right_functions_are_never_accused(mutant: Mutant, draw: Draw) -> None:
     (computes,) = mutant.expected
     try:

@@ -31,12 +31,12 @@ def mutants() -> list[Mutant]:
     return [m for file in files for m in _read(file)]
 
 
-def right() -> list[Mutant]:
+def right_ones() -> list[Mutant]:
     """Every right one, by file and line."""
     return [m for file in sorted(HERE.glob("right*.py")) for m in _read(file)]
 
 
-def unusable() -> list[Mutant]:
+def unusable_ones() -> list[Mutant]:
     """Every one that can't be audited, by line."""
     return _read(HERE / "unusable.py")
 

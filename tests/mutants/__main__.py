@@ -21,7 +21,7 @@ from rich.table import Table
 from experiments.audit.probes import Computes
 from experiments.audit.session import Target, Unusable
 from experiments.audit.verdict import VERDICTS, audit
-from tests.mutants import Mutant, mutants, right, unusable
+from tests.mutants import Mutant, mutants, right_ones, unusable_ones
 from tests.mutants.adapter import regressed
 from tests.mutants.random_models import DRAWS, Draw, Rejected, accusation
 
@@ -94,7 +94,7 @@ def of_random_models(count: int) -> tuple[int, list[str]]:
     """The number of random models on which a right function was judged, and every accusation."""
     _quiet()
     judged, accusations = 0, []
-    subjects = [m for m in right() if m.function not in SOME]
+    subjects = [m for m in right_ones() if m.function not in SOME]
 
     @settings(
         max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -122,8 +122,8 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     work: list[tuple[Callable[[Mutant], Outcome], Mutant]] = [
         *((of_mutant, m) for m in mutants()),
-        *((of_right, m) for m in right()),
-        *((of_unusable, m) for m in unusable()),
+        *((of_right, m) for m in right_ones()),
+        *((of_unusable, m) for m in unusable_ones()),
     ]
     outcomes: dict[Callable[..., Any], list[Outcome]] = {of_mutant: [], of_right: [], of_unusable: []}
     steps = len(work) + 1
