@@ -1,4 +1,4 @@
-"""`maml-bench`: list, run, render, show. The only file that knows both the experiments and their analysis."""
+"""`maml-bench`: list, run, regress, audit, render, show. The only file that knows both experiments and analysis."""
 
 import json
 import sys
