@@ -4,6 +4,7 @@ A wrapper passes the wrapped network's parameters on in their full number, and m
 those that the optimizer sees.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -26,7 +27,7 @@ class Network(Protocol):
         """Of each task's loss, by every parameter."""
 
 
-class _Wrapper:
+class _Wrapper(ABC):
     def __init__(self, network: Network) -> None:
         self.network = network
 
@@ -39,8 +40,9 @@ class _Wrapper:
         """The wrapped network's, (tasks,)."""
         return self.network.loss(self._full(params), x, y)
 
+    @abstractmethod
     def _full(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        raise NotImplementedError
+        """The parameters that the wrapped network has."""
 
 
 class Tied(_Wrapper):
