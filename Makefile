@@ -22,7 +22,7 @@ FIRST := $(patsubst 3.%,python3.%,$(firstword $(PYTHON)))
 EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots test lint overhead golden regress matrix mutants publish clean
+.PHONY: help setup tables plots test lint overhead golden regress selfcheck matrix mutants publish clean
 
 help: ## this text
 	@echo "Targets:"
@@ -62,6 +62,9 @@ golden: $(STAMP) ## build the golden values anew; files that differ by no more t
 regress: $(STAMP) ## check every implementation on the golden cases; exit 1 where a verdict is not the committed one
 	@$(BENCH) regress --device $(DEVICE) --results $(RESULTS) $(ARGS)
 
+selfcheck: $(STAMP) ## check the timing: no difference of an implementation from itself, a slowdown of 5 % found; half an hour
+	@$(BENCH) selfcheck --device $(DEVICE) --results $(RESULTS) $(ARGS)
+
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused
 	@$(BIN)/python -m tests.mutants
 
@@ -82,7 +85,7 @@ clean: ## remove environments and caches; never touches results
 	@command -v cc gcc clang >/dev/null || { echo "a C compiler is needed to build learn2learn (cc, gcc or clang)"; exit 2; }
 	@test -x .venv/bin/python || $(FIRST) -m venv .venv
 	$(PIP) install --quiet --upgrade --constraint $(PINS) pip
-	$(PIP) install --quiet --constraint $(PINS) --build-constraint $(PINS) --editable ".[dev]"
+	$(PIP) install --quiet --constraint $(PINS) --build-constraint $(PINS) --editable ".[dev,peers]"
 	$(PIP) install --quiet --no-deps --build-constraint requirements/build.txt --requirement requirements/libraries.txt
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""What the store holds: cells, environments and declarations, parsed from the JSON of `docs/results.md`.
+"""What the store holds: cells and environments, parsed from the JSON of `docs/results.md`.
 
 Every `parse_*` function takes decoded JSON and raises `ValueError` with one line saying what is wrong with it.
 """
@@ -8,19 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis import fields
+from analysis.fields import Json
+
 FORMAT = 1
 STATUSES = ("ok", "unavailable", "expected", "wrong", "diverged", "failed", "oom", "timeout")
-COMPUTES = ("maml", "fomaml", "reptile")  # in the order in which they are shown
+COMPUTES = ("maml", "fomaml", "reptile", "pretraining")  # in the order in which they are shown
 
 Value = float | int | str | None
 Numbers = list[float]
-Json = dict[str, Any]
-_REQUIRED: Any = object()
 
 
 @dataclass(frozen=True)
 class Case:
-    """One setting of one experiment; `params` holds whatever the experiment varies."""
+    """One setting of one experiment; `params` holds whatever the experiment varies.
+
+    `factors`: the studies of one factor that the case is a point of, by factor the value it has there.
+    """
 
     name: str
     params: dict[str, Any]
@@ -28,6 +32,7 @@ class Case:
     dtype: str
     seed: int | None
     threads: int | None
+    factors: dict[str, float] = field(default_factory=dict)
 
     @property
     def setting(self) -> tuple[str, str, str, int | None]:
@@ -53,6 +58,7 @@ class Cell:
     library_version: str
     environment: str
     round_group: str | None
+    reference_only: bool
     status: str
     reason: str
     note: str
@@ -90,49 +96,6 @@ class Environment:
     cuda: str = ""
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """A curve whose first entries must agree with the reference's, within a relative tolerance, in one dtype."""
-
-    series: str
-    column: str
-    first: int
-    tolerance: float
-    dtype: str
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """A figure that an experiment declares; which fields count depends on its kind."""
-
-    name: str
-    kind: str
-    title: str = ""
-    xlabel: str = ""
-    ylabel: str = ""
-    series: str = ""
-    x: str = ""
-    y: str = ""
-    values: tuple[str, ...] = ()
-    where: dict[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What an experiment says of itself."""
-
-    name: str
-    question: str = ""
-    columns: dict[str, str] = field(default_factory=dict)
-    markdown: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    ratio_of: str = ""
-    compare: str = ""
-    agreement: Agreement | None = None
-    best_first: str = ""
-    figures: tuple[FigureSpec, ...] = ()
-
-
 def computes_order(computes: str) -> tuple[int, str]:
     """Sorting key of what implementations compute: second order first, what is not known last."""
     return (COMPUTES.index(computes) if computes in COMPUTES else len(COMPUTES), computes)
@@ -140,41 +103,45 @@ def computes_order(computes: str) -> tuple[int, str]:
 
 def parse_cell(raw: object, file: str) -> Cell:
     """The cell in `raw`; `file` is its name relative to the results folder. Raises `ValueError`."""
-    cell = _object(raw, "the file")
-    version = _get(cell, "format", int)
+    cell = fields.mapping(raw, "the file")
+    version = fields.get(cell, "format", int)
     if version != FORMAT:
         raise ValueError(f"format {version}, expected {FORMAT}")
-    status = _get(cell, "status", str)
+    status = fields.get(cell, "status", str)
     if status not in STATUSES:
         raise ValueError(f"unknown status {status!r}")
-    case = _object(_get(cell, "case", dict), "`case`")
-    group = _get(cell, "round_group", (str, int), None)
+    case = fields.mapping(fields.get(cell, "case", dict), "`case`")
+    params = fields.get(case, "params", dict, {})
+    study = fields.get(params, "study", dict, None)
+    group = fields.get(cell, "round_group", (str, int), None)
     measured = status == "ok"  # a row that is not right shows no measurement, whatever its file holds
     return Cell(
         file=file,
-        experiment=_get(cell, "experiment", str),
-        implementation=_get(cell, "implementation", str),
+        experiment=fields.get(cell, "experiment", str),
+        implementation=fields.get(cell, "implementation", str),
         case=Case(
-            name=_get(case, "name", str),
-            params=_get(case, "params", dict, {}),
-            device=_get(case, "device", str),
-            dtype=_get(case, "dtype", str),
-            seed=_get(case, "seed", int, None),
-            threads=_get(case, "threads", int, None),
+            name=fields.get(case, "name", str),
+            params=params,
+            device=fields.get(case, "device", str),
+            dtype=fields.get(case, "dtype", str),
+            seed=fields.get(case, "seed", int, None),
+            threads=fields.get(case, "threads", int, None),
+            factors={} if study is None else fields.amounts(study, "factors"),
         ),
-        computes=_get(cell, "computes", str, ""),
-        library=_get(cell, "library", str, ""),
-        library_version=_get(cell, "library_version", str, ""),
-        environment=_get(cell, "environment", str, ""),
+        computes=fields.get(cell, "computes", str, ""),
+        library=fields.get(cell, "library", str, ""),
+        library_version=fields.get(cell, "library_version", str, ""),
+        environment=fields.get(cell, "environment", str, ""),
         round_group=None if group is None else str(group),
+        reference_only=fields.get(cell, "reference_only", bool, False),
         status=status,
-        reason=_get(cell, "reason", str, ""),
-        note=_get(cell, "note", str, ""),
-        stream_digest=_get(cell, "stream_digest", str, ""),
-        init_digest=_get(cell, "init_digest", str, ""),
-        finished=_get(cell, "finished", str, ""),
-        rows=[_row(row) for row in _get(cell, "rows", list, [])],
-        empty={name: str(why) for name, why in _get(cell, "empty", dict, {}).items()},
+        reason=fields.get(cell, "reason", str, ""),
+        note=fields.get(cell, "note", str, ""),
+        stream_digest=fields.get(cell, "stream_digest", str, ""),
+        init_digest=fields.get(cell, "init_digest", str, ""),
+        finished=fields.get(cell, "finished", str, ""),
+        rows=[_row(row) for row in fields.get(cell, "rows", list, [])],
+        empty={name: str(why) for name, why in fields.get(cell, "empty", dict, {}).items()},
         samples=_each(cell, "samples", _samples) if measured else {},
         observations=_each(cell, "observations", _numbers) if measured else {},
         series=_each(cell, "series", _curves) if measured else {},
@@ -183,87 +150,16 @@ def parse_cell(raw: object, file: str) -> Cell:
 
 def parse_environment(raw: object) -> Environment:
     """The environment in `raw`. Raises `ValueError`."""
-    environment = _object(raw, "the file")
+    environment = fields.mapping(raw, "the file")
     texts = ("python", "torch", "numpy", "device_model", "cpu_model", "platform", "cuda")
     return Environment(
-        **{name: _get(environment, name, str, "") for name in texts},
-        cores=_get(environment, "cores", int, None),
+        **{name: fields.get(environment, name, str, "") for name in texts},
+        cores=fields.get(environment, "cores", int, None),
     )
-
-
-def parse_declaration(raw: object) -> Declaration:
-    """The declaration in `raw`. Raises `ValueError`."""
-    declared = _object(raw, "the file")
-    agreement = _get(declared, "agreement", dict, None)
-    return Declaration(
-        name=_get(declared, "name", str),
-        question=_get(declared, "question", str, ""),
-        columns={name: str(meaning) for name, meaning in _get(declared, "columns", dict, {}).items()},
-        markdown=_texts(declared, "markdown"),
-        references=_texts(declared, "references"),
-        ratio_of=_get(declared, "ratio_of", str, ""),
-        compare=_get(declared, "compare", str, ""),
-        agreement=None if agreement is None else _agreement(agreement),
-        best_first=_get(declared, "best_first", str, ""),
-        figures=tuple(_figure(figure) for figure in _get(declared, "figures", list, [])),
-    )
-
-
-def _agreement(raw: Json) -> Agreement:
-    return Agreement(
-        series=_get(raw, "series", str),
-        column=_get(raw, "column", str),
-        first=_get(raw, "first", int),
-        tolerance=float(_get(raw, "tolerance", (int, float))),
-        dtype=_get(raw, "dtype", str),
-    )
-
-
-def _figure(raw: object) -> FigureSpec:
-    figure = _object(raw, "a figure")
-    name, kind = _get(figure, "name", str), _get(figure, "kind", str)
-    if not name or "/" in name or "\\" in name or name.startswith("."):
-        raise ValueError(f"{name!r} cannot name a figure's file")
-    curve, dots = ("series", "x", "y"), ("values",)
-    needs = {"curves": curve, "drift": curve, "intervals": dots, "points": dots}
-    if kind not in needs:
-        raise ValueError(f"figure {name!r}: unknown kind {kind!r}")
-    if missing := [part for part in needs[kind] if not figure.get(part)]:
-        raise ValueError(f"figure {name!r}: `{missing[0]}` is missing")
-    texts = ("title", "xlabel", "ylabel", "series", "x", "y")
-    return FigureSpec(
-        name=name,
-        kind=kind,
-        **{part: _get(figure, part, str, "") for part in texts},
-        values=_texts(figure, "values"),
-        where=_get(figure, "where", dict, {}),
-    )
-
-
-def _object(raw: object, what: str) -> Json:
-    if not isinstance(raw, dict):
-        raise ValueError(f"{what} is not a JSON object")
-    return raw
-
-
-def _get(raw: Json, name: str, kind: type | tuple[type, ...], default: Any = _REQUIRED) -> Any:
-    """The field `name`, checked to be of `kind`; null and absence both mean the default."""
-    value = raw.get(name)
-    if value is None:
-        if default is _REQUIRED:
-            raise ValueError(f"`{name}` is missing")
-        return default
-    if not isinstance(value, kind):
-        raise ValueError(f"`{name}` has the wrong type ({type(value).__name__})")
-    return value
-
-
-def _texts(raw: Json, name: str) -> tuple[str, ...]:
-    return tuple(str(text) for text in _get(raw, name, list, []))
 
 
 def _row(raw: object) -> dict[str, Value]:
-    row = _object(raw, "a row")
+    row = fields.mapping(raw, "a row")
     for column, value in row.items():
         if value is not None and not isinstance(value, (int, float, str)):
             raise ValueError(f"`rows`: {column} is neither number nor text")
@@ -272,7 +168,7 @@ def _row(raw: object) -> dict[str, Value]:
 
 def _each(raw: Json, name: str, parse: Callable[[object], Any]) -> dict[str, Any]:
     try:
-        return {key: parse(value) for key, value in _get(raw, name, dict, {}).items()}
+        return {key: parse(value) for key, value in fields.get(raw, name, dict, {}).items()}
     except (TypeError, ValueError) as error:
         raise ValueError(f"`{name}`: {error}") from None
 
@@ -294,7 +190,7 @@ def _samples(raw: object) -> list[Numbers]:
 
 
 def _curves(raw: object) -> dict[str, Numbers]:
-    curves = {name: _numbers(values) for name, values in _object(raw, "a series").items()}
+    curves = {name: _numbers(values) for name, values in fields.mapping(raw, "a series").items()}
     if len({len(values) for values in curves.values()}) > 1:
         raise ValueError("columns of unequal length")
     return curves

@@ -1,23 +1,27 @@
 """The columns that follow from samples, observations and series: times, ratios, losses, comparisons, agreement."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis import stats
-from analysis.cells import Agreement, Cell, Declaration, Value
+from analysis.cells import Cell, Value
+from analysis.declaration import Agreement, Declaration
 from analysis.load import Experiment
 
+BREAKEVEN = "breakeven_steps"
+STEP, FIRST_STEP = "step_ms", "first_step_cold_s"  # what it is computed from
 REFERENCE = "reference"  # the verdict of a row that others are compared with
-PREFERRED = {"maml": "unrolled", "fomaml": "fomaml", "reptile": "reptile"}
+PREFERRED = {"maml": "unrolled", "fomaml": "fomaml", "reptile": "reptile", "pretraining": "pretraining"}
 
 
 def with_computed(experiment: Experiment) -> pd.DataFrame:
     """`experiment.rows` and the computed columns, each set of them beside the column that it explains."""
     declared = experiment.declaration
     computed: list[dict[str, Value]] = [{} for _ in experiment.cells]
+    together = _together(experiment.cells)
     for cell, columns in zip(experiment.cells, computed, strict=True):
         if "verdict" in declared.columns:
             columns["verdict"] = cell.verdict
@@ -26,12 +30,15 @@ def with_computed(experiment: Experiment) -> pd.DataFrame:
         for name, values in cell.observations.items():
             columns |= _named(name, stats.mean_interval(values))
         for reference in declared.references:
-            columns |= _ratio(cell, reference, experiment.cells, declared.ratio_of)
+            columns |= _ratio(cell, reference, together[_turns(cell)], declared.ratio_of)
+        columns |= _breakeven(cell, together[_turns(cell)])
         if declared.compare:
             columns |= _comparison(cell, experiment.cells, declared.compare)
         if declared.agreement:
             columns |= _agreement(cell, experiment.cells, declared.agreement)
     extra = pd.DataFrame(computed, index=pd.RangeIndex(len(computed), name="cell"))
+    if BREAKEVEN in extra.columns:
+        extra[BREAKEVEN] = extra[BREAKEVEN].convert_dtypes()  # steps stay whole although some rows have none
     rows = experiment.rows
     joined = rows[rows.columns.difference(extra.columns)].join(extra)
     for name in rows.columns.intersection(extra.columns):  # what a row stores stands where nothing was computed
@@ -67,23 +74,53 @@ def _named(name: str, interval: stats.Interval) -> dict[str, Value]:
     return {name: interval.value, f"{name}_lo": interval.lo, f"{name}_hi": interval.hi}
 
 
-def _ratio(cell: Cell, reference: str, cells: Sequence[Cell], of: str) -> dict[str, Value]:
+def _turns(cell: Cell) -> Hashable:
+    """Equal for cells that took turns with each other: only their times are compared."""
+    return cell.case.id, cell.round_group
+
+
+def _together(cells: Iterable[Cell]) -> dict[Hashable, list[Cell]]:
+    groups: dict[Hashable, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(_turns(cell), []).append(cell)
+    return groups
+
+
+def _ratio(cell: Cell, reference: str, together: Iterable[Cell], of: str) -> dict[str, Value]:
     name, verdict = f"speedup_vs_{reference}", f"verdict_vs_{reference}"
     if of not in cell.samples or cell.round_group is None:
         return {}
     if cell.implementation == reference:
         return _named(name, stats.Interval(1.0, 1.0, 1.0)) | {verdict: REFERENCE}
-    together = (
-        other
-        for other in cells
-        if (other.implementation, other.case.id, other.round_group) == (reference, cell.case.id, cell.round_group)
-        and of in other.samples
-    )
-    other = partner(cell, together)
+    other = partner(cell, (other for other in together if other.implementation == reference and of in other.samples))
     if other is None:
         return {}
     ratio = stats.ratio_interval(other.samples[of], cell.samples[of])
     return _named(name, ratio) | {verdict: stats.ratio_verdict(ratio)}
+
+
+def _breakeven(cell: Cell, together: Iterable[Cell]) -> dict[str, Value]:
+    """Of one that compiles: after how many steps it has caught up with the fastest that does not."""
+    own = _start(cell, compiled=True)
+    others = [
+        (start, other.implementation)
+        for other in together
+        if other.computes == cell.computes and (start := _start(other, compiled=False))
+    ]
+    if own is None or not others or cell.round_group is None:
+        return {}
+    (step_s, first_s), name = min(others)
+    steps = stats.breakeven_steps(own[1], own[0], first_s, step_s)
+    return {BREAKEVEN: int(steps) if math.isfinite(steps) else "never", "breakeven_against": name}
+
+
+def _start(cell: Cell, compiled: bool) -> tuple[float, float] | None:
+    """Seconds of a step and of the first one; None unless both were measured of an implementation of this kind."""
+    row = cell.rows[0] if cell.rows else {}
+    first_s = row.get(FIRST_STEP)
+    if row.get("compiled") is not compiled or STEP not in cell.samples or not isinstance(first_s, int | float):
+        return None
+    return stats.time_interval(cell.samples[STEP]).value / 1e3, first_s
 
 
 def _comparison(cell: Cell, cells: Sequence[Cell], of: str) -> dict[str, Value]:
@@ -128,7 +165,7 @@ def _parent(name: str, declared: Declaration) -> str:
         return name.replace("verdict", "speedup", 1)
     if declared.compare and name.removeprefix(declared.compare) in ("_reference", "_difference", "_verdict"):
         return declared.compare
-    return "agreement" if name == "agreement_verdict" else ""
+    return {"agreement_verdict": "agreement", BREAKEVEN: FIRST_STEP, "breakeven_against": BREAKEVEN}.get(name, "")
 
 
 def _ordered(stored: Sequence[str], computed: Sequence[str], declared: Declaration) -> list[str]:

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis import stats, style, text
-from analysis.cells import Cell, FigureSpec, computes_order
+from analysis.cells import Cell, computes_order
 from analysis.columns import curve, curve_reference, reference_for
+from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
 _TITLES = {"maml": "second order (maml)", "fomaml": "first order (fomaml)", "reptile": "reptile"}

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from analysis import style, text
-from analysis.cells import FigureSpec, computes_order
+from analysis.cells import computes_order
+from analysis.declaration import FigureSpec
 from analysis.legend import why_empty
 from analysis.load import Experiment
 from analysis.sections import OK, Section, labels, sections, value_of
@@ -159,11 +159,7 @@ def _room_for_numbers(axis: Axes) -> None:
     low, high = low - missing / 2, high + missing / 2
     width = high - low
     axis.set_xlim(10 ** (low - 0.05 * width), 10 ** (high + 0.3 * width))
-    steps = (1.0, 1.5, 2.0, 3.0, 5.0) if width < 0.8 else (1.0, 2.0, 5.0) if width < 2 else (1.0,)
-    axis.xaxis.set_major_locator(LogLocator(subs=steps, numticks=6))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.xaxis.set_minor_locator(NullLocator())
+    style.log_numbers(axis.xaxis)
 
 
 def _missing(spec: FigureSpec, values: list[str], experiment: Experiment) -> list[str]:

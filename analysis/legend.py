@@ -1,6 +1,7 @@
 """What a column means and why it is empty, in one sentence each."""
 
-from analysis.cells import Declaration
+from analysis.columns import BREAKEVEN, FIRST_STEP
+from analysis.declaration import Declaration
 from analysis.load import Experiment
 
 _COMMON = {
@@ -14,6 +15,12 @@ _COMMON = {
 
 def meaning(column: str, declared: Declaration) -> str:
     """The legend of a column of the Markdown table; empty if it needs none."""
+    if column == BREAKEVEN:
+        return (
+            f"how many steps it takes until the slow first one (`{FIRST_STEP}`) has paid off: from then on its total "
+            "time is below that of the fastest implementation that computes the same without compiling, taking turns "
+            "with it; `never` where a step is not faster"
+        )
     if column in _COMMON:
         return _COMMON[column]
     if column.startswith("speedup_vs_"):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import Cell, Declaration, Environment, parse_cell, parse_declaration, parse_environment
+from analysis.cells import Cell, Environment, parse_cell, parse_environment
+from analysis.declaration import Declaration, parse_declaration
 
 COMMON = (
     "experiment", "case", "implementation", "computes", "library", "library_version", "torch_version",

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis import curves, dots, style
-from analysis.cells import FigureSpec
+from analysis import curves, dots, scaling, style
+from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
 DPI = 150
@@ -23,12 +23,13 @@ KINDS: dict[str, Draw] = {
     "drift": curves.draw_drift,
     "intervals": dots.draw_intervals,
     "points": dots.draw_points,
+    "scaling": scaling.draw_scaling,
 }
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One figure: file ending to content; empty if there is nothing to draw."""
+    """One figure or table: file ending to content; empty if there is nothing to show."""
 
     name: str
     files: dict[str, bytes]
@@ -44,9 +45,10 @@ def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Ite
 
 
 def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFrame:
-    """The rows that have these values in these columns; none if a column does not exist."""
+    """The rows that have these values, or one of a list of them, in these columns; none without the column."""
     for column, value in conditions.items():
-        kept = frame[column] == value if column in frame.columns else pd.Series(False, frame.index)
+        values = value if isinstance(value, list) else [value]
+        kept = frame[column].isin(values) if column in frame.columns else pd.Series(False, frame.index)
         frame = frame[kept.fillna(False).astype(bool)]
     return frame
 

@@ -1,11 +1,13 @@
 """From a results folder to its tables and plots."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis import style, tables
+import pandas as pd
+
+from analysis import pivot, slopes, style, tables
 from analysis.columns import with_computed
 from analysis.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.plots import FORMATS, Drawn, draw
@@ -43,15 +45,11 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
         experiment = stored[name]
         rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
         frame = with_computed(experiment)
-        for file, content in (
-            (results / "tables" / f"{name}.csv", tables.csv(frame)),
-            (results / "tables" / f"{name}.md", tables.markdown(experiment, frame)),
-        ):
-            write(file, content.encode())
-            rendered.files.append(file)
+        for drawn in _tables(experiment, frame):
+            rendered.files += _save(results / "tables", drawn, ("csv", "md"))
         if plots:
             for drawn in draw(experiment, frame, looks):
-                rendered.files += _save(results / "plots", drawn)
+                rendered.files += _save(results / "plots", drawn, FORMATS)
     return rendered
 
 
@@ -71,10 +69,24 @@ def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
     return stored
 
 
-def _save(folder: Path, drawn: Drawn) -> list[Path]:
-    """Write a figure's files; one that has no data any more leaves none behind."""
+def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Drawn]:
+    """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
+    declared = experiment.declaration
+    yield _table(experiment.name, frame, tables.markdown(experiment, frame))
+    for spec, module in ((declared.slopes, slopes), (declared.pivot, pivot)):
+        if spec is not None:
+            table = module.frame(experiment, frame)
+            yield _table(spec.name, table, module.markdown(experiment, table)) if len(table) else Drawn(spec.name, {})
+
+
+def _table(name: str, frame: pd.DataFrame, markdown: str) -> Drawn:
+    return Drawn(name, {"csv": tables.csv(frame).encode(), "md": markdown.encode()})
+
+
+def _save(folder: Path, drawn: Drawn, endings: Iterable[str]) -> list[Path]:
+    """Write the files of a figure or a table; one that has no data any more leaves none behind."""
     written = []
-    for ending in FORMATS:
+    for ending in endings:
         file = folder / f"{drawn.name}.{ending}"
         if ending in drawn.files:
             write(file, drawn.files[ending])

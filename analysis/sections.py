@@ -13,6 +13,7 @@ from analysis.cells import computes_order
 from analysis.load import Experiment
 
 OK = "ok"
+Row = dict[str, Any]
 _LINE = ["implementation", "library_version", "torch_version", "environment", "line"]
 
 
@@ -40,23 +41,25 @@ class Section:
 def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`."""
     frame = frame.assign(round=_rounds(experiment, frame), line=frame.groupby(level="cell").cumcount())
+    # plain dictionaries: a study has hundreds of lines of dozens of columns, too many to ask pandas for one by one
+    records = [{name: _present(value) for name, value in row.items()} for row in frame.to_dict("records")]
     found = []
-    for (case, device, dtype, threads), rows in frame.groupby(["case", "device", "dtype", "threads"], dropna=False):
-        rounds = int(rows["round"].max())
-        for number, group in rows.groupby("round"):
-            lines = [_line(group_rows) for _, group_rows in group.groupby(_LINE, dropna=False)]
+    for (case, device, dtype, threads), rows in _grouped(records, ["case", "device", "dtype", "threads"]).items():
+        rounds = max(row["round"] for row in rows)
+        for (number,), group in sorted(_grouped(rows, ["round"]).items()):
+            lines = [_line(own) for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)]
             found.append(
                 Section(
                     case=str(case),
                     device=str(device),
                     dtype=str(dtype),
-                    threads=None if pd.isna(threads) else int(threads),
-                    round=int(number),
+                    threads=threads,
+                    round=number,
                     rounds=rounds,
                     rows=_sorted(pd.DataFrame(lines), experiment.declaration.best_first),
-                    streams=_distinct(group["stream_digest"]),
-                    weights=_distinct(group["init_digest"]),
-                    environments=_distinct(group["environment"]),
+                    streams=_distinct(group, "stream_digest"),
+                    weights=_distinct(group, "init_digest"),
+                    environments=_distinct(group, "environment"),
                 )
             )
     return sorted(found, key=_natural)
@@ -73,7 +76,11 @@ def labels(found: list[Section]) -> list[str]:
 
 def value_of(row: Mapping[Any, object], column: str) -> float:
     """The number in `column`, NaN where there is none or it is a text."""
-    value = row.get(column)
+    return number_of(row.get(column))
+
+
+def number_of(value: object) -> float:
+    """A number as it is, NaN for everything else."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     return float(value) if number else float("nan")  # type: ignore[arg-type]
 
@@ -102,28 +109,43 @@ def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
     return numbers
 
 
-def _line(rows: pd.DataFrame) -> dict[str, object]:
+def _present(value: Any) -> Any:
+    return None if pd.isna(value) else value
+
+
+def _grouped(rows: list[Row], by: list[str]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    return groups
+
+
+def _line_order(group: tuple[tuple[Any, ...], list[Row]]) -> tuple[list[str], int]:
+    *names, line = group[0]
+    return [str(name) for name in names], line
+
+
+def _line(rows: list[Row]) -> dict[str, object]:
     """One implementation over its seeds."""
-    ok = rows[rows["status"] == OK]
-    counted = ok if len(ok) else rows
-    line: dict[str, object] = {name: _over_seeds(name, counted[name]) for name in rows.columns}
-    if len(counted) > 1:
-        for name in _with_ends(rows):
+    ok = [row for row in rows if row["status"] == OK]
+    counted = {name: [row[name] for row in ok or rows] for name in rows[0]}
+    line = {name: _over_seeds(name, values) for name, values in counted.items()}
+    if len(ok or rows) > 1:
+        for name in _with_ends(counted):
             line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), _interval(name, counted[name]), strict=True))
-        for name in (name for name in rows.columns if name.startswith("verdict_vs_")):
+        for name in (name for name in counted if name.startswith("verdict_vs_")):
             line[name] = _verdict(line, name, counted[name])
     return line | {"seeds": len(ok), "remarks": "; ".join(_remarks(rows, len(ok)))}
 
 
-def _over_seeds(name: str, values: pd.Series) -> object:
+def _over_seeds(name: str, values: list[Any]) -> object:
     """Mean of numbers, but the worst of errors and agreement; of texts the one, or all that occur."""
-    present = values.dropna()
-    if present.empty:
-        return None
-    if present.nunique() == 1:
-        return present.iloc[0]
+    present = [value for value in values if value is not None]
+    distinct = list(dict.fromkeys(present))
+    if len(distinct) < 2:
+        return next(iter(distinct), None)
     if all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present):
-        return float(present.max() if worst_counts(name) else present.mean())
+        return float(max(present) if worst_counts(name) else np.mean(present))
     return ", ".join(dict.fromkeys(str(value) for value in present))
 
 
@@ -132,29 +154,30 @@ def worst_counts(name: str) -> bool:
     return name.startswith("error") or name == "agreement"
 
 
-def _with_ends(rows: pd.DataFrame) -> list[str]:
+def _with_ends(columns: Mapping[str, object]) -> list[str]:
     """Columns with an interval per seed; a paired difference is over the seeds already."""
-    return [name for name in rows.columns if f"{name}_lo" in rows.columns and not name.endswith("_difference")]
+    return [name for name in columns if f"{name}_lo" in columns and not name.endswith("_difference")]
 
 
-def _interval(name: str, values: pd.Series) -> stats.Interval:
+def _interval(name: str, values: list[Any]) -> stats.Interval:
     """Over seeds; of a ratio the geometric mean."""
-    numbers = pd.to_numeric(values, errors="coerce").dropna().to_numpy(dtype=float)
+    numbers = [float(value) for value in values if value is not None]
     return stats.geometric_interval(numbers) if name.startswith("speedup_vs_") else stats.t_interval(numbers)
 
 
-def _verdict(line: dict[str, object], name: str, single: pd.Series) -> object:
+def _verdict(line: dict[str, object], name: str, single: list[Any]) -> object:
     ratio = name.replace("verdict", "speedup", 1)
-    if not set(single.dropna()) - {"reference"}:
+    if not set(single) - {None, "reference"}:
         return _over_seeds(name, single)
     return stats.ratio_verdict(stats.Interval(*(value_of(line, f"{ratio}{end}") for end in ("", "_lo", "_hi"))))
 
 
-def _remarks(rows: pd.DataFrame, ok: int) -> Iterator[str]:
+def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
     """What is not ok and why, and the notes of what is; with counts where there are several seeds."""
     said: Counter[str] = Counter()
-    for status, reason, note in zip(rows["status"], rows["reason"], rows["note"], strict=True):
-        remark = str(note) if status == OK else ": ".join(filter(None, [str(status), str(reason)]))
+    for row in rows:
+        status = str(row["status"])
+        remark = str(row["note"]) if status == OK else ": ".join(filter(None, [status, str(row["reason"])]))
         said[remark] += bool(remark)
     if 0 < ok < len(rows):
         yield f"{ok} of {len(rows)} seeds ok"
@@ -171,5 +194,5 @@ def _sorted(rows: pd.DataFrame, best_first: str) -> pd.DataFrame:
     return rows.loc[keys.sort_values(["bad", "kind", "value", "name"], kind="stable").index].reset_index(drop=True)
 
 
-def _distinct(values: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted({str(value) for value in values.dropna() if value}))
+def _distinct(rows: list[Row], column: str) -> tuple[str, ...]:
+    return tuple(sorted({str(row[column]) for row in rows if row[column]}))

@@ -91,17 +91,19 @@ def time_interval(processes: Processes) -> Interval:
 def ratio_interval(reference: Processes, own: Processes) -> Interval:
     """Speed-up: reference time over own time, above 1 where `own` is faster; no unit.
 
-    The i-th processes of both ran side by side and form a pair, which cancels what the machine did meanwhile;
-    a surplus without a partner is left out. Geometric mean over pairs, t interval on the logarithms.
+    The i-th processes of both ran side by side and form a pair, and so do their samples of one round, which were taken
+    one after the other: that cancels what the machine did meanwhile. A pair's ratio is the median over its rounds; a
+    surplus without a partner is left out. Geometric mean over pairs, t interval on the logarithms.
 
     >>> [round(end, 3) for end in ratio_interval([[4.0], [6.0]], [[2.0], [3.0]])]
     [2.0, 2.0, 2.0]
     """
-    pairs = min(len(reference), len(own))
-    if pairs == 0:
-        return NOTHING
-    with np.errstate(divide="ignore", invalid="ignore"):  # a clock too coarse to see a step gives no ratio
-        ratios = medians(reference[:pairs]) / medians(own[:pairs])
+    ratios = []
+    for theirs, mine in zip(reference, own, strict=False):
+        rounds = min(len(theirs), len(mine))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a clock too coarse to see a step gives no ratio
+            logarithms = np.log(theirs[:rounds]) - np.log(mine[:rounds])
+        ratios.append(float(np.exp(np.median(logarithms))))
     return geometric_interval(ratios) if np.isfinite(ratios).all() else NOTHING
 
 
@@ -174,9 +176,55 @@ def agreement(curve: ArrayLike, reference: ArrayLike, first: int) -> float:
     return float(np.where(np.isnan(drift), np.inf, drift).max())
 
 
+def growth_exponent(x: ArrayLike, y: ArrayLike) -> Interval:
+    """p of y ~ xᵖ by least squares on logarithms; no unit. `x`, `y`: [n], positive, any units.
+
+    The t interval is that of the straight line: it is wide where the points scatter and where they lie on a curve,
+    such as an overhead that does not grow. No ends below three points, nothing below two.
+
+    >>> [round(end, 9) for end in growth_exponent([1.0, 2.0, 4.0], [3.0, 12.0, 48.0])]
+    [2.0, 2.0, 2.0]
+    """
+    return _line_slope(np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float)))
+
+
+def growth_per_unit(x: ArrayLike, y: ArrayLike) -> Interval:
+    """b of y ~ a + b·x by least squares, in y's unit per 1 of x, with the t interval; ends as in `growth_exponent`.
+
+    >>> [round(end, 9) for end in growth_per_unit([1.0, 2.0, 4.0], [7.0, 9.0, 13.0])]
+    [2.0, 2.0, 2.0]
+    """
+    return _line_slope(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+
+
+def breakeven_steps(first_s: float, step_s: float, other_first_s: float, other_step_s: float) -> float:
+    """After how many steps an implementation with a slow first one has caught up with another, in total time.
+
+    first + n·step ≤ other's first + n·other's step, from n = ceil((first - other first) / (other step - step)) on, at
+    least 1; infinite if its step is not faster, however soon it starts. All four in seconds.
+
+    >>> breakeven_steps(first_s=10.0, step_s=0.25, other_first_s=1.0, other_step_s=0.5)
+    36.0
+    >>> breakeven_steps(1.0, 0.25, 9.0, 0.5), breakeven_steps(1.0, 0.5, 9.0, 0.5)
+    (1.0, inf)
+    """
+    if not step_s < other_step_s:
+        return math.inf
+    return float(max(1, math.ceil((first_s - other_first_s) / (other_step_s - step_s))))
+
+
 @cache  # curves ask for it at every point
 def _quantile(degrees: int) -> float:
     return float(stats.t.ppf((1 + COVERAGE) / 2, degrees))
+
+
+def _line_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> Interval:
+    if x.size < 2:
+        return NOTHING
+    fit = stats.linregress(x, y)
+    error = float(fit.stderr) if np.ptp(y) else 0.0  # of a constant linregress says NaN
+    half = _quantile(x.size - 2) * error if x.size > 2 else math.nan
+    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
 
 
 def _verdict(lo: float, hi: float, low: float, high: float, words: tuple[str, str, str]) -> str:

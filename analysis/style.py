@@ -1,14 +1,15 @@
 """How figures look: one colour, marker and dash per implementation, the same in every figure of a results folder."""
 
 import textwrap
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import seaborn as sns
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from analysis.cells import computes_order
 
@@ -16,6 +17,7 @@ from analysis.cells import computes_order
 # that coincide are drawn in this order. Black and grey are kept for references.
 COLOURS = ("#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "*", "h")
+Option = TypeVar("Option")
 Dash = tuple[float, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = (
     (0, ()),
@@ -72,17 +74,32 @@ Looks = dict[str, Look]
 def assign(implementations: Iterable[tuple[str, str]]) -> Looks:
     """A look for each of (`computes`, name): a function of the sorted pairs alone.
 
-    Those that compute the same come one after the other, since they share panels. Nine colours and five dashes have
-    no common divisor, so the first nine colours and the first 45 looks differ.
+    Those that compute the same come one after the other, since they share panels. A variant has the colour of what
+    it is a variant of: `higher-first-order` that of `higher`. Where a colour comes again its dash and marker differ.
     """
     kind = {}
     for computes, name in sorted(implementations):
         kind[name] = computes  # one that some experiment leaves empty is overwritten by what another one says
     order = sorted(kind, key=lambda name: (computes_order(kind[name]), name))
-    return {
-        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
-        for i, name in enumerate(order)
-    }
+    families = list(dict.fromkeys(_family(name, order) for name in order))
+    looks: Looks = {}
+    for i, name in enumerate(order):
+        colour = COLOURS[families.index(_family(name, order)) % len(COLOURS)]
+        dash = _unused(DASHES, i, {look.dash for look in looks.values() if look.colour == colour})
+        alike = {look.marker for look in looks.values() if look.colour == colour or look.dash == dash}
+        looks[name] = Look(colour, _unused(MARKERS, i, alike), dash)
+    return looks
+
+
+def _family(name: str, names: Iterable[str]) -> str:
+    """The shortest name that this one begins with, in whole words; itself if there is none."""
+    return min((other for other in names if f"{name}-".startswith(f"{other}-")), key=len)
+
+
+def _unused(options: Sequence[Option], first: int, used: Container[Option]) -> Option:
+    """The next option from the first on, around the end, that is not used; the first if all are."""
+    turned = [options[(first + i) % len(options)] for i in range(len(options))]
+    return next((option for option in turned if option not in used), turned[0])
 
 
 def rc() -> Any:
@@ -109,6 +126,16 @@ def decades(axis: Axis) -> None:
     """Label the decades of a log axis as the tables write them: 1e-16."""
     axis.set_major_locator(LogLocator(numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def log_numbers(axis: Axis) -> None:
+    """Label a log axis with plain numbers: the decades, and steps between them where there are few."""
+    low, high = np.log10(axis.get_view_interval())
+    steps = (1.0, 1.5, 2.0, 3.0, 5.0) if high - low < 0.8 else (1.0, 2.0, 5.0) if high - low < 2 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(NullLocator())
 
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.cells import STATUSES, Declaration
+from analysis import overview, slopes, study
+from analysis.cells import STATUSES
 from analysis.columns import with_computed
+from analysis.declaration import Declaration
 from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, load
 from analysis.sections import OK, labels, sections, value_of
 from analysis.stats import Interval
@@ -28,8 +31,10 @@ def print_summary(results: Path, console: Console) -> None:
         except (MixedDigests, Unreadable) as error:
             console.print(f"[bold]{escape(name)}[/]: [red]{escape(str(error))}[/]")
             continue
+        frame = with_computed(experiment)
         _print_counts(experiment, console)
-        _print_speedups(experiment, console)
+        _print_speedups(experiment, frame, console)
+        _print_slopes(slopes.frame(experiment, frame), console)
     written = [folder for folder in ("tables", "plots") if any((results / folder).glob("[!.]*"))]
     if written:
         console.print(escape("  ".join(f"{folder}: {results / folder}" for folder in written)))
@@ -49,29 +54,46 @@ def _print_counts(experiment: Experiment, console: Console) -> None:
         console.print(f"  {status}: {escape(implementation)}{cases}: {escape(reason)}", highlight=False)
 
 
-def _print_speedups(experiment: Experiment, console: Console) -> None:
-    """In the order of the tables, for each section that was timed; nothing for experiments without ratios."""
+def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Console) -> None:
+    """In the order of the tables, for each section that was timed; nothing for experiments without ratios.
+
+    Of more sections than fit a page only the ranges.
+    """
     declared = experiment.declaration
-    frame = with_computed(experiment)
     columns = [declared.ratio_of, *(f"speedup_vs_{reference}" for reference in declared.references)]
     columns = [name for name in columns if name in frame.columns]
     if not declared.ratio_of or len(columns) < 2:
         return
     found = sections(experiment, frame)
+    if len(found) >= overview.FROM:
+        _print_table(f"{experiment.name}: ranges over {len(found)} tables", overview.overview(found, columns), console)
+        return
     for name, section in zip(labels(found), found, strict=True):
         timed = section.rows[section.rows["status"] == OK].dropna(subset=[declared.ratio_of])
         rows: list[dict[Any, Any]] = timed.to_dict("records")
-        if not rows:
-            continue
-        table = Table(title=escape(name), title_justify="left", title_style="italic", box=None, pad_edge=False)
-        for header in ("implementation", "computes"):
-            table.add_column(header, no_wrap=True)
-        for column in columns:
-            table.add_column(escape(column.replace("speedup_vs_", "vs ")), justify="right")
-        for row in rows:
-            texts = [_short(row, column, declared) for column in columns]
-            table.add_row(*map(escape, (row["implementation"], row["computes"], *texts)))
-        console.print(table)
+        if rows:
+            table = {header: [str(row[header]) for row in rows] for header in ("implementation", "computes")}
+            table |= {column: [_short(row, column, declared) for row in rows] for column in columns}
+            _print_table(name, table, console)
+
+
+def _print_slopes(found: pd.DataFrame, console: Console) -> None:
+    """Of each quantity the exponents, a column per factor."""
+    for quantity, every in found.groupby("quantity", sort=False):
+        for label, own in study.setups(every):
+            title = ", ".join(filter(None, [f"exponent p of {quantity} ~ factor^p", label]))
+            _print_table(title, slopes.overview(own), console)
+
+
+def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -> None:
+    shown = Table(title=escape(title), title_justify="left", title_style="italic", box=None, pad_edge=False)
+    for header in table:
+        named = header in ("implementation", "computes", "cases")
+        words = header.replace("speedup_vs_", "vs ").removesuffix(", range")
+        shown.add_column(escape(words), no_wrap=named, justify="left" if named else "right")
+    for cells in zip(*table.values(), strict=True):
+        shown.add_row(*map(escape, cells))
+    console.print(shown)
 
 
 def _short(row: Mapping[Any, object], column: str, declared: Declaration) -> str:

@@ -1,22 +1,23 @@
 """The two tables of an experiment: tidy CSV for programs, Markdown for people."""
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
-from analysis import text
-from analysis.cells import STATUSES, Declaration, Environment, computes_order
+from analysis import overview, text
+from analysis.cells import Environment
+from analysis.columns import BREAKEVEN
+from analysis.declaration import Declaration
 from analysis.legend import meaning, why_empty
 from analysis.load import SHORT, Experiment
-from analysis.sections import OK, Section, labels, sections, value_of, worst_counts
+from analysis.sections import OK, Section, labels, number_of, sections, value_of
 from analysis.stats import Interval
 
-OVERVIEW_FROM = 4  # as many sections as a reader no longer takes in at a glance
 _DIGEST = 12  # characters of a stream digest
+_DIGESTS_NAMED = 10
 _TEXTS = {"implementation", "computes", "environment", "torch_version", "status", "cases"}
 
 
@@ -34,11 +35,11 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.declaration.question)]
     texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
     ranged = [name for name in used if name in columns and name not in texts]
-    if ranged and len(found) >= OVERVIEW_FROM:
-        blocks += ["## Overview", _overview(found, ranged)]
+    if ranged and len(found) >= overview.FROM:
+        blocks += ["## Overview", text.grid(text.named(overview.overview(found, ranged)), _TEXTS)]
     for name, section, table in zip(labels(found), found, tables, strict=True):
         absent = [column for column in used if column in columns and column not in table]
-        blocks += [f"## {text.escape(name)}", _grid(table, texts), _empty(absent, experiment), _conditions(section)]
+        blocks += [f"## {text.escape(name)}", text.grid(table, texts), _empty(absent, experiment), _conditions(section)]
     blocks += ["---", _empty([name for name in columns if name not in used], experiment)]
     for digest, environment in experiment.environments.items():
         measured = {c.library: c.library_version for c in experiment.cells if c.environment == digest and c.library}
@@ -82,6 +83,8 @@ def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> 
     if column == "agreement":
         verdict = _word(row, "agreement_verdict")
         return verdict if value != value else f"{text.number(value)} {verdict}"
+    if column == BREAKEVEN and value == value:
+        return overview.rounded(column, value)
     return text.interval(whole) if value == value else text.escape(_word(row, column))
 
 
@@ -110,63 +113,26 @@ def _filled(table: dict[str, list[str]]) -> dict[str, list[str]]:
     return {name: cells for name, cells in table.items() if any(cells)}
 
 
-def _grid(table: dict[str, list[str]], texts: set[str]) -> str:
-    grid: str = tabulate(
-        list(zip(*table.values(), strict=True)),
-        headers=[text.escape(name) for name in table],
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left" if name in texts else "right" for name in table],
-    )
-    return grid
-
-
-def _overview(found: list[Section], columns: list[str]) -> str:
-    """One line per implementation over all sections: how often which status, and the range of each number."""
-    rows = pd.concat([section.rows.assign(section=number, dtype=section.dtype) for number, section in enumerate(found)])
-    lines = []
-    groups = sorted(rows.groupby(["computes", "implementation"]), key=lambda g: (computes_order(g[0][0]), g[0][1]))
-    for (computes, name), own in groups:
-        line = {"implementation": text.code(str(name)), "computes": text.escape(str(computes))}
-        counts = Counter(own.drop_duplicates(["section", "status"])["status"])
-        line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-        for column in (column for column in columns if not column.endswith("_difference")):
-            # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
-            for dtype in sorted(set(rows["dtype"])) if worst_counts(column) else [""]:
-                chosen = own[own["dtype"] == dtype] if dtype else own
-                numbers = pd.to_numeric(chosen[column], errors="coerce").dropna()
-                line[_overview_header(column, dtype)] = _range(column, numbers) if len(numbers) else ""
-        lines.append(line)
-    return _grid(_filled({header: [line[header] for line in lines] for header in lines[0]}), _TEXTS)
-
-
-def _overview_header(column: str, dtype: str) -> str:
-    return f"{column}, worst in {dtype}" if dtype else f"{column}, range"
-
-
-def _range(column: str, numbers: pd.Series) -> str:
-    low, high = text.number(float(numbers.min())), text.number(float(numbers.max()))
-    if worst_counts(column) or low == high:
-        return high
-    return f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"
-
-
 def _is_number(values: pd.Series | None) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    """Whether a column holds numbers, if only beside a word for what has none, such as `never`."""
+    return values is not None and any(math.isfinite(number_of(value)) for value in values)
 
 
 def _conditions(section: Section) -> str:
     """The line below a table: what its rows have in common."""
     threads = "" if section.threads is None else f"{section.threads} thread{'s' * (section.threads != 1)}"
-    digests = [
-        f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}"
-        for what, values in (("stream", section.streams), ("initial weight draw", section.weights))
-        if values
-    ]
+    digests = [_digests("stream", section.streams), _digests("initial weight draw", section.weights)]
     environments = ", ".join(f"`{environment}`" for environment in section.environments)
     plural = "s" * (len(section.environments) > 1)
     parts = [section.device, section.dtype, threads, *digests, environments and f"environment{plural} {environments}"]
     return "; ".join(filter(None, parts))
+
+
+def _digests(what: str, values: Sequence[str]) -> str:
+    """By name, unless they are so many that their number says more."""
+    if len(values) > _DIGESTS_NAMED:
+        return f"{len(values)} {what}s"
+    return f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}" if values else ""
 
 
 def _environment(digest: str, environment: Environment, libraries: Mapping[str, str]) -> str:

@@ -1,7 +1,10 @@
-"""Numbers and names as text for people: significant digits, intervals, ratios, and escaping for Markdown."""
+"""Numbers and names as text for people: significant digits, intervals, ratios, and Markdown."""
 
 import math
 import re
+from collections.abc import Container, Mapping
+
+from tabulate import tabulate
 
 from analysis.stats import Interval
 
@@ -45,11 +48,41 @@ def number(value: float, digits: int = 3) -> str:
     return _fixed(value, _decimals(value, digits)) if _plain(value) else f"{value:.1e}"
 
 
+def named(table: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The same table, with what implementations are called and compute as Markdown shows it literally.
+
+    >>> named({"implementation": ["a"], "computes": ["x|y"], "ms": ["1"]})
+    {'implementation': ['`a`'], 'computes': ['x\\\\|y'], 'ms': ['1']}
+    """
+    quote = {"implementation": code, "computes": escape}
+    return {name: [quote[name](cell) for cell in cells] if name in quote else cells for name, cells in table.items()}
+
+
+def grid(table: Mapping[str, list[str]], left: Container[str]) -> str:
+    """A Markdown table of columns by header, right-aligned but for those named in `left`; only headers are escaped.
+
+    >>> print(grid({"name": ["`a`"], "ms": ["1.5"]}, left=["name"]))
+    | name   |   ms |
+    |:-------|-----:|
+    | `a`    |  1.5 |
+    """
+    lines: str = tabulate(
+        list(zip(*table.values(), strict=True)),
+        headers=[escape(name) for name in table],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if name in left else "right" for name in table],
+    )
+    return lines
+
+
 def interval(x: Interval, sign: bool = False) -> str:
     """Value and ends with the same number of decimals, as many as the width of the interval deserves.
 
     >>> interval(Interval(6.8449, 6.7012, 7.0011)), interval(Interval(6.8449, 6.8441, 6.8458))
     ('6.84 (6.70–7.00)', '6.8449 (6.8441–6.8458)')
+    >>> interval(Interval(0.016, 0.016 - 1e-16, 0.016 + 1e-16))
+    '0.0160 (0.0160–0.0160)'
     >>> interval(Interval(-0.01, -0.021, 0.001), sign=True)
     '-0.0100 (-0.0210 to +0.0010)'
     """
@@ -59,7 +92,7 @@ def interval(x: Interval, sign: bool = False) -> str:
     scale = max(abs(x.lo), abs(x.hi)) if sign else abs(x.value)
     if scale and _plain(scale):
         half = (x.hi - x.lo) / 2
-        finer = -math.floor(math.log10(half)) if half > 0 else 0
+        finer = -math.floor(math.log10(half)) if half > 1e-9 * scale else 0  # below, only rounding is left
         decimals = min(max(_decimals(scale, 3), finer), _decimals(scale, 5))
         value, lo, hi = (_fixed(end, decimals, sign) for end in x)
     else:

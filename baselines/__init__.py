@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
-from baselines.contract import Baseline
+from baselines.contract import Baseline, Computes
 
 HERE = Path(__file__).parent
 MISUSES = HERE / "misuse"
@@ -54,8 +55,9 @@ def load(file: Path) -> type[Baseline]:
     ]
     if len(found) != 1:
         raise ImportError(f"{file.name} defines {len(found)} subclasses of baselines.contract.Baseline, not one")
-    if getattr(found[0], "computes", None) not in ("maml", "fomaml", "reptile"):
-        raise ImportError(f"{file.name}: {found[0].__name__}.computes is not one of 'maml', 'fomaml', 'reptile'")
+    if getattr(found[0], "computes", None) not in get_args(Computes):
+        allowed = ", ".join(map(repr, get_args(Computes)))
+        raise ImportError(f"{file.name}: {found[0].__name__}.computes is not one of {allowed}")
     return found[0]
 
 

@@ -14,12 +14,17 @@ class Functional(Baseline):
         super().__init__(spec)
         self.has_buffers = any(True for _ in spec.model.buffers())
 
-    def loss(self, phi: Params, x: Tensor, y: Tensor) -> Tensor:
-        """The mean loss over points at parameters φ; scalar."""
+    def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:
+        """The mean loss over points at parameters φ; scalar. `buffers`: the task's own, else copies of the model's."""
         tensors = phi
         if self.has_buffers:  # else the call would update running statistics of the model itself
-            tensors = phi | {name: b.clone() for name, b in self.spec.model.named_buffers()}
+            own = dict(self.spec.model.named_buffers()) if buffers is None else buffers
+            tensors = phi | {name: b.clone() for name, b in own.items()}
         return self.spec.loss(functional_call(self.spec.model, tensors, (x,)), y)
+
+    def buffers(self, tasks: int) -> Params:
+        """The model's buffers with a task axis, (tasks, …), for `vmap`."""
+        return {name: b.expand(tasks, *b.shape) for name, b in self.spec.model.named_buffers()}
 
     def step(self, phi: Params, x: Tensor, y: Tensor, create_graph: bool = False) -> Params:
         """One inner step on the support points, φ − α ∇S(φ)."""

@@ -6,9 +6,10 @@ meta-gradient, in the terms of Finn et al. 2017 (https://arxiv.org/abs/1703.0340
 
     φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ)        inner loop on a task's support loss S
 
-    maml     mean over tasks of (I − α∇²S(φ₀)) … (I − α∇²S(φ_{K−1})) ∇Q(φ_K)       (eq. 1)
-    fomaml   mean over tasks of ∇Q(φ_K)                                              (section 5.2)
-    reptile  mean over tasks of θ − φ_K                                              (Nichol et al. 2018, alg. 2)
+    maml         mean over tasks of (I − α∇²S(φ₀)) … (I − α∇²S(φ_{K−1})) ∇Q(φ_K)   (eq. 1)
+    fomaml       mean over tasks of ∇Q(φ_K)                                          (section 5.2)
+    reptile      mean over tasks of θ − φ_K                                          (Nichol et al. 2018, alg. 2)
+    pretraining  mean over tasks of ∇S(θ): no inner loop; the paper's baseline        (section 5.1)
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-Computes = Literal["maml", "fomaml", "reptile"]
+Computes = Literal["maml", "fomaml", "reptile", "pretraining"]
 Params = dict[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -77,6 +78,12 @@ class Baseline:
     computes: ClassVar[Computes]
     library: ClassVar[str | None] = None
     """The distribution that is measured, as its package index names it; None for our own code."""
+    compiles: ClassVar[bool] = False
+    """Whether the first call for a shape compiles, and so takes seconds."""
+    framework: ClassVar[str] = "torch"
+    """Whose memory allocator its tensors come from."""
+    execution: str = ""
+    """How the last call was executed, where the implementation chooses; a fallback is told here, too."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

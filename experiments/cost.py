@@ -1,46 +1,99 @@
-"""What does one meta-gradient cost in each implementation, in time and in memory?
+"""What does one meta-gradient cost in each implementation, in time and in memory, and how does that grow?
 
-One call on data that is resident already, in float32: at the tutorial notebook's setting (10 tasks, 1 inner step,
-5 shots, width 40) and at a heavier one (100 tasks, 5 inner steps, 10 shots). Conversions into a framework's own
-arrays are timed apart. Times of different round groups are never compared.
+One call on data that is resident already, in float32. Conversions into a framework's own arrays are timed apart, and
+so are the first calls of those that compile. Four settings are compared closely: the tutorial notebook's, many tasks,
+a wide network and a convolutional one; the full profile also varies one factor at a time around 25 tasks, 5 inner
+steps, 10 shots and width 40. Times of different round groups are never compared.
 """
 
 import itertools
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
+from typing import Any
 
 from experiments.harness import clock, memory
 from experiments.harness.bench import Bench
-from experiments.harness.case import Case, Options
+from experiments.harness.case import Case, Json, Options
 from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.models.roofline import layers, roofline_ms
+from experiments.tasks import family
 
-SETTINGS = ((10, 1, 5, 40), (100, 5, 10, 40))  # tasks, inner steps, shots, width
 PROCESSES = {"quick": 3, "full": 8}
 ROUNDS = {"quick": 3, "full": 12}
 
+CNN = {"side": 28, "channels": 1, "blocks": 3, "filters": 64}
+NOTEBOOK = (10, 1, 5, 40)  # tasks, inner steps, shots, width
+MANY_TASKS = (100, 5, 10, 40)
+WIDE = (25, 5, 10, 256)
+CONVOLUTIONAL = (4, 5, 5, CNN)
+SETTINGS: dict[str, tuple[tuple[int, int, int, Any], ...]] = {
+    "quick": (NOTEBOOK, MANY_TASKS),
+    "full": (NOTEBOOK, MANY_TASKS, WIDE, CONVOLUTIONAL),
+}
+TASKS = (1, 3, 10, 25, 100, 300, 1000)
+STEPS = (0, 1, 2, 5, 10, 20, 50)
+WIDTHS = (40, 80, 160, 256, 512)
+FEW_STEPS = (1, 5, 50)
+STUDY_ROUNDS = 5
+
 
 def cases(options: Options) -> list[Case]:
-    """One per setting; the first seed only, since the cost does not depend on the tasks drawn."""
-    return [
-        Case(
-            "cost",
-            f"tasks{tasks}-steps{steps}-shots{shots}" + ("" if options.model else f"-width{width}"),
-            {
-                "family": "sinusoid",
-                "model": options.model or {"hidden": 2, "width": width, "activation": "relu"},
-                "tasks": tasks,
-                "shots": shots,
-                "queries": shots,
-                "inner_lr": 0.01,
-                "inner_steps": steps,
-                "rounds": ROUNDS[options.profile],
-            },
-            options.device,
-            "float32",
-            (options.seeds or (0,))[0],
-            options.threads,
-        )
-        for tasks, steps, shots, width in SETTINGS
+    """The settings, and in the full profile the studies of single factors; the first seed only."""
+    settings = [_case(options, setting, ROUNDS[options.profile]) for setting in SETTINGS[options.profile]]
+    if options.profile == "quick" or options.model:
+        return settings
+    studies: dict[tuple[Any, ...], dict[str, int]] = {}  # setting → the factors that it is a point of
+    for tasks in TASKS:
+        studies.setdefault((tasks, 5, 10, 40), {})["tasks"] = tasks
+    for steps in STEPS:
+        studies.setdefault((25, steps, 10, 40), {})["inner_steps"] = steps
+    for width in WIDTHS:
+        studies.setdefault((25, 5, 10, width), {})["width"] = width
+    for steps in FEW_STEPS:
+        studies.setdefault((25, steps, 100, 40), {})["shots100_inner_steps"] = steps
+    apart = [_case(options, setting, STUDY_ROUNDS, factors) for setting, factors in studies.items()]
+    cnn = [
+        _case(options, (4, steps, 5, CNN), 0 if steps > 5 else STUDY_ROUNDS, {"cnn_inner_steps": steps})
+        for steps in FEW_STEPS
     ]
+    return settings + apart + cnn
+
+
+def _case(
+    options: Options, setting: tuple[int, int, int, Any], rounds: int, factors: dict[str, int] | None = None
+) -> Case:
+    """One setting; `rounds` = 0: verified, and measured for its memory only."""
+    tasks, steps, shots, size = setting
+    network = options.model or (size if isinstance(size, dict) else {"hidden": 2, "width": size, "activation": "relu"})
+    suffix = "" if options.model else "-cnn" if isinstance(size, dict) else f"-width{size}"
+    params: dict[str, Json] = {
+        "family": "images_28" if "side" in network else "sinusoid",
+        "model": network,
+        "tasks": tasks,
+        "shots": shots,
+        "queries": shots,
+        "inner_lr": 0.01,
+        "inner_steps": steps,
+        "rounds": rounds,
+    }
+    name = f"tasks{tasks}-steps{steps}-shots{shots}{suffix}"
+    if factors:
+        params |= {"study": {"factors": factors}}
+        name = f"study-{name}"
+    seed = (options.seeds or (0,))[0]
+    return Case("cost", name, params, options.device, "float32", seed, options.threads)
+
+
+def measure_first_step(bench: Bench) -> Generator[float, None, Result]:
+    """The first call of two processes, alone: the first with an empty compile cache, the second with a filled one."""
+    yield 0.0
+    baseline, batch = bench.setup.baseline, bench.batch(0)
+    yield 0.1
+    start = time.perf_counter()
+    baseline.meta_gradient(baseline.prepare(batch))
+    baseline.synchronize()
+    name = "first_step_warm_s" if bench.repeat else "first_step_cold_s"
+    return Result(row={name: time.perf_counter() - start})
 
 
 def measure_memory(bench: Bench) -> Generator[float, None, Result]:
@@ -50,7 +103,8 @@ def measure_memory(bench: Bench) -> Generator[float, None, Result]:
     prepared = baseline.prepare(batch)
     resident = itertools.chain(bench.setup.spec.model.parameters(), bench.setup.spec.model.buffers(), batch)
     size = sum(t.numel() * t.element_size() for t in resident)
-    row, empty = memory.peaks(lambda: baseline.meta_gradient(prepared), size, bench.device)
+    row, empty = memory.peaks(lambda: baseline.meta_gradient(prepared), size, bench.device, baseline.framework)
+    row |= {"compiled": baseline.compiles, "execution": baseline.execution}
     return Result(row=row, empty=empty)
 
 
@@ -59,29 +113,70 @@ def measure_time(bench: Bench) -> Generator[float, None, Result]:
     baseline, batch = bench.setup.baseline, bench.batch(0)
     row = bench.verify()
     prepared = baseline.prepare(batch)
-    yield 0.0
-    step_ms, cpu_per_wall = [], []
-    for turn in range(bench.params["rounds"]):
-        ms, cpu = clock.block(lambda: baseline.meta_gradient(prepared), baseline.synchronize)
-        step_ms.append(ms)
-        cpu_per_wall.append(cpu)
-        yield (turn + 1) / (bench.params["rounds"] + 1)
+    if not bench.params["rounds"]:
+        yield 0.0
+        return Result(row=row)
+    samples = yield from in_rounds(bench, lambda: baseline.meta_gradient(prepared), baseline.synchronize)
     conversion_ms, _ = clock.block(lambda: baseline.prepare(batch), baseline.synchronize)
+    samples |= {"conversion_ms": [conversion_ms]} | roofline(bench)
     bench.verify()
-    samples = {"step_ms": step_ms, "cpu_per_wall": cpu_per_wall, "conversion_ms": [conversion_ms]}
     return Result(row=row, samples=samples)
 
 
+def in_rounds(
+    bench: Bench, call: Callable[[], object], synchronize: Callable[[], None]
+) -> Generator[float, None, dict[str, list[float]]]:
+    """The samples of a call that is ready, a block of it in each turn; `selfcheck` checks this way of timing."""
+    yield 0.0
+    step_ms, cpu_per_wall = [], []
+    for turn in range(bench.params["rounds"]):
+        ms, cpu = clock.block(call, synchronize)
+        step_ms.append(ms)
+        cpu_per_wall.append(cpu)
+        yield (turn + 1) / (bench.params["rounds"] + 1)
+    return {"step_ms": step_ms, "cpu_per_wall": cpu_per_wall}
+
+
+def roofline(bench: Bench) -> dict[str, list[float]]:
+    """The sample roofline_ms, of second-order MAML on the built-in multilayer perceptron; nothing for others."""
+    p = bench.params
+    if bench.computes != "maml" or "hidden" not in p["model"]:
+        return {}
+    sizes = layers(p["model"], family(p["family"]).inputs)
+    points = (p["shots"], p["queries"])
+    like = bench.batch(0).support_x
+
+    def milliseconds(call: Callable[[], object]) -> float:
+        return clock.block(call, bench.setup.baseline.synchronize)[0]
+
+    return {"roofline_ms": [roofline_ms(sizes, p["tasks"], p["inner_steps"], points, like, milliseconds)]}
+
+
+COMPARED = [f"tasks{t}-steps{k}-shots{s}-width{w}" for t, k, s, w in (NOTEBOOK, MANY_TASKS, WIDE)]
+COMPARED.append("tasks4-steps5-shots5-cnn")
+FACTORS = {"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K", "width": "hidden units per layer"}
+MEMORY_FACTORS = {
+    "tasks": "tasks in the meta-batch",
+    "inner_steps": "inner steps K, 10 shots",
+    "shots100_inner_steps": "inner steps K, 100 shots",
+    "cnn_inner_steps": "inner steps K, convolutional",
+}
 EXPERIMENT = Experiment(
     cases=cases,
     passes=(
+        Pass("first step", measure_first_step, timed=True, processes={"quick": 2, "full": 2}, compiled_only=True),
         Pass("memory", measure_memory),
         Pass("time", measure_time, timed=True, processes=PROCESSES),
     ),
     columns={
         "step_ms": "milliseconds for one meta-gradient of the whole meta-batch, data resident",
+        "roofline_ms": "milliseconds for the products and copies that mixed mode needs, at this process' own speeds",
         "conversion_ms": "milliseconds to bring batch and parameters into the framework's own form, beside step_ms",
         "cpu_per_wall": "CPU time over wall time while timed; above 1, more than one core was at work",
+        "compiled": "whether it compiles",
+        "execution": "how it ran, where the implementation chooses",
+        "first_step_cold_s": "seconds for the first step of a process where nothing has been compiled before",
+        "first_step_warm_s": "seconds for the first step of a process that finds everything compiled",
         "peak_gpu_mib": "peak GPU memory allocated during the first call, workspaces included, MiB",
         "peak_gpu_reserved_mib": "peak GPU memory reserved from the driver in the first call, MiB",
         "resident_gpu_mib": "GPU memory allocated before the call, model and batch resident, MiB",
@@ -96,12 +191,18 @@ EXPERIMENT = Experiment(
         "step_ms",
         "speedup_vs_learn2learn",
         "speedup_vs_higher",
+        "speedup_vs_jax",
+        "roofline_ms",
+        "first_step_cold_s",
+        "first_step_warm_s",
+        "breakeven_steps",
         "peak_gpu_mib",
         "peak_tensor_mib",
         "peak_rss_mib",
         "error_float32",
+        "execution",
     ),
-    references=("learn2learn", "higher"),
+    references=("learn2learn", "higher", "jax", "jax-mixed-mode"),
     ratio_of="step_ms",
     best_first="step_ms",
     figures=(
@@ -111,6 +212,7 @@ EXPERIMENT = Experiment(
             "title": "Time of one meta-gradient",
             "values": ["step_ms"],
             "xlabel": "milliseconds (median, 95 % interval)",
+            "where": {"case": COMPARED},
         },
         {
             "kind": "intervals",
@@ -118,6 +220,33 @@ EXPERIMENT = Experiment(
             "title": "Peak memory of one meta-gradient",
             "values": ["peak_gpu_mib", "peak_tensor_mib", "peak_rss_mib"],
             "xlabel": "MiB",
+            "where": {"case": COMPARED},
+        },
+        {
+            "kind": "scaling",
+            "name": "cost_scaling_time",
+            "title": "How the time of second-order MAML grows",
+            "values": ["step_ms"],
+            "factors": FACTORS,
+            "lines": {"roofline_ms": "roofline of mixed mode"},
+            "gradient": "pretraining-compiled",
+            "computes": ["maml"],
+            "ylabel": "milliseconds",
+        },
+        {
+            "kind": "scaling",
+            "name": "cost_scaling_memory",
+            "title": "How the memory of second-order MAML grows",
+            "values": ["peak_tensor_mib"],
+            "factors": MEMORY_FACTORS,
+            "computes": ["maml"],
+            "ylabel": "peak of all tensors, MiB",
         },
     ),
+    slopes={
+        "name": "cost_slopes",
+        "of": ["step_ms", "peak_tensor_mib"],
+        "factors": [*FACTORS, "shots100_inner_steps", "cnn_inner_steps"],
+    },
+    pivot={"name": "cost_accuracy", "value": "error_float32", "rows": "implementation", "columns": "inner_steps"},
 )

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import baselines
+from baselines import _tracing
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case
 from experiments.harness.request import request
@@ -20,6 +21,8 @@ from experiments.harness.run import Plan
 torch.set_num_threads(1)  # as the harness does; small matrices are slower on more
 
 IMPLEMENTATIONS = sorted(baselines.names())
+COMPILED = {"compiled", "fomaml-compiled", "jax", "jax-mixed-mode", "pretraining-compiled"}
+"""Those that compile, which takes them seconds for each shape; not asked of them, since importing does, too."""
 SMALL: dict[str, Any] = {
     "family": "sinusoid",
     "model": {"hidden": 2, "width": 8, "activation": "tanh"},
@@ -37,12 +40,19 @@ def bench(subject: str = "unrolled", dtype: str = "float64", seed: int = 0, **pa
     return Bench(Case("test", "small", SMALL | params, "cpu", dtype, seed, 1), subject, None, file)
 
 
+@pytest.fixture(autouse=True)
+def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process traced graphs run as they are, where a test does not ask for `machine_code`: that takes long."""
+    if "machine_code" not in request.keywords:
+        monkeypatch.setattr(_tracing.Compiled, "__call__", lambda self, *tensors: self.graph(*tensors))
+
+
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
     """A plan for a whole run with tiny cases, whose cells lie in a folder of their own."""
     from experiments import cost, training
 
-    monkeypatch.setattr(cost, "SETTINGS", ((2, 1, 3, 8),))
+    monkeypatch.setitem(cost.SETTINGS, "quick", ((2, 1, 3, 8),))
     for table in (cost.PROCESSES, cost.ROUNDS):
         monkeypatch.setitem(table, "quick", 2)
     for table, size in ((training.ITERATIONS, 6), (training.EVALUATIONS, 2), (training.HELDOUT, 4)):

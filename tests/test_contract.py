@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 import baselines
 from baselines.contract import Baseline, InnerLoop, Spec, TaskBatch, trainable
-from tests.conftest import IMPLEMENTATIONS, bench
+from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
 
-OURS = ("unrolled", "fomaml", "reptile")
+PLAIN = ("unrolled", "fomaml", "reptile", "pretraining", "mixed-mode", "mixed-mode-checkpointed")
+VMAPPED = ("vectorized", "fomaml-vectorized")
+OURS = (*PLAIN, *VMAPPED, "compiled", "fomaml-compiled", "pretraining-compiled")
+VARIANTS = {"higher-first-order", "learn2learn-first-order", "mixed-mode-checkpointed", *OURS[-2:]}
+DISTINCT = sorted({*IMPLEMENTATIONS} - VARIANTS)  # of each code one: the slower tests need no more
 
 
 def build(name: str, model: nn.Module, steps: int = 1) -> Baseline:
@@ -89,7 +93,7 @@ def test_has_one_gradient_of_the_right_shape_per_parameter(name: str) -> None:
     assert {key: g.shape for key, g in result.grads.items()} == {k: p.shape for k, p in model.named_parameters()}
     assert not any(g.requires_grad for g in result.grads.values())
     assert result.task_losses is None or result.task_losses.shape == (2,)
-    assert (result.task_losses is None) == (name == "reptile")
+    assert (result.task_losses is None) == (implementation.computes in ("reptile", "pretraining"))
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -124,7 +128,7 @@ def test_sees_the_models_current_parameters(name: str) -> None:
 def test_ours_serve_any_module(name: str, factory: type[nn.Module]) -> None:
     torch.manual_seed(0)
     model = factory()
-    implementation = build(name, model, steps=2)
+    implementation = build(name, model, steps=1 if name in COMPILED else 2)  # which compiles in a third of the time
     buffers = {key: b.clone() for key, b in model.named_buffers()}
     result = implementation.meta_gradient(implementation.prepare(batch()))
     assert result.grads.keys() == trainable(model).keys()
@@ -133,13 +137,14 @@ def test_ours_serve_any_module(name: str, factory: type[nn.Module]) -> None:
     assert all(torch.equal(b, buffers[key]) for key, b in model.named_buffers())
 
 
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("name", DISTINCT)
 @pytest.mark.parametrize(("tasks", "points"), [(1, 4), (2, 1), (1, 1)])
 def test_one_task_and_one_point(name: str, tasks: int, points: int) -> None:
     torch.manual_seed(0)
     model = mlp()
     small = batch(tasks, points)
-    result = build(name, model).meta_gradient(small)
+    implementation = build(name, model)
+    result = implementation.to_torch(implementation.meta_gradient(implementation.prepare(small)))
     computes = baselines.load(baselines.names()[name]).computes
     reference = {"maml": "unrolled"}.get(computes, computes)
     expected = build(reference, model).meta_gradient(small)
@@ -174,7 +179,7 @@ def test_the_notebooks_container_prints_and_clears_its_buffer(capsys: pytest.Cap
     assert implementation.container.buffer == {}
 
 
-@pytest.mark.parametrize("name", sorted({*IMPLEMENTATIONS} - {"higher-first-order", "learn2learn-first-order"}))
+@pytest.mark.parametrize("name", DISTINCT)
 def test_leaks_nothing(name: str) -> None:
     """Number and size of live tensors are the same after 50 calls and after many more, without collecting."""
     setup = bench(name, inner_steps=1, tasks=2, shots=2, queries=2).setup
@@ -192,11 +197,15 @@ def test_leaks_nothing(name: str) -> None:
         gc.disable()  # what is only freed by the collector counts as leaked
         try:
             before = live()
-            for _ in range(2000 if name == "notebook" else 500):
+            for _ in range(2000 if name == "notebook" else 200):
                 setup.meta_gradient(data)
             assert live() == before
         finally:
             gc.enable()
+
+
+def test_those_that_compile_say_so() -> None:
+    assert {name for name in IMPLEMENTATIONS if baselines.load(baselines.find(name)).compiles} == COMPILED
 
 
 def test_finding_files() -> None:

@@ -1,1 +1,1 @@
-"""First-order methods: FOMAML, Reptile and the libraries' first-order modes."""
+"""Methods without second derivatives: FOMAML, Reptile, pre-training and the libraries' first-order modes."""

@@ -9,7 +9,8 @@ from experiments.golden.cases import ALL, Case
 from experiments.golden.files import Golden
 from experiments.harness.verify import MAX_KAPPA, cancellation, condition, error
 from experiments.oracles.curvature import largest_eigenvalue
-from experiments.oracles.described import Computes, Oracle, Weights, network, shapes
+from experiments.oracles.described import Oracle, Weights, network, shapes
+from experiments.oracles.sweep import Computes
 from experiments.tasks import family
 from experiments.tasks.draws import Floats, raw, uniform
 from experiments.tasks.stream import Arrays, Stream

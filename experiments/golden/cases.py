@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from experiments.oracles.described import Computes, Description
+from experiments.oracles.described import Description
+from experiments.oracles.sweep import Computes
 
 LINEAR: Description = {"inputs": 3, "hidden": 0, "width": 0, "activation": "relu"}
 RELU1: Description = {"inputs": 1, "hidden": 1, "width": 8, "activation": "relu"}
@@ -20,8 +21,12 @@ FROZEN_CNN = CNN | {"frozen": ["conv1.weight", "conv1.bias", "norm1.weight", "no
 UNUSED = RELU2 | {"unused": {"spare": [5]}}
 
 APART = {"hidden1.weight": 1e-3, "hidden1.bias": 1e-3, "out.weight": 1e3}
-ALL: tuple[Computes, ...] = ("maml", "fomaml", "reptile")
-NO_REPTILE: tuple[Computes, ...] = ("maml", "fomaml")  # large weights that hardly move: θ − φ_K is lost in rounding
+ALL: tuple[Computes, ...] = ("maml", "fomaml", "reptile", "pretraining")
+NO_REPTILE: tuple[Computes, ...] = (
+    "maml",
+    "fomaml",
+    "pretraining",
+)  # large weights that hardly move: θ − φ_K is lost in rounding
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from experiments.tasks import family
 from experiments.tasks.stream import Arrays, Stream
 
 NEAREST_KINK = 1e-9
+LARGEST_CNN = 4096  # filters × pixels: beyond it the gradient in NumPy would take minutes
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Bench:
     subject: str
     file: Path | None
     model_file: Path | None
+    repeat: int = 0
+    """How many processes have measured the same cell in the same pass before this one."""
 
     def __post_init__(self) -> None:
         self.params = self.case.params
@@ -108,7 +111,12 @@ class Bench:
     def batch(self, index: int, purpose: str = "train", dtype: torch.dtype | None = None) -> TaskBatch:
         """Meta-batch `index` on the case's device."""
         arrays = self.stream(purpose).batch(index)
-        return TaskBatch(*(torch.from_numpy(a).to(self.device, dtype or self.dtype) for a in arrays))
+        batch = TaskBatch(*(torch.from_numpy(a).to(self.device, dtype or self.dtype) for a in arrays))
+        if "side" not in self.params["model"]:
+            return batch
+        image = (self.params["model"]["channels"], *[self.params["model"]["side"]] * 2)
+        support_x, query_x = (x.unflatten(2, image) for x in (batch.support_x, batch.query_x))
+        return batch._replace(support_x=support_x, query_x=query_x)
 
     def batches(self, count: int) -> Iterator[TaskBatch]:
         """The first `count` meta-batches, in order."""
@@ -176,7 +184,8 @@ class Bench:
     def oracle(self, computes: Computes, model: nn.Module) -> tuple[str, Oracle]:
         """The strongest oracle there is for the case's model, and its name."""
         inner, wanted = self.inner, self.params["model"]
-        if "factory" in wanted:
+        large = wanted.get("filters", 0) * wanted.get("side", 0) ** 2 > LARGEST_CNN
+        if "factory" in wanted or large:
 
             def by_autograd(theta: Weights, batch: Arrays) -> Weights:
                 return double_backward(computes, model, self.loss, theta, batch, inner.lr, inner.steps)
@@ -202,7 +211,7 @@ class Bench:
         """
         row: dict[str, Json] = {}
         setups = {self.case.dtype: self.setup}
-        if self.verifications == 0:  # a second build for each later check would only repeat the first
+        if self.verifications + self.repeat == 0:  # a second build for each later check would only repeat the first
             setups.setdefault("float64", self.build(self.spec(torch.float64)))
         for dtype, setup in sorted(setups.items(), reverse=True):
             judged = self.judge(setup)

@@ -78,7 +78,9 @@ class Session:
         case = Case(**m["case"])
         environment.settle(case.threads)
         wanted = experiment.load(case.experiment)
-        self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]))
+        if m["cache"]:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = m["cache"]
+        self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"])
         (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
         return chosen.measure(self.bench)
 
@@ -108,9 +110,10 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
         try:
             implementation = baselines.load(Path(file))
             library = implementation.library or ""
-            found[name] = {"computes": implementation.computes, "library": library, "problem": ""}
+            compiles = implementation.compiles
+            found[name] = {"computes": implementation.computes, "library": library, "compiles": compiles, "problem": ""}
         except Exception as error:
-            found[name] = {"computes": "", "library": "", "problem": classify(error)[1]}
+            found[name] = {"computes": "", "library": "", "compiles": False, "problem": classify(error)[1]}
         found[name]["version"] = environment.installed(found[name]["library"])
     usable = resolved != "cuda" or cuda
     return {

@@ -39,6 +39,7 @@ class Pass:
     """One way of measuring a cell, in processes of its own.
 
     processes: how many fresh processes repeat it, by profile; a process is itself a source of bias.
+    compiled_only: only implementations that compile have it.
     timed: the implementations of a case take turns in random order, one at work at a time, on the same cores. The
         first turn of each is its preparation, which is not timed.
     """
@@ -47,6 +48,7 @@ class Pass:
     measure: Measure
     timed: bool = False
     processes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PROFILES, 1))
+    compiled_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Experiment:
     """What is compared, where it is not the implementations in `baselines/`."""
     misuses: bool = False
     """Whether the known misuses in `baselines/misuse/` take part, too."""
+    for_compiled: Callable[[Case], bool] = lambda case: True
+    """Whether implementations that compile take part in a case; compiling takes them seconds for each."""
     by_default: bool = True
     """Whether a run that names no experiment includes it."""
     references: tuple[str, ...] = ()
@@ -69,6 +73,8 @@ class Experiment:
     agreement: dict[str, Json] | None = None
     best_first: str = ""
     figures: Sequence[dict[str, Json]] = ()
+    slopes: dict[str, Json] | None = None
+    pivot: dict[str, Json] | None = None
 
     @property
     def timed(self) -> bool:
@@ -77,7 +83,10 @@ class Experiment:
 
     def declaration(self, name: str) -> dict[str, Json]:
         """What the store keeps of it for `analysis`."""
-        kept = ("columns", "markdown", "references", "ratio_of", "compare", "agreement", "best_first", "figures")
+        kept = (
+            "columns", "markdown", "references", "ratio_of", "compare", "agreement", "best_first", "figures", "slopes",
+            "pivot",
+        )  # fmt: skip
         fields: dict[str, Any] = asdict(self)
         return {"name": name, "question": question(name), **{key: fields[key] for key in kept}}
 

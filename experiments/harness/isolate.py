@@ -141,7 +141,13 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
                 alone = _ask(message | {"files": {name: file}})
                 whole["implementations"] |= alone["implementations"]
             except Lost as lost:
-                problem = {"computes": "", "library": "", "version": "", "problem": f"at import, {lost}"}
+                problem = {
+                    "computes": "",
+                    "library": "",
+                    "version": "",
+                    "compiles": False,
+                    "problem": f"at import, {lost}",
+                }
                 whole["implementations"][name] = problem
         return whole
 

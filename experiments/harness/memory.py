@@ -13,12 +13,12 @@ NO_CUDA = "no CUDA device in this run"
 
 
 def peaks(
-    call: Callable[[], object], resident_bytes: int, device: torch.device
+    call: Callable[[], object], resident_bytes: int, device: torch.device, framework: str = "torch"
 ) -> tuple[dict[str, Json], dict[str, str]]:
     """The columns of one call's memory in MiB, and for the columns that stay empty, why.
 
     The first call counts towards resident memory (its code and workspaces are part of the price); the tensors' peak
-    is taken from a second one, under the profiler.
+    is taken from a second one, under PyTorch's profiler, which sees the tensors of no other `framework`.
     """
     row: dict[str, Json] = {}
     empty: dict[str, str] = {}
@@ -39,7 +39,10 @@ def peaks(
         empty |= dict.fromkeys(("resident_rss_mib", "peak_rss_mib"), "the system does not tell a process' peak")
     else:
         row |= {"resident_rss_mib": before["VmRSS"] / 1024, "peak_rss_mib": after["VmHWM"] / 1024}
-    row["peak_tensor_mib"] = (resident_bytes + _tensor_peak(call, device)) / MIB
+    if framework == "torch":
+        row["peak_tensor_mib"] = (resident_bytes + _tensor_peak(call, device)) / MIB
+    else:
+        empty["peak_tensor_mib"] = f"PyTorch's profiler does not see the arrays of {framework}"
     return row, empty
 
 

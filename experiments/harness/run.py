@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import baselines
@@ -54,8 +55,13 @@ class Plan:
         apart = () if wanted.misuses else baselines.misuses()
         subjects = list(wanted.subjects or (name for name in self.files if name not in apart))
         for case in map(self._named, wanted.cases(self.options)):
-            missing = [s for s in subjects if self.fresh or not self._current(case, s)]
-            yield case, missing, [s for s in subjects if s not in missing]
+            here = [s for s in subjects if wanted.for_compiled(case) or not self._compiles(s)]
+            missing = [s for s in here if self.fresh or not self._current(case, s)]
+            yield case, missing, [s for s in here if s not in missing]
+
+    def _compiles(self, subject: str) -> bool:
+        known = self.description["implementations"].get(subject, {})
+        return bool(known.get("compiles"))
 
     def _named(self, case: Case) -> Case:
         """A case with a module of the user's is another case than the built-in one, and says so in its name."""
@@ -95,30 +101,32 @@ class Plan:
             group = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
             beside = [s for s in wanted.references if s in self.files and s not in missing]
             answers: dict[str, dict[str, list[dict[str, Json]]]] = {s: {} for s in missing + beside}
-            share = len(missing) / (len(answers) * len(wanted.passes))
+            takes_part = [[s for s in answers if self._compiles(s) or not p.compiled_only] for p in wanted.passes]
+            share = len(missing) / sum(map(len, takes_part))
 
             def step(done: float, share: float = share) -> None:
                 advance(done * share)
 
-            for step_pass in wanted.passes:
-                jobs = [self._job(case, s, step_pass) for s, so_far in answers.items() if _ok(so_far)]
-                if step_pass.timed:
-                    processes = step_pass.processes[self.options.profile]
-                    in_turns(jobs, processes, self.options.threads, step, seed=case.seed)
-                else:
-                    for _ in side_by_side(jobs, self.options.threads, step):
-                        pass
-                for job in jobs:
-                    answers[job.subject][step_pass.name] = job.answers
+            with TemporaryDirectory() as caches:  # empty, so that the first process to compile has all to compile
+                for step_pass, subjects in zip(wanted.passes, takes_part, strict=True):
+                    jobs = [self._job(case, s, step_pass, Path(caches, s)) for s in subjects if _ok(answers[s])]
+                    if step_pass.timed:
+                        processes = step_pass.processes[self.options.profile]
+                        in_turns(jobs, processes, self.options.threads, step, seed=case.seed)
+                    else:
+                        for _ in side_by_side(jobs, self.options.threads, step):
+                            pass
+                    for job in jobs:
+                        answers[job.subject][step_pass.name] = job.answers
             replaced = {path: cell for s in missing for path, cell in self._found(case, s).items()}
             for subject, by_pass in answers.items():
                 self._store(case, subject, by_pass, group, reference_only=subject in beside)
             self._retire(case, replaced, wanted.references)
 
-    def _job(self, case: Case, subject: str, step: Pass) -> Job:
+    def _job(self, case: Case, subject: str, step: Pass, cache: Path | None = None) -> Job:
         file = self.files.get(subject)
         outside = file if file in self.external.values() else None
-        return Job(case, subject, outside, self.model_file, step, self.timeout)
+        return Job(case, subject, outside, self.model_file, step, self.timeout, cache)
 
     # -- the store
 

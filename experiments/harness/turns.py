@@ -25,6 +25,7 @@ class Job:
     """One cell to be measured by one pass; `answers` has one entry per process that measured it.
 
     timeout: seconds of work that one process may take for it.
+    cache: where the processes that measure the cell keep what they compile; None: where compilers keep it by default.
     """
 
     case: Case
@@ -33,6 +34,7 @@ class Job:
     model_file: Path | None
     step: Pass
     timeout: float
+    cache: Path | None = None
     answers: list[dict[str, Json]] = field(default_factory=list)
 
     def opening(self) -> dict[str, Json]:
@@ -44,6 +46,8 @@ class Job:
             "file": str(self.file) if self.file else None,
             "model_file": str(self.model_file) if self.model_file else None,
             "pass": self.step.name,
+            "repeat": len(self.answers),
+            "cache": str(self.cache) if self.cache else None,
         }
 
 

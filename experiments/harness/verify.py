@@ -95,6 +95,8 @@ def by_definition(computes: str, lr: float, steps: int) -> str:
     """What a first-order result says nothing about, because of the case's inner loop; empty where it says something."""
     if computes == "maml":
         return ""
+    if computes == "pretraining":
+        return "no inner loop: joint training"
     if lr == 0 or steps == 0:
         why = "K = 0" if steps == 0 else "α = 0"
         return f"{why}: {'the same as maml' if computes == 'fomaml' else 'zero'} by definition"

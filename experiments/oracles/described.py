@@ -13,21 +13,20 @@ depends on). Either may have `outputs` (else 1) and
 """
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from experiments.oracles.cnn import CNN
 from experiments.oracles.linear import closed_form
 from experiments.oracles.mlp import MLP, POINT_LOSSES
-from experiments.oracles.sweep import Gradient, complex_step, sweep
+from experiments.oracles.sweep import Computes, Gradient, complex_step, sweep
 from experiments.oracles.traits import Frozen, Network, Tied, Unused
 from experiments.tasks.draws import Floats
 from experiments.tasks.stream import Arrays
 
 Weights = dict[str, Floats]
 Description = dict[str, Any]
-Computes = Literal["maml", "fomaml", "reptile"]
 
 
 def network(description: Description, constants: Weights | None = None) -> Network:

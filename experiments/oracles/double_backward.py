@@ -7,20 +7,19 @@ that differentiate through theirs, and rows judged by it say so.
 
 import copy
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from experiments.oracles.sweep import sweep
+from experiments.oracles.sweep import Computes, sweep
 from experiments.tasks.draws import Floats
 from experiments.tasks.stream import Arrays
 
 
 def double_backward(
-    computes: Literal["maml", "fomaml", "reptile"],
+    computes: Computes,
     model: nn.Module,
     loss: Callable[[Tensor, Tensor], Tensor],
     theta: dict[str, Floats],

@@ -6,16 +6,15 @@ points, a task's inner loop and results are
     φ_K = (I − αH)ᴷ θ + Σⱼ (I − αH)ʲ αb,   maml = (I − αH)ᴷ (H' φ_K − b'),   fomaml = H' φ_K − b'
 """
 
-from typing import Literal
-
 import numpy as np
 
+from experiments.oracles.sweep import Computes
 from experiments.tasks.draws import Floats
 from experiments.tasks.stream import Arrays
 
 
 def closed_form(
-    computes: Literal["maml", "fomaml", "reptile"], theta: dict[str, Floats], batch: Arrays, lr: float, steps: int
+    computes: Computes, theta: dict[str, Floats], batch: Arrays, lr: float, steps: int
 ) -> dict[str, Floats]:
     """The mean over tasks of what `computes` names, for the parameters out.weight (1, inputs) and out.bias (1,)."""
     start = np.append(theta["out.weight"][0], theta["out.bias"])
@@ -32,6 +31,7 @@ def closed_form(
             "maml": np.linalg.matrix_power(factor, steps) @ gradient,
             "fomaml": gradient,
             "reptile": start - adapted,
+            "pretraining": hessian @ start - offset,
         }[computes]
     mean = total / len(batch.support_x)
     return {"out.weight": mean[None, :-1], "out.bias": mean[-1:]}

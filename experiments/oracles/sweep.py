@@ -4,8 +4,9 @@
     v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
 
 gives v = (I − α∇²S(φ₀)) … (I − α∇²S(φ_{K−1})) ∇Q(φ_K), the second-order meta-gradient of one task (Finn et al. 2017,
-eq. 1); v before the sweep is FOMAML's, θ − φ_K is Reptile's. It only needs ∇S, ∇Q and Hessian-vector products, and
-works on any dict of arrays or tensors; a leading task axis on all of them sweeps many tasks at once.
+eq. 1); v before the sweep is FOMAML's, θ − φ_K is Reptile's, ∇S(θ) is pre-training's. It only needs ∇S, ∇Q and
+Hessian-vector products, and works on any dict of arrays or tensors; a leading task axis on all of them sweeps many
+tasks at once.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+Computes = Literal["maml", "fomaml", "reptile", "pretraining"]
 Params = dict[str, Any]
 Gradient = Callable[[Params], Params]
 HessianVector = Callable[[Params, Params], Params]
@@ -21,7 +23,7 @@ COMPLEX_STEP = 1e-30
 
 
 def sweep(
-    computes: Literal["maml", "fomaml", "reptile"],
+    computes: Computes,
     theta: Params,
     support_gradient: Gradient,
     query_gradient: Gradient,
@@ -30,6 +32,8 @@ def sweep(
     steps: int,
 ) -> Params:
     """The quantity that `computes` names, of each task; same shapes as `theta`."""
+    if computes == "pretraining":
+        return support_gradient(theta)
     iterates = [theta]
     for _ in range(steps):
         iterates.append(_subtract(iterates[-1], lr, support_gradient(iterates[-1])))

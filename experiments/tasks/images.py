@@ -1,26 +1,25 @@
-"""Regression on images of 8×8 pixels: a small task for convolutional networks.
+"""Regression on images of s×s pixels: a small task for convolutional networks.
 
-y = w·x / 8,   w ~ U[−1, 1]⁶⁴,   x ~ U[−1, 1]⁶⁴, row by row
+y = w·x / s,   w ~ U[−1, 1]^(s·s),   x ~ U[−1, 1]^(s·s), row by row
 """
 
 from experiments.tasks.draws import Floats
-
-PIXELS = 64
 
 
 class Images:
     """A task is a weight per pixel."""
 
-    name = "images"
     version = 1
-    inputs = PIXELS
-    parameters = PIXELS
+
+    def __init__(self, name: str, side: int) -> None:
+        self.name, self.side = name, side
+        self.inputs = self.parameters = side * side
 
     def points(self, task: Floats, x: Floats) -> tuple[Floats, Floats]:
         """See `Family.points`."""
         weight = -1.0 + 2.0 * task[:, :, None]
         x = -1.0 + 2.0 * x
-        return x, x @ weight / 8
+        return x, x @ weight / self.side
 
 
-FAMILY = Images()
+FAMILY = Images("images", side=8)

@@ -140,6 +140,15 @@ def test_where_keeps_rows(store: Store) -> None:
     assert [file.name for file in files if file.suffix == ".png"] == ["g.png"]
 
 
+def test_where_keeps_rows_that_have_one_of_several_values(store: Store) -> None:
+    store.declare("e", figures=[FIGURES[3] | {"where": {"case": ["a", "b"]}}])
+    for name in ("a", "b", "left-out"):
+        store.cell("e", "i", {"name": name}, rows=[{"error": 1e-9}])
+    text = labels_in(store)
+    assert "<!-- a -->" in text and "<!-- b -->" in text
+    assert "left-out" not in text
+
+
 def test_without_plots_only_tables_are_written(store: Store) -> None:
     fill(store, FIGURES)
     assert {file.parent.name for file in render(store.results, plots=False).files} == {"tables"}
@@ -207,6 +216,18 @@ def test_summary_counts_explains_and_ranks(store: Store) -> None:
     assert "tables:" not in text
     render(store.results, plots=False)
     assert "tables:" in summary(store.results)
+
+
+def test_summary_of_many_cases_has_ranges(store: Store) -> None:
+    store.declare("cost", columns={"step_ms": ""}, references=["slow"], ratio_of="step_ms", best_first="step_ms")
+    for case in range(4):
+        for name, ms in (("slow", 8.0), ("fast", 1.25 * 2**case)):
+            samples = {"step_ms": [[ms], [ms]]}
+            store.cell("cost", name, {"name": f"k{case}"}, round_group=f"g{case}", samples=samples)
+    text = summary(store.results)
+    assert "cost: ranges over 4 tables" in text
+    (line,) = [line.split() for line in text.splitlines() if line.startswith("fast ")]
+    assert line == ["fast", "maml", "4", "ok", "1.25–10", "0.800–6.40"]
 
 
 def test_summary_of_mixed_or_missing_results_is_no_traceback(store: Store) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import linregress, ttest_1samp, ttest_rel
 
 from analysis import stats
 from analysis.stats import Interval
@@ -119,3 +119,51 @@ def test_agreement_looks_at_the_first_entries_only_and_refuses_nan() -> None:
     assert stats.agreement([1.0, 2.0, 9.0], [1.0, 2.002, 1.0], first=2) == pytest.approx(0.002 / 2.002)
     assert stats.agreement([1.0, math.nan], [1.0, 2.0], first=2) == math.inf
     assert math.isnan(stats.agreement([], [1.0], first=2))
+
+
+def test_growth_has_linregress_slope_and_a_t_interval() -> None:
+    x = np.array([1.0, 2.0, 5.0, 10.0, 50.0])
+    y = 3 * x**1.5 * np.exp(RNG.normal(0, 0.1, 5))
+    fit = linregress(np.log(x), np.log(y))
+    half = 3.182446305284263 * fit.stderr  # t(0.975, 3)
+    assert stats.growth_exponent(x, y) == pytest.approx((fit.slope, fit.slope - half, fit.slope + half))
+    fit = linregress(x, y)
+    half = 3.182446305284263 * fit.stderr
+    assert stats.growth_per_unit(x, y) == pytest.approx((fit.slope, fit.slope - half, fit.slope + half))
+
+
+def test_growth_of_few_points_and_of_none() -> None:
+    two = stats.growth_exponent([1.0, 10.0], [1.0, 100.0])
+    assert two.value == pytest.approx(2)
+    assert math.isnan(two.lo)
+    assert math.isnan(stats.growth_exponent([1.0], [1.0]).value)
+    assert stats.growth_exponent([1.0, 2.0, 4.0], [5.0, 5.0, 5.0]) == Interval(0.0, 0.0, 0.0)
+
+
+starts = st.floats(0.001, 100)
+
+
+@settings(max_examples=100, deadline=None)
+@given(starts, starts, starts, starts)
+def test_from_the_breakeven_on_the_total_time_is_less(
+    first: float, step: float, other: float, other_step: float
+) -> None:
+    n = stats.breakeven_steps(first, step, other, other_step)
+    if math.isinf(n):
+        assert step >= other_step
+        return
+    assert n >= 1
+    assert n == int(n)
+
+    def ahead(steps: float) -> float:
+        return (other + steps * other_step) - (first + steps * step)
+
+    rounding = 1e-9 * (first + other + n * other_step)
+    assert ahead(n) >= -rounding
+    assert n == 1 or ahead(n - 1) <= rounding
+
+
+def test_breakeven_is_a_number_of_whole_steps() -> None:
+    assert stats.breakeven_steps(first_s=3.0, step_s=0.25, other_first_s=1.0, other_step_s=0.625) == 6  # 2 / 0.375
+    assert stats.breakeven_steps(1.0, 0.5, 1.0, 0.75) == 1
+    assert stats.breakeven_steps(0.5, 0.75, 1.0, 0.5) == math.inf  # ahead at first, behind in the end

@@ -26,3 +26,40 @@ def test_those_that_share_a_panel_do_not_share_a_colour() -> None:
 
 def test_black_and_grey_are_reserved() -> None:
     assert all(len({colour[1:3], colour[3:5], colour[5:7]}) > 1 for colour in style.COLOURS)
+
+
+FAMILIES = ["higher", "jax", "jax-scan", "learn2learn", "unrolled", "unrolled-compiled", "vmap", "vmap-compiled"]
+FIRST_ORDER = ["fomaml", "fomaml-vmap", "higher-first-order", "jax-first-order", "learn2learn-first-order"]
+MORE = [
+    "by-hand",
+    "checkpointed",
+    "functional",
+    "mixed-mode",
+    "mixed-mode-compiled",
+    "notebook",
+    "torchopt",
+    "torchopt-x",
+]
+
+
+def test_a_variant_has_the_colour_of_what_it_is_a_variant_of() -> None:
+    looks = style.assign([("maml", name) for name in FAMILIES] + [("fomaml", name) for name in FIRST_ORDER])
+    for family in ("higher", "jax", "learn2learn", "unrolled", "vmap", "fomaml"):
+        colours = {look.colour for name, look in looks.items() if name == family or name.startswith(f"{family}-")}
+        assert len(colours) == 1
+    assert looks["unrolled"].colour != looks["vmap"].colour
+    assert style.assign([("maml", "jax"), ("maml", "jaxopt")])["jax"].colour != style.COLOURS[1]
+
+
+def test_twenty_looks_differ_with_and_without_colour() -> None:
+    pairs = [("maml", name) for name in FAMILIES + MORE] + [("fomaml", name) for name in FIRST_ORDER]
+    looks = style.assign(pairs).values()
+    assert len(looks) == 21
+    assert len({(look.colour, look.dash) for look in looks}) == 21
+    assert len({(look.colour, look.marker) for look in looks}) == 21
+    assert len({(look.marker, look.dash) for look in looks}) == 21
+
+
+def test_more_implementations_than_looks_are_no_error() -> None:
+    looks = style.assign([("maml", f"i{number:03}") for number in range(200)])
+    assert len(looks) == 200

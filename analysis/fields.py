@@ -1,0 +1,46 @@
+"""Checked access to decoded JSON; everything raises `ValueError` with one line saying what is wrong."""
+
+import math
+from typing import Any
+
+Json = dict[str, Any]
+_REQUIRED: Any = object()
+
+
+def mapping(raw: object, what: str) -> Json:
+    """`raw` as a JSON object; `what` it is called in the error."""
+    if not isinstance(raw, dict):
+        raise ValueError(f"{what} is not a JSON object")
+    return raw
+
+
+def get(raw: Json, name: str, kind: type | tuple[type, ...], default: Any = _REQUIRED) -> Any:
+    """The field `name`, checked to be of `kind`; null and absence both mean the default."""
+    value = raw.get(name)
+    if value is None:
+        if default is _REQUIRED:
+            raise ValueError(f"`{name}` is missing")
+        return default
+    if not isinstance(value, kind):
+        raise ValueError(f"`{name}` has the wrong type ({type(value).__name__})")
+    return value
+
+
+def texts(raw: Json, name: str) -> tuple[str, ...]:
+    """A list of texts; empty if it is missing."""
+    return tuple(str(text) for text in get(raw, name, list, []))
+
+
+def labels(raw: Json, name: str) -> dict[str, str]:
+    """An object of texts, in order; empty if it is missing."""
+    return {key: str(text) for key, text in get(raw, name, dict, {}).items()}
+
+
+def amounts(raw: Json, name: str) -> dict[str, float]:
+    """An object of numbers that are not negative, in order."""
+    found = get(raw, name, dict)
+    for key, value in found.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
+            raise ValueError(f"`{name}`: {key} is not a number from 0 on")
+    return {key: float(value) for key, value in found.items()}

@@ -1,0 +1,52 @@
+"""Many sections in one table: a line per implementation, how often which status, and the range of each number."""
+
+from collections import Counter
+
+import pandas as pd
+
+from analysis import text
+from analysis.cells import STATUSES, computes_order
+from analysis.columns import BREAKEVEN
+from analysis.sections import Section, number_of, worst_counts
+
+FROM = 4  # as many sections as a reader no longer takes in at a glance
+
+
+def overview(found: list[Section], columns: list[str]) -> dict[str, list[str]]:
+    """Headers to cells, without empty columns; names are not escaped."""
+    rows = pd.concat([section.rows.assign(section=number, dtype=section.dtype) for number, section in enumerate(found)])
+    lines = []
+    groups = sorted(rows.groupby(["computes", "implementation"]), key=lambda g: (computes_order(g[0][0]), g[0][1]))
+    for (computes, name), own in groups:
+        line = {"implementation": str(name), "computes": str(computes)}
+        counts = Counter(own.drop_duplicates(["section", "status"])["status"])
+        line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+        for column in (column for column in columns if not column.endswith("_difference")):
+            # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
+            for dtype in sorted(set(rows["dtype"])) if worst_counts(column) else [""]:
+                chosen = own[own["dtype"] == dtype] if dtype else own
+                line[_header(column, dtype)] = _range(column, chosen[column].dropna())
+        lines.append(line)
+    table = {header: [line[header] for line in lines] for header in lines[0]}
+    return {header: cells for header, cells in table.items() if any(cells)}
+
+
+def rounded(column: str, value: float) -> str:
+    """A number of a column without an interval; of steps, which are whole, three digits say enough."""
+    return text.number(float(f"{value:.3g}") if column == BREAKEVEN else value)
+
+
+def _header(column: str, dtype: str) -> str:
+    return f"{column}, worst in {dtype}" if dtype else f"{column}, range"
+
+
+def _range(column: str, values: pd.Series) -> str:
+    """The smallest and the largest number, and the words that stand in the place of numbers."""
+    numbers = [number for value in values if (number := number_of(value)) == number]
+    words = sorted({value for value in values if isinstance(value, str)})
+    if not numbers:
+        return ", ".join(words)
+    low, high = rounded(column, min(numbers)), rounded(column, max(numbers))
+    if not (worst_counts(column) or low == high):
+        high = f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"
+    return ", ".join([high, *words])

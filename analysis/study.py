@@ -1,0 +1,55 @@
+"""The points of a study that varies one factor at a time: an implementation's rows, by the value of the factor."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis import text
+from analysis.load import Experiment
+from analysis.sections import OK, sections
+
+SETUP = ["device", "dtype", "threads"]  # points that differ in one of these are never on one line
+
+
+def points(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each point that is ok: the columns of `Section.rows`, and `factor`, `x` and `rounds` beside them.
+
+    A case that several studies share gives a point to each. Of an implementation that was timed in several round
+    groups of a case the newest counts, but not where it was only a reference again; `rounds` is how many the case has.
+    Sorted by factor, then x.
+    """
+    own = {(cell.case.id, cell.implementation) for cell in experiment.cells if cell.ok and not cell.reference_only}
+    again = [cell.reference_only and (cell.case.id, cell.implementation) in own for cell in experiment.cells]
+    frame = frame[[not again[position] for position in frame.index]]
+    factors = {cell.case.setting: cell.case.factors for cell in experiment.cells}
+    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for section in sections(experiment, frame):  # the round groups of a case come in the order of time
+        setup = {"device": section.device, "dtype": section.dtype, "threads": section.threads}
+        for factor, x in factors[section.case, section.device, section.dtype, section.threads].items():
+            for row in section.rows[section.rows["status"] == OK].to_dict("records"):
+                at = {"factor": factor, "x": x, "rounds": section.rounds, **setup}
+                newest[(*setup.values(), factor, x, row["implementation"])] = row | at
+    found = pd.DataFrame(newest.values(), columns=None if newest else ["factor", "x", "implementation", *SETUP])
+    return found.sort_values(["factor", "x"], kind="stable").reset_index(drop=True)
+
+
+def setups(found: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The points by device, dtype and threads, each group with a name that says in what it differs from the others."""
+    groups = list(found.groupby(SETUP, dropna=False))
+    varying = [name for name in SETUP if found[name].nunique(dropna=False) > 1]
+    named = []
+    for setup, own in groups:
+        said = dict(zip(SETUP, setup, strict=True))
+        words = [f"{said[name]} threads" if name == "threads" else str(said[name]) for name in varying]
+        named.append((", ".join(words), own))
+    return sorted(named, key=lambda group: text.natural(group[0]))
+
+
+def base(experiment: Experiment, factors: list[str]) -> dict[str, float]:
+    """Where studies of these factors meet: the values of a case that belongs to several; empty without one."""
+    shared = [
+        {factor: cell.case.factors[factor] for factor in factors if factor in cell.case.factors}
+        for cell in experiment.cells
+    ]
+    largest = max(shared, key=len, default={})
+    return largest if len(largest) > 1 else {}

@@ -1,0 +1,124 @@
+"""What the compiled implementations share: a sweep per shape of meta-batch, how it runs, what it falls back to."""
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from baselines import _tracing
+from baselines._cuda_graph import Recorded
+from baselines._phases import Values
+from baselines._sweep import Sweep
+from baselines.contract import Baseline, MetaGradient, Spec, TaskBatch
+
+APART = ("convolution", "batch_norm")
+Run = Callable[[Values, Values, TaskBatch], Values]
+
+
+class Prepared(NamedTuple):
+    """A meta-batch with the model's present tensors, as `Sweep.inputs` gives them; none before the first call."""
+
+    batch: TaskBatch
+    key: tuple[object, ...]
+    tensors: tuple[Values, Values] | None
+
+
+class CompiledSweep(Baseline):
+    """Compiled for every shape of meta-batch and every mode of the modules that it meets.
+
+    All tasks go together, except where the network convolves or normalises over a batch. With weights of its own for
+    each task a convolution is a grouped one, several times slower and larger than task after task; and derivatives of a
+    `vmap` over batch normalisation are wrong from the second on (see `vectorized`). Where neither way can be compiled,
+    `fallback` does it, and `execution` says so.
+    """
+
+    compiles = True
+    second_order: ClassVar[bool]
+    fallback: ClassVar[type[Baseline]]
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.plain = self.fallback(spec)
+        self.ready: dict[tuple[object, ...], tuple[Sweep, Run] | None] = {}
+        self.said: dict[tuple[object, ...], str] = {}
+
+    @classmethod
+    def unavailable(cls, spec: Spec) -> str | None:
+        """Compiling takes a recent PyTorch and, for the CPU, a C++ compiler."""
+        return _tracing.no_compiler(spec.device) or cls.fallback.unavailable(spec)
+
+    @property
+    def steps(self) -> int:
+        """Inner steps of the sweep."""
+        return self.spec.inner.steps
+
+    def points(self, batch: TaskBatch) -> TaskBatch:
+        """The points that the sweep gets."""
+        return batch
+
+    def prepare(self, batch: TaskBatch) -> Prepared:
+        """The batch beside the model's tensors."""
+        batch = self.points(batch)
+        key = (*(t.shape for t in batch), *(module.training for module in self.spec.model.modules()))
+        ready = self.ready.get(key)
+        return Prepared(batch, key, ready[0].phases.inputs() if ready else None)
+
+    def meta_gradient(self, prepared: Prepared) -> MetaGradient:
+        """The sweep as compiled code; the first call for a shape compiles it."""
+        batch, key, tensors = prepared
+        if key not in self.ready:
+            found = self._first(batch, key)
+        elif (ready := self.ready[key]) is None:
+            found = self._by_fallback(batch)
+        else:
+            sweep, run = ready
+            with torch.no_grad():
+                found = sweep.named(run(*(tensors or sweep.phases.inputs()), batch))
+        self.execution = self.said[key]
+        return found
+
+    def _first(self, batch: TaskBatch, key: tuple[object, ...]) -> MetaGradient:
+        """Try one way after the other, the fastest first, and keep the one that works."""
+        failures = []
+        for tasks in self._ways(batch):
+            how = "one task after the other" if tasks is None else "all tasks together"
+            try:
+                with torch.no_grad():
+                    sweep = Sweep(self.spec, self.steps, self.second_order, tasks, [t[0] for t in batch])
+                    found = sweep.named(sweep(*sweep.phases.inputs(), batch))
+                    run: Run = Recorded(sweep, batch) if self.spec.device.type == "cuda" else sweep
+            except Exception as error:  # whatever a tracer or a compiler does not know
+                failures.append(f"{how} failed ({type(error).__name__}: {str(error).partition(chr(10))[0][:100]})")
+                continue
+            self.ready[key] = sweep, run
+            self.said[key] = "; ".join([sweep.execution, *failures])
+            return found
+        self.ready[key] = None
+        self.said[key] = "; ".join([f"not compiled, as {self.fallback.__module__.rpartition('.')[2]}", *failures])
+        return self._by_fallback(batch)
+
+    def _ways(self, batch: TaskBatch) -> Iterator[int | None]:
+        """How many tasks go together: all, or None for one after the other."""
+        if not self._has(APART, batch):
+            yield len(batch.support_x)
+        yield None
+
+    def _has(self, operations: tuple[str, ...], batch: TaskBatch) -> bool:
+        """Whether the network consists of such operations, among others."""
+        model = self.spec.model
+        named = dict((*model.named_parameters(), *model.named_buffers()))
+
+        def forward(x: Tensor, *tensors: Tensor) -> list[Tensor]:
+            own = dict(zip(named, (t.clone() for t in tensors), strict=True))
+            return [functional_call(model, own, (x,))]
+
+        try:
+            graph = _tracing.trace(forward, [batch.support_x[0], *named.values()])
+            return any(operation in name for operation in operations for name in _tracing.operations(graph))
+        except Exception:  # then no way of compiling it will do, and each says why
+            return False
+
+    def _by_fallback(self, batch: TaskBatch) -> MetaGradient:
+        return self.plain.to_torch(self.plain.meta_gradient(self.plain.prepare(batch)))

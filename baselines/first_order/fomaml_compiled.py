@@ -1,0 +1,15 @@
+"""First-order MAML, compiled: the forward half of `compiled`, and no sweep back.
+
+φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ),   result = mean over tasks of ∇Q(φ_K)
+"""
+
+from baselines._compiling import CompiledSweep
+from baselines.first_order.fomaml import Fomaml
+
+
+class FomamlCompiled(CompiledSweep):
+    """FOMAML: any `nn.Module`, any number of inner steps."""
+
+    computes = "fomaml"
+    second_order = False
+    fallback = Fomaml

@@ -1,0 +1,29 @@
+"""Pre-training, compiled: what `compiled` does with no inner steps, on the support points.
+
+result = mean over tasks of ∇S(θ)
+"""
+
+from baselines._compiling import CompiledSweep, Prepared
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.first_order.pretraining import Pretraining
+
+
+class PretrainingCompiled(CompiledSweep):
+    """The gradient of the mean support loss: any `nn.Module`."""
+
+    computes = "pretraining"
+    second_order = False
+    fallback = Pretraining
+
+    @property
+    def steps(self) -> int:
+        """None."""
+        return 0
+
+    def points(self, batch: TaskBatch) -> TaskBatch:
+        """The support points, also where the sweep looks for query points."""
+        return TaskBatch(batch.support_x, batch.support_y, batch.support_x, batch.support_y)
+
+    def meta_gradient(self, prepared: Prepared) -> MetaGradient:
+        """One plain gradient; no query losses."""
+        return MetaGradient(None, super().meta_gradient(prepared).grads)

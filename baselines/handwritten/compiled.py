@@ -1,0 +1,23 @@
+"""The fastest exact second-order MAML here: mixed mode, traced to flat graphs and compiled.
+
+    φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ);   v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
+
+What makes it fast, each exact in exact arithmetic:
+
+- the inner step and its pull-back are compiled once for all k, without guards (`_tracing`, `_sweep`);
+- all tasks go together, and while they share φ₀ = θ their products are one (`_sweep`);
+- weights of linear layers stay factored while their factors are smaller than they are (`_factored`);
+- transposed products are turned to the layout of the weights (`_rewriting`);
+- on a GPU the whole sweep is one CUDA graph (`_cuda_graph`).
+"""
+
+from baselines._compiling import CompiledSweep
+from baselines.handwritten.mixed_mode import MixedMode
+
+
+class Compiled(CompiledSweep):
+    """Any `nn.Module`, any number of inner steps; `execution` says how they are run."""
+
+    computes = "maml"
+    second_order = True
+    fallback = MixedMode

@@ -1,0 +1,152 @@
+"""A network of torch modules, written for JAX: a pure function of its parameters.
+
+    forward(model)(weights, x) = model(x),   weights by their names in `model.named_parameters()`
+
+Only what is listed in `LAYERS` has a counterpart; `missing` names what has none. A tensor that is tied is one weight
+under one name, and one that nothing uses is simply never looked up.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from torch import nn
+
+Weights = dict[str, Array]
+Layer = Callable[[Weights, Array], Array]
+Names = Mapping[str, str]
+"""What a layer calls a parameter → what the model calls it."""
+
+
+def linear(layer: nn.Linear, names: Names) -> Layer:
+    """Maps (points, in) to (points, out)."""
+
+    def apply(weights: Weights, x: Array) -> Array:
+        y = x @ weights[names["weight"]].T
+        return y + weights[names["bias"]] if "bias" in names else y
+
+    return apply
+
+
+def conv2d(layer: nn.Conv2d, names: Names) -> Layer:
+    """Maps (points, in, height, width) to (points, out, …); torch's layouts, so that weights stay as they are."""
+    padding = layer.padding.upper() if isinstance(layer.padding, str) else [(p, p) for p in layer.padding]
+
+    def apply(weights: Weights, x: Array) -> Array:
+        y = jax.lax.conv_general_dilated(
+            x,
+            weights[names["weight"]],
+            window_strides=layer.stride,
+            padding=padding,
+            rhs_dilation=layer.dilation,
+            feature_group_count=layer.groups,
+            dimension_numbers=("NCHW", "OIHW", "NCHW"),
+        )
+        return y + weights[names["bias"]][:, None, None] if "bias" in names else y
+
+    return apply
+
+
+def batch_norm(layer: nn.BatchNorm2d, names: Names) -> Layer:
+    """Normalise every channel by the statistics of the points at hand, the variance being the biased one."""
+
+    def apply(weights: Weights, x: Array) -> Array:
+        centred = x - x.mean((0, 2, 3), keepdims=True)
+        y = centred * jax.lax.rsqrt((centred * centred).mean((0, 2, 3), keepdims=True) + layer.eps)
+        if not names:
+            return y
+        return y * weights[names["weight"]][:, None, None] + weights[names["bias"]][:, None, None]
+
+    return apply
+
+
+def max_pool(layer: nn.MaxPool2d, names: Names) -> Layer:
+    """The largest of every window, and the first of equal ones as in torch: ties decide where gradients go.
+
+    A running maximum over the places in a window instead of `lax.reduce_window`, whose second derivatives XLA does
+    not have for float64; it is fused into one pass over the data.
+    """
+    kernel, stride, padding, dilation = map(_pair, (layer.kernel_size, layer.stride, layer.padding, layer.dilation))
+
+    def apply(weights: Weights, x: Array) -> Array:
+        x = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], constant_values=-jnp.inf)
+        axes = zip(x.shape[2:], kernel, stride, dilation, strict=True)
+        span = [(size - d * (k - 1) - 1) // s * s + 1 for size, k, s, d in axes]
+        largest = None
+        for i in range(0, kernel[0] * dilation[0], dilation[0]):
+            for j in range(0, kernel[1] * dilation[1], dilation[1]):
+                place = x[:, :, i : i + span[0] : stride[0], j : j + span[1] : stride[1]]
+                largest = place if largest is None else jnp.where(place > largest, place, largest)
+        assert largest is not None
+        return largest
+
+    return apply
+
+
+def flatten(layer: nn.Flatten, names: Names) -> Layer:
+    """All axes from `start_dim` to `end_dim` as one."""
+
+    def apply(weights: Weights, x: Array) -> Array:
+        end = range(x.ndim)[layer.end_dim] + 1
+        return x.reshape(*x.shape[: layer.start_dim], -1, *x.shape[end:])
+
+    return apply
+
+
+LAYERS: dict[type[nn.Module], Callable[[Any, Names], Layer]] = {
+    nn.Linear: linear,
+    nn.Conv2d: conv2d,
+    nn.BatchNorm2d: batch_norm,
+    nn.ReLU: lambda layer, names: lambda weights, x: jax.nn.relu(x),  # its derivative at 0 is 0, as torch's
+    nn.Tanh: lambda layer, names: lambda weights, x: jnp.tanh(x),
+    nn.MaxPool2d: max_pool,
+    nn.Flatten: flatten,
+}
+
+
+def forward(model: nn.Sequential) -> Layer:
+    """The function that `model` computes, of its weights and x, (points, …)."""
+    model_names = {id(p): name for name, p in model.named_parameters()}
+    layers = [
+        LAYERS[type(layer)](layer, {own: model_names[id(p)] for own, p in layer.named_parameters()})
+        for layer in _layers(model)
+    ]
+
+    def apply(weights: Weights, x: Array) -> Array:
+        for layer in layers:
+            x = layer(weights, x)
+        return x
+
+    return apply
+
+
+def missing(model: nn.Module) -> str | None:
+    """What has no counterpart here, by its type; None where all has one."""
+    if type(model) is not nn.Sequential:
+        return f"{type(model).__name__}, which is not a plain nn.Sequential"
+    for layer in _layers(model):
+        name = type(layer).__name__
+        if type(layer) not in LAYERS:
+            return name
+        if isinstance(layer, nn.BatchNorm2d) and layer.track_running_stats:
+            return f"{name} with running statistics"
+        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
+            return f"{name} with padding_mode={layer.padding_mode}"
+        if isinstance(layer, nn.MaxPool2d) and (layer.ceil_mode or layer.return_indices):
+            return f"{name} with {'ceil_mode' if layer.ceil_mode else 'return_indices'}"
+    return None
+
+
+def _layers(model: nn.Sequential) -> Iterator[nn.Module]:
+    """In the order in which they are called, those of nested nn.Sequentials too."""
+    for layer in model:
+        if type(layer) is nn.Sequential:
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
