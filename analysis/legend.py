@@ -5,7 +5,7 @@ from analysis.declaration import Declaration
 from analysis.load import Experiment
 
 _COMMON = {
-    "computes": "what the implementation says it computes: second-order `maml`, first-order `fomaml`, or `reptile`",
+    "computes": "what it says it computes: second-order `maml`, first-order `fomaml`, `reptile`, or `pretraining`",
     "seeds": "how many seeds the row is the mean of; with several, intervals are 95 % t intervals over the seeds",
     "environment": "machine and versions, listed above",
     "torch_version": "the version of PyTorch that the row was measured with",

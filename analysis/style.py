@@ -144,7 +144,7 @@ def finish(figure: Figure, title: str, handles: list[Line2D], caption: list[str]
     figure.suptitle(title, x=0.01, ha="left")
     small = "\n".join(textwrap.fill(line, _SMALL_PRINT, break_on_hyphens=False) for line in caption)
     if handles:
-        columns = 4 if max(len(str(handle.get_label())) for handle in handles) < 24 else 3
+        columns = 4 if max(len(str(handle.get_label())) for handle in handles) < 20 else 3
         legend = figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.6, title=small
         )

@@ -19,7 +19,7 @@ from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
 from experiments.harness.status import Diverged
 
-ITERATIONS = {"quick": 200, "full": 50_000}
+ITERATIONS = {"quick": 100, "full": 50_000}
 EVALUATIONS = {"quick": 5, "full": 50}
 HELDOUT = {"quick": 100, "full": 1000}
 SEEDS = (0, 1, 2)
