@@ -13,7 +13,7 @@ from baselines._phases import Values
 from baselines._sweep import Sweep
 from baselines.contract import Baseline, MetaGradient, Spec, TaskBatch
 
-APART = ("convolution", "batch_norm")
+APART = ("convolution", "batch_norm", "layer_norm")
 Run = Callable[[Values, Values, TaskBatch], Values]
 
 
@@ -28,10 +28,10 @@ class Prepared(NamedTuple):
 class CompiledSweep(Baseline):
     """Compiled for every shape of meta-batch and every mode of the modules that it meets.
 
-    All tasks go together, except where the network convolves or normalises over a batch. With weights of its own for
-    each task a convolution is a grouped one, several times slower and larger than task after task; and derivatives of a
-    `vmap` over batch normalisation are wrong from the second on (see `vectorized`). Where neither way can be compiled,
-    `fallback` does it, and `execution` says so.
+    All tasks go together, except where the network convolves or normalises by batch or layer. With weights of its own
+    for each task a convolution is a grouped one, several times slower and larger than task after task; and derivatives
+    of a `vmap` over these normalisations are wrong from the second on (see `vectorized`). Where neither way can be
+    compiled, `fallback` does it, and `execution` says so.
     """
 
     compiles = True

@@ -138,6 +138,16 @@ def test_rewriting_keeps_the_function_and_leaves_no_transposed_product() -> None
     assert not any("expand" in str(node.target) for node in graph.graph.nodes)
 
 
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(8), nn.LayerNorm(8), nn.GroupNorm(2, 8)])
+@pytest.mark.parametrize("name", ["compiled", "vectorized", "torchopt-vectorized"])
+def test_normalisations_whose_derivatives_vmap_gets_wrong_are_right(name: str, norm: nn.Module) -> None:
+    torch.manual_seed(0)
+    model, batch = nn.Sequential(nn.Linear(3, 8), norm, nn.Tanh(), nn.Linear(8, 3)), points(3, 4, 4)
+    for steps in (1, 2):
+        expected = gradient(build("unrolled", model, steps), batch)
+        assert distance(gradient(build(name, model, steps), batch), expected) < 1e-12
+
+
 def test_a_fallback_is_announced_and_right() -> None:
     class Branching(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ All tasks go through each operation together, so there are fewer and larger ones
 together, too. Where each task has convolution weights of its own they become grouped convolutions, which are slow.
 
 `grad` has to stand inside `vmap`. The other way round, `grad` of the mean over a `vmap`, PyTorch gives wrong second
-derivatives of batch normalisation without a word (torch 2.13; functorch issue 534 is near), and right first ones.
+derivatives of batch and layer normalisation without a word, and right first ones (torch 2.13; functorch issue 534 is
+near).
 """
 
 from typing import ClassVar
