@@ -18,7 +18,7 @@ Run = Callable[[Values, Values, TaskBatch], Values]
 
 
 class Prepared(NamedTuple):
-    """A meta-batch with the model's present tensors, as `Sweep.inputs` gives them; none before the first call."""
+    """A meta-batch with the model's present tensors, as `Phases.inputs` gives them; none before the first call."""
 
     batch: TaskBatch
     key: tuple[object, ...]
@@ -101,12 +101,12 @@ class CompiledSweep(Baseline):
 
     def _ways(self, batch: TaskBatch) -> Iterator[int | None]:
         """How many tasks go together: all, or None for one after the other."""
-        if not self._has(APART, batch):
+        if self._may_go_together(batch):
             yield len(batch.support_x)
         yield None
 
-    def _has(self, operations: tuple[str, ...], batch: TaskBatch) -> bool:
-        """Whether the network consists of such operations, among others."""
+    def _may_go_together(self, batch: TaskBatch) -> bool:
+        """Whether the network is known to have none of the operations in APART."""
         model = self.spec.model
         named = dict((*model.named_parameters(), *model.named_buffers()))
 
@@ -116,8 +116,8 @@ class CompiledSweep(Baseline):
 
         try:
             graph = _tracing.trace(forward, [batch.support_x[0], *named.values()])
-            return any(operation in name for operation in operations for name in _tracing.operations(graph))
-        except Exception:  # then no way of compiling it will do, and each says why
+            return not any(apart in name for apart in APART for name in _tracing.operations(graph))
+        except Exception:  # what it has is not known; why it cannot be traced, the other way will say
             return False
 
     def _by_fallback(self, batch: TaskBatch) -> MetaGradient:

@@ -32,7 +32,7 @@ class MixedMode(Functional):
         mean = TaskMean()
         for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
             inner = _InnerLoop(self, support_x, support_y)
-            phi = inner.run(leaves(theta), self.spec.inner.steps, math.isqrt(self.spec.inner.steps))
+            phi = inner.run(leaves(theta))
             loss = self.loss(phi, query_x, query_y)
             v = differentiate(loss, phi)
             mean.add(inner.sweep(v), loss)
@@ -53,15 +53,15 @@ class _InnerLoop:
 
     def __init__(self, baseline: MixedMode, x: Tensor, y: Tensor) -> None:
         self.baseline, self.x, self.y = baseline, x, y
+        self.steps = baseline.spec.inner.steps
         self.kept: list[tuple[int, Params]] = []
         self.random: dict[int, list[Tensor]] = {}
-        self.steps = 0
 
-    def run(self, theta: Params, steps: int, root: int) -> Params:
+    def run(self, theta: Params) -> Params:
         """φ_K, from φ₀ = θ."""
-        every = root if self.baseline.checkpointed else 1
-        self.steps, phi = steps, theta
-        for k in range(steps):
+        every = math.isqrt(self.steps) if self.baseline.checkpointed else 1
+        phi = theta
+        for k in range(self.steps):
             if k % every == 0:
                 self.kept.append((k, phi))
             before = self.generators()
