@@ -5,13 +5,12 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from baselines import _tracing
 from baselines._cuda_graph import Recorded
 from baselines._phases import Values
 from baselines._sweep import Sweep
-from baselines.contract import Baseline, MetaGradient, Spec, TaskBatch
+from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch
 
 APART = ("convolution", "batch_norm", "layer_norm")
 Run = Callable[[Values, Values, TaskBatch], Values]
@@ -108,15 +107,16 @@ class CompiledSweep(Baseline):
     def _may_go_together(self, batch: TaskBatch) -> bool:
         """Whether the network is known to have none of the operations in APART."""
         model = self.spec.model
+        network = Stateless(model)
         named = dict((*model.named_parameters(), *model.named_buffers()))
 
         def forward(x: Tensor, *tensors: Tensor) -> list[Tensor]:
             own = dict(zip(named, (t.clone() for t in tensors), strict=True))
-            return [functional_call(model, own, (x,))]
+            return [network(own, x)]
 
         try:
-            graph = _tracing.trace(forward, [batch.support_x[0], *named.values()])
-            return not any(apart in name for apart in APART for name in _tracing.operations(graph))
+            names = _tracing.operations(forward, [batch.support_x[0], *named.values()])
+            return not any(apart in name for apart in APART for name in names)
         except Exception:  # what it has is not known; why it cannot be traced, the other way will say
             return False
 

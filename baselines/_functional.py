@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from baselines.contract import Baseline, MetaGradient, Params, Spec
+from baselines.contract import Baseline, MetaGradient, Params, Spec, Stateless
 
 
 class Functional(Baseline):
@@ -12,6 +11,7 @@ class Functional(Baseline):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
+        self.network = Stateless(spec.model)
         self.has_buffers = any(True for _ in spec.model.buffers())
 
     def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:
@@ -20,7 +20,7 @@ class Functional(Baseline):
         if self.has_buffers:  # else the call would update running statistics of the model itself
             own = dict(self.spec.model.named_buffers()) if buffers is None else buffers
             tensors = phi | {name: b.clone() for name, b in own.items()}
-        return self.spec.loss(functional_call(self.spec.model, tensors, (x,)), y)
+        return self.spec.loss(self.network(tensors, x), y)
 
     def buffers(self, tasks: int) -> Params:
         """The model's buffers with a task axis, (tasks, …), for `vmap`."""

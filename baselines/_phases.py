@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vjp, vmap
+from torch.func import grad, vjp, vmap
 
 from baselines._factored import FactoredLinear, Factors, Uses, factored, probe
-from baselines.contract import Params, Spec, trainable
+from baselines.contract import Params, Spec, Stateless, trainable
 
 Values = list[Tensor]
 
@@ -29,6 +29,7 @@ class Phases:
 
     def __init__(self, spec: Spec, steps: int, tasks: int | None, task: Values) -> None:
         self.spec, self.steps, self.tasks = spec, steps, tasks
+        self.network = Stateless(spec.model)
         theta = trainable(spec.model)
         self.lr = torch.tensor(spec.inner.lr, dtype=spec.dtype, device=spec.device)
         self.rows = self._factored(theta, *task[:2]) if tasks else {}
@@ -41,7 +42,7 @@ class Phases:
         """The weights that stay factored, with the rows that a step adds to their factors."""
         with Uses(theta) as uses, torch.no_grad():
             buffers = {name: b.clone() for name, b in self.spec.model.named_buffers()}
-            self.spec.loss(functional_call(self.spec.model, theta | buffers, (x,)), y)
+            self.spec.loss(self.network(theta | buffers, x), y)
         return factored(uses, self.steps)
 
     def inputs(self) -> tuple[Values, Values]:
@@ -79,7 +80,7 @@ class Phases:
             for i, (name, weight) in enumerate(weights.items())
         }
         with FactoredLinear(factors, fixed[0]) as layers:
-            prediction = functional_call(self.spec.model, others | weights | dense, (x,))
+            prediction = self.network(others | weights | dense, x)
             return self.spec.loss(prediction, y), layers.inputs
 
     def gradient(self, fixed: Values, phi: Values, x: Tensor, y: Tensor) -> Values:

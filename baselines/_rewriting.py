@@ -5,6 +5,7 @@ them as they come: it reads matrices against their layout, multiplies them the s
 products with a vector.
 """
 
+import operator
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import fx
 
 aten = torch.ops.aten
 PRODUCTS = (aten.mm.default, aten.bmm.default)
+POOLING = aten.max_pool2d_with_indices.default
+CONVERSION = torch.ops.prims.convert_element_type.default
 SAME_ELEMENTS = (
     aten.view.default,
     aten._unsafe_view.default,
@@ -33,6 +36,8 @@ def simplify(graph: fx.Graph) -> None:
                 node.replace_all_uses_with(_transposed(graph, node.args[0], of=node))
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
+        if node.target is operator.getitem and node.args[1] == 1 and node.args[0].target is POOLING:
+            _through_32_bits(graph, node)
         if node.users and (simpler := _without_product(graph, node)) is not None:
             node.replace_all_uses_with(simpler)
     graph.eliminate_dead_code()
@@ -54,6 +59,15 @@ def _without_product(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
             return _call(graph, aten.sum.dim_IntList, product, [1], True)
         product = _call(graph, aten.mul.Tensor, _call(graph, aten.transpose.int, left, 0, 1), right)
         return _call(graph, aten.sum.dim_IntList, product, [0], True)
+
+
+def _through_32_bits(graph: fx.Graph, positions: fx.Node) -> None:
+    """Positions within an image, which who keeps them can keep at half the size."""
+    with graph.inserting_after(positions):
+        small = _call(graph, CONVERSION, positions, torch.int32)
+    with graph.inserting_after(small):
+        large = _call(graph, CONVERSION, small, torch.int64)
+    positions.replace_all_uses_with(large, delete_user_cb=lambda user: user is not small)
 
 
 def _transposed(graph: fx.Graph, node: Any, of: fx.Node) -> fx.Node:

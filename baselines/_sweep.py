@@ -4,22 +4,26 @@
 
 An inner step and its pull-back are compiled once, for every k, so the time to compile does not grow with K; only the
 first step, where all tasks share θ, has functions of its own. The iterates φₖ are kept. A pull-back gets what its step
-has computed anyway (the activations) where that is no larger than one more copy of the parameters, and computes it
-again where it is.
+has computed anyway (the activations) where that is no larger than one more copy of the parameters. Where it is, the
+pull-back gets the results of products, convolutions and reductions, up to PRODUCTS bytes for all steps, and beyond that
+nothing; the rest it computes again.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from baselines import _tracing
 from baselines._phases import Phases, Values
+from baselines._splitting import elementwise, everything, split, views
 from baselines._tracing import Tensors
 from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
 
+PRODUCTS = 2**24  # bytes that the products of all steps may take: more than caches hold is no faster to read
 ONE_GRAPH = 1  # up to so many inner steps the whole sweep is one graph: calls would cost as much as the arithmetic
 
 
@@ -36,7 +40,7 @@ class Sweep:
         self.places = {name: 1 + order.index(name) for name in trainable(spec.model)}
         self.copies = (tasks or 1) * sum(p.numel() * p.element_size() for p in trainable(spec.model).values())
         self.functions: dict[tuple[str, bool], Callable[..., Tensors]] = {}
-        self.recomputes = False
+        self.kept = ""
         self.whole = tasks is not None and steps <= ONE_GRAPH
         self.one_graph: _tracing.Compiled | None = None
 
@@ -48,8 +52,7 @@ class Sweep:
     def execution(self) -> str:
         """How it runs, in words."""
         how = "one task after the other" if self.tasks is None else "all tasks together"
-        kept = "activations computed again" if self.recomputes else "activations kept"
-        steps = "one graph" if self.whole else f"graphs per step, {kept}" if self.steps else ""
+        steps = "one graph" if self.whole else f"graphs per step, {self.kept}" if self.steps else ""
         factors = f"{', '.join(self.phases.factored)} factored" if self.phases.factored else ""
         return "; ".join(filter(None, [how, steps, factors]))
 
@@ -61,6 +64,7 @@ class Sweep:
         if not self.whole:
             return self._sweep(*flat)
         if self.one_graph is None:
+            self._sweep(*flat)  # traces the functions, which cannot be while what calls them is traced
             self.one_graph = _tracing.Compiled(_tracing.trace(self._sweep, flat))
         return list(self.one_graph(*flat))
 
@@ -133,8 +137,19 @@ class Sweep:
         """The graphs of an inner step and of its pull-back."""
         cotangents = self.phases.cotangents(inputs[0])
         joint = _tracing.trace(partial(self.phases.step, shared), [*inputs, *cotangents])
-        step, pull_back, size = _tracing.split(joint, len(inputs), len(cotangents))
-        if size > self.copies and not _tracing.draws(joint):
-            self.recomputes = True
-            return _tracing.apart(joint, len(inputs), len(cotangents))
+        for kept, again, most in self._residuals(_tracing.draws(joint)):
+            self.kept = kept
+            step, pull_back, size = split(joint, len(inputs), len(cotangents), again)
+            if size <= most:
+                break
         return step, pull_back
+
+    def _residuals(self, draws: bool) -> list[tuple[str, Callable[[Node], bool], float]]:
+        """What a step may keep for its pull-back, in words; what is computed again then; the bytes it may take."""
+        if not self.second_order:
+            return [("nothing kept", everything, math.inf)]
+        return [
+            ("activations kept", views, math.inf if draws else self.copies),
+            ("products kept", elementwise, PRODUCTS / self.steps),
+            ("activations computed again", everything, math.inf),
+        ]

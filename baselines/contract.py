@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 Computes = Literal["maml", "fomaml", "reptile", "pretraining"]
 Params = dict[str, Tensor]
@@ -115,6 +116,33 @@ class Baseline:
 def trainable(model: nn.Module) -> Params:
     """The meta-parameters θ: every parameter that requires a gradient, by name, a tied tensor once."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+class Stateless:
+    """A module as a function of its parameters and buffers: `functional_call` that also serves shared submodules.
+
+    Tensors have the names that `named_parameters()` and `named_buffers()` give them; what is not given stays the
+    module's own. A given tensor goes to every place that holds the one it stands for. Told of a place twice, as it is
+    where a layer has two names, `functional_call` by itself leaves the given tensor there for good (PyTorch issue
+    164759). Which tensors are tied is asked once, here, so a call takes less time, too.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.places: dict[str, str] = {}
+        """Every place of a tensor, once, and the tensor's name, which is that of its first place."""
+        owners = {path for path, _ in model.named_modules()}  # every submodule once, by its first path
+        found = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+        names: dict[int, str] = {}
+        for place, tensor in found:
+            if place.rpartition(".")[0] in owners:
+                self.places[place] = names.setdefault(id(tensor), place)
+
+    def __call__(self, tensors: Params, x: Tensor) -> Tensor:
+        """The output for x."""
+        given = {place: tensors[name] for place, name in self.places.items() if name in tensors}
+        output: Tensor = functional_call(self.model, given, (x,), tie_weights=False)  # they are tied already
+        return output
 
 
 def take_grads(model: nn.Module, tasks: int = 1) -> Params:

@@ -37,6 +37,7 @@ STEPS = (0, 1, 2, 5, 10, 20, 50)
 WIDTHS = (40, 80, 160, 256, 512)
 FEW_STEPS = (1, 5, 50)
 STUDY_ROUNDS = 5
+STUDY_PROCESSES = 3  # it is for how cost grows over decades, not for who is ahead by a few per cent
 
 
 def cases(options: Options) -> list[Case]:
@@ -80,7 +81,7 @@ def _case(
     }
     name = f"tasks{tasks}-steps{steps}-shots{shots}{suffix}"
     if factors:
-        params |= {"study": {"factors": factors}}
+        params |= {"study": {"factors": factors}, "processes": STUDY_PROCESSES}
         name = f"study-{name}"
     seed = (options.seeds or (0,))[0]
     return Case("cost", name, params, options.device, "float32", seed, options.threads)

@@ -14,6 +14,7 @@ import baselines
 from baselines import _tracing
 from baselines._factored import FactoredLinear, Factors, Uses, factored
 from baselines._phases import Phases
+from baselines._splitting import everything, split, views
 from baselines.contract import Baseline, InnerLoop, Spec, TaskBatch, trainable
 from experiments.harness.memory import _tensor_peak
 from experiments.harness.verify import error
@@ -113,13 +114,13 @@ def test_a_function_and_its_pull_back_split_hand_over_what_is_needed() -> None:
     cotangent = torch.randn(5, 3, dtype=DOUBLE)
     graph = _tracing.trace(joint, [*inputs, cotangent])
     expected = joint(*inputs, cotangent)
-    first, second, size = _tracing.split(graph, 2, 1)
+    first, second, size = split(graph, 2, 1, views)
     found, *residuals = first(*inputs)
     assert size == sum(r.numel() * r.element_size() for r in residuals) > 0
     pulled = second(*inputs, *residuals, cotangent)
     assert all(torch.allclose(a, b, rtol=1e-13) for a, b in zip([found, *pulled], expected, strict=True))
-    alone, again = _tracing.apart(graph, 2, 1)
-    assert len(alone(*inputs)) == 1
+    alone, again, nothing = split(graph, 2, 1, everything)
+    assert len(alone(*inputs)) == 1 and nothing == 0
     assert all(torch.allclose(a, b, rtol=1e-13) for a, b in zip(again(*inputs, cotangent), expected[1:], strict=True))
 
 

@@ -95,6 +95,25 @@ def test_every_implementation_is_right(name: str, dtype: str) -> None:
         b.verify()  # again, on other tasks
 
 
+def test_only_the_first_check_of_the_first_process_is_in_float64_too() -> None:
+    first, second = bench(dtype="float32"), bench(dtype="float32")
+    second.repeat = 1
+    as_measured = {"oracle", "error_float32"}
+    assert first.verify().keys() == as_measured | {"error_float64"}
+    assert first.verify().keys() == second.verify().keys() == as_measured
+    alone = bench(dtype="float64")
+    alone.repeat = 1
+    assert "error_float64" in alone.verify()  # what is measured is always checked
+
+
+def test_a_mistake_in_a_later_process_is_caught_in_the_dtype_that_is_measured() -> None:
+    b = bench(dtype="float32")
+    b.repeat = 1
+    b.__dict__["implementation"] = type("Mistaken", (Mistake,), {"mistake": "no create_graph"})
+    with pytest.raises(Wrong, match=r"^float32 error"):
+        b.verify()
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     name=st.sampled_from(["unrolled", "fomaml", "reptile"]),

@@ -137,7 +137,8 @@ class Bench:
     @property
     def description(self) -> dict[str, Json]:
         """The case's built-in network, as `experiments.oracles.described` reads it."""
-        return {"inputs": family(self.params["family"]).inputs, **self.params["model"]}
+        wanted = self.params["model"]
+        return wanted if "side" in wanted else {"inputs": family(self.params["family"]).inputs, **wanted}
 
     def _factory(self, name: str) -> Json:
         assert self.model_file is not None

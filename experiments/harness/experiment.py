@@ -38,7 +38,8 @@ Measure = Callable[["Bench"], Generator[float, None, Result]]
 class Pass:
     """One way of measuring a cell, in processes of its own.
 
-    processes: how many fresh processes repeat it, by profile; a process is itself a source of bias.
+    processes: how many fresh processes repeat it, by profile; a process is itself a source of bias. A case whose
+        parameters have `processes` is content with so many.
     compiled_only: only implementations that compile have it.
     timed: the implementations of a case take turns in random order, one at work at a time, on the same cores. The
         first turn of each is its preparation, which is not timed.

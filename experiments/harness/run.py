@@ -112,6 +112,7 @@ class Plan:
                     jobs = [self._job(case, s, step_pass, Path(caches, s)) for s in subjects if _ok(answers[s])]
                     if step_pass.timed:
                         processes = step_pass.processes[self.options.profile]
+                        processes = min(processes, case.params.get("processes", processes))
                         in_turns(jobs, processes, self.options.threads, step, seed=case.seed)
                     else:
                         for _ in side_by_side(jobs, self.options.threads, step):

@@ -1,8 +1,9 @@
 """The reverse sweep for any `nn.Module`, in float64, with autograd's Hessian-vector products.
 
 For modules that have no gradient written by hand. It is weaker evidence than the NumPy oracles, since it trusts
-torch's own derivatives; but it keeps no graph through the inner loop, so it shares nothing with the implementations
-that differentiate through theirs, and rows judged by it say so.
+torch's own derivatives; but it keeps no graph through the inner loop and calls the module as it is, with weights
+written into a copy of it, so it shares nothing with the implementations that differentiate through theirs, and rows
+judged by it say so.
 """
 
 import copy
@@ -11,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from experiments.oracles.sweep import Computes, sweep
 from experiments.tasks.draws import Floats
@@ -29,35 +29,35 @@ def double_backward(
 ) -> dict[str, Floats]:
     """The mean over tasks of what `computes` names, at the parameters `theta`."""
     net = copy.deepcopy(model).double().cpu()
-    start = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in theta.items()}
+    own = {name: p.requires_grad_() for name, p in net.named_parameters() if name in theta}
+    start = {name: torch.from_numpy(np.array(value)) for name, value in theta.items()}
 
     def gradient(phi: dict[str, Tensor], x: Tensor, y: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
-        return _derivative(loss(functional_call(net, phi, (x,)), y), phi, create_graph)
-
-    def leaf(phi: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: p.detach().requires_grad_() for name, p in phi.items()}
+        with torch.no_grad():
+            for name, p in own.items():
+                p.copy_(phi[name])
+        return _derivative(loss(net(x), y), own, create_graph)
 
     def of_task(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> dict[str, Tensor]:
         def hessian_vector(phi: dict[str, Tensor], v: dict[str, Tensor]) -> dict[str, Tensor]:
-            phi = leaf(phi)
             grads = gradient(phi, support_x, support_y, create_graph=True)
-            inner = sum((grads[name] * v[name].detach()).sum() for name in phi)
+            inner = sum((grads[name] * v[name]).sum() for name in own)
             if not isinstance(inner, Tensor) or not inner.requires_grad:  # a loss linear in the parameters
-                return {name: torch.zeros_like(p) for name, p in phi.items()}
-            return _derivative(inner, phi)
+                return {name: torch.zeros_like(p) for name, p in own.items()}
+            return _derivative(inner, own)
 
         return sweep(
             computes,
-            leaf(start),
-            lambda phi: gradient(leaf(phi), support_x, support_y),
-            lambda phi: gradient(leaf(phi), query_x, query_y),
+            start,
+            lambda phi: gradient(phi, support_x, support_y),
+            lambda phi: gradient(phi, query_x, query_y),
             hessian_vector,
             lr,
             steps,
         )
 
     tasks = [of_task(*(torch.from_numpy(part) for part in task)) for task in zip(*batch, strict=True)]
-    return {name: torch.stack([t[name].detach() for t in tasks]).mean(0).numpy() for name in start}
+    return {name: torch.stack([t[name] for t in tasks]).mean(0).numpy() for name in start}
 
 
 def _derivative(value: Tensor, phi: dict[str, Tensor], create_graph: bool = False) -> dict[str, Tensor]:
