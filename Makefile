@@ -4,13 +4,13 @@
 
 PYTHON  ?= python3##   what .venv is made with (3.11 or newer); for `make matrix` a list, by default "3.11 3.12"
 VENV    ?= .venv##     the environment; a path given here is used as it is and nothing is installed into it
-PROFILE ?= quick##     quick (a few minutes) or full (paper lengths, hours; goes on where it was stopped)
+PROFILE ?= quick##     of `make tables` and `make overhead`: quick (minutes) or full (paper lengths, hours)
 DEVICE  ?= auto##      auto, cpu or cuda
 RESULTS ?= results##   the folder of cells, tables and plots
 MACHINE ?=##           the name under which `make publish` keeps a reference run
 TORCH   ?= 2.0.1 2.4.1 2.8.0 2.13.0 2.15.0##   PyTorch versions for `make matrix`
 KEEP    ?=##           1: `make matrix` keeps the environments (several GB each) in .nox
-ARGS    ?=##           more options for `maml-bench run`, such as ARGS="--implementations unrolled,higher"
+ARGS    ?=##           more options for tables, overhead, regress or selfcheck, such as ARGS="--fresh"
 
 BIN   := $(VENV)/bin
 BENCH := $(BIN)/python -m experiments
@@ -62,7 +62,7 @@ golden: $(STAMP) ## build the golden values anew; files that differ by no more t
 regress: $(STAMP) ## check every implementation on the golden cases; exit 1 where a verdict is not the committed one
 	@$(BENCH) regress --device $(DEVICE) --results $(RESULTS) $(ARGS)
 
-selfcheck: $(STAMP) ## check the timing: no difference of an implementation from itself, a slowdown of 5 % found; half an hour
+selfcheck: $(STAMP) ## check the timing: one implementation against itself, and slowed by 5 %, 40 times each; half an hour
 	@$(BENCH) selfcheck --device $(DEVICE) --results $(RESULTS) $(ARGS)
 
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused

@@ -1,8 +1,9 @@
 """One fresh environment for every pair of PyTorch and Python versions, and in each the same check: `make matrix`.
 
-An environment holds PyTorch, a NumPy that fits, the libraries that are measured and nothing else, and runs
-`python -m experiments.harness regress` from this checkout. What cannot be had is a row with its reason in the table,
-never the end of the others. Each takes several GB and is removed when its check is done, unless KEEP is set.
+An environment holds PyTorch, a NumPy that fits, learn2learn and higher (`requirements/libraries.txt`) and nothing else,
+so JAX and TorchOpt are unavailable there; it runs `python -m experiments.harness regress` from this checkout. What
+cannot be had is a row with its reason in the table, never the end of the others. Each takes several GB and is removed
+when its check is done, unless KEEP is set.
 """
 
 import json

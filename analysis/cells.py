@@ -13,7 +13,13 @@ from analysis.fields import Json
 
 FORMAT = 1
 STATUSES = ("ok", "unavailable", "expected", "wrong", "diverged", "failed", "oom", "timeout")
-COMPUTES = ("maml", "fomaml", "reptile", "pretraining")  # in the order in which they are shown
+COMPUTES = {  # in the order in which they are shown, in words
+    "maml": "second order",
+    "fomaml": "first order",
+    "reptile": "Reptile",
+    "pretraining": "pre-training",
+}
+MISUSES = "baselines/misuse/"  # the files of what people write and is not MAML
 
 Value = float | int | str | None
 Numbers = list[float]
@@ -47,7 +53,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Cell:
-    """One implementation's result in one case. `samples` are in the unit that their name says."""
+    """One implementation's result in one case. `samples` are in the unit that their name says.
+
+    misuse: it is one of the known misuses of a library, which the sources that were measured say.
+    """
 
     file: str
     experiment: str
@@ -70,6 +79,7 @@ class Cell:
     samples: dict[str, list[Numbers]]
     observations: dict[str, Numbers]
     series: dict[str, dict[str, Numbers]]
+    misuse: bool
 
     @property
     def ok(self) -> bool:
@@ -98,7 +108,7 @@ class Environment:
 
 def computes_order(computes: str) -> tuple[int, str]:
     """Sorting key of what implementations compute: second order first, what is not known last."""
-    return (COMPUTES.index(computes) if computes in COMPUTES else len(COMPUTES), computes)
+    return ([*COMPUTES, computes].index(computes), computes)
 
 
 def parse_cell(raw: object, file: str) -> Cell:
@@ -114,11 +124,12 @@ def parse_cell(raw: object, file: str) -> Cell:
     params = fields.get(case, "params", dict, {})
     study = fields.get(params, "study", dict, None)
     group = fields.get(cell, "round_group", (str, int), None)
+    implementation: str = fields.get(cell, "implementation", str)
     measured = status == "ok"  # a row that is not right shows no measurement, whatever its file holds
     return Cell(
         file=file,
         experiment=fields.get(cell, "experiment", str),
-        implementation=fields.get(cell, "implementation", str),
+        implementation=implementation,
         case=Case(
             name=fields.get(case, "name", str),
             params=params,
@@ -145,6 +156,7 @@ def parse_cell(raw: object, file: str) -> Cell:
         samples=_each(cell, "samples", _samples) if measured else {},
         observations=_each(cell, "observations", _numbers) if measured else {},
         series=_each(cell, "series", _curves) if measured else {},
+        misuse=f"{MISUSES}{implementation.replace('-', '_')}.py" in fields.get(cell, "sources", dict, {}),
     )
 
 

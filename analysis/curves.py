@@ -50,7 +50,7 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
                 _line(axis, x, means, looks[name], looks[name].width)
                 _band(axis, x, lo, hi, looks[name], max(0.06, 0.2 / len(lines)))  # bands that coincide add up
             if not lines:
-                axis.text(0.5, 0.5, "no result", transform=axis.transAxes, ha="center", color=style.GREY)
+                style.no_result(axis)
             if row == 0:
                 axis.set_title(_TITLES.get(kind, kind))
         axes[row, 0].set_ylabel(_row_label(setting, settings, spec.ylabel or style.axis_label(spec.y)))
@@ -93,6 +93,8 @@ def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, lo
                 floored = floored or bool((stacked <= style.FLOOR).any())
                 _line(axis, x, np.median(stacked, axis=0), looks[name], width=1.6)
                 _band(axis, x, stacked.min(axis=0), stacked.max(axis=0), looks[name], alpha=0.12)
+            if not here:
+                style.no_result(axis)
             if dtype in ("float32", "float64"):
                 axis.axhline(float(np.finfo(dtype).eps), color=style.GREY, linewidth=1.2, zorder=1)
             axis.set_yscale("log")

@@ -28,7 +28,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """A figure that an experiment declares; which fields count depends on its kind."""
+    """A figure that an experiment declares; which fields count depends on its kind.
+
+    studies: whether it shows the points of studies, too; caption: what its reader should know besides.
+    """
 
     name: str
     kind: str
@@ -40,6 +43,8 @@ class FigureSpec:
     y: str = ""
     values: tuple[str, ...] = ()
     where: dict[str, object] = field(default_factory=dict)
+    studies: bool = True
+    caption: str = ""
     factors: dict[str, str] = field(default_factory=dict)
     lines: dict[str, str] = field(default_factory=dict)
     gradient: str = ""
@@ -123,7 +128,7 @@ def _figure(raw: object) -> FigureSpec:
     if kind not in _NEEDS:
         raise ValueError(f"figure {name!r}: unknown kind {kind!r}")
     _need(figure, _NEEDS[kind], f"figure {name!r}")
-    texts = ("title", "xlabel", "ylabel", "series", "x", "y", "gradient")
+    texts = ("title", "xlabel", "ylabel", "series", "x", "y", "caption", "gradient")
     try:
         spec = FigureSpec(
             name=name,
@@ -131,6 +136,7 @@ def _figure(raw: object) -> FigureSpec:
             **{part: fields.get(figure, part, str, "") for part in texts},
             values=fields.texts(figure, "values"),
             where=fields.get(figure, "where", dict, {}),
+            studies=fields.get(figure, "studies", bool, True),
             factors=fields.labels(figure, "factors"),
             lines=fields.labels(figure, "lines"),
             computes=fields.texts(figure, "computes"),

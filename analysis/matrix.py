@@ -101,6 +101,7 @@ def _implementations(experiment: Experiment) -> Iterable[dict[str, object]]:
         yield {
             "implementation": name,
             "computes": first.computes,
+            "misuse": "yes" if first.misuse else "",
             "library": first.library,
             "library_version": first.library_version,
             "torch_version": environment.torch,

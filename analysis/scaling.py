@@ -59,7 +59,7 @@ def draw_scaling(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, 
             points = everything[everything["shown"]]
             axis.set_xlabel(spec.factors[factor])
             if points.empty:
-                axis.text(0.5, 0.5, "no result", transform=axis.transAxes, ha="center", color=style.GREY)
+                style.no_result(axis)
                 axis.set_xticks([])
                 continue
             _panel(axis, points, everything, spec, lines)
@@ -98,10 +98,7 @@ def _panel(
     axis.set_yscale("log")
     axis.spines[["top", "right"]].set_visible(False)
     if zero:
-        axis.text(
-            zero * _apart(own["x"]) ** 0.5, 0, "//", transform=axis.get_xaxis_transform(), ha="center", va="center",
-            color="0.5", fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )  # fmt: skip
+        style.break_axis(axis, zero * _apart(own["x"]) ** 0.5)
 
 
 def _of(found: pd.DataFrame, spec: FigureSpec) -> pd.Series:

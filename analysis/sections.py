@@ -1,7 +1,7 @@
 """Rows grouped for people: one section per case and round group, in it one line per implementation, over its seeds."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, text
-from analysis.cells import computes_order
+from analysis.cells import Cell, computes_order
 from analysis.load import Experiment
 
 OK = "ok"
 Row = dict[str, Any]
+Gaps = dict[tuple[str, str], list[str]]
 _LINE = ["implementation", "library_version", "torch_version", "environment", "line"]
 
 
@@ -23,10 +24,12 @@ class Section:
 
     `rows` has one line per implementation (and environment, where one was measured in several): its values are
     means over the seeds that are ok, or the stored values where there is one. `status` is `ok` if any seed is;
-    `seeds` counts these, `remarks` says the rest.
+    `seeds` counts these, `remarks` says the rest. `params` are the case's. `empty`: of columns that
+    others have a value in, by reason, the implementations that are ok and say why they have none.
     """
 
     case: str
+    params: dict[str, Any]
     device: str
     dtype: str
     threads: int | None
@@ -36,11 +39,13 @@ class Section:
     streams: tuple[str, ...]
     weights: tuple[str, ...]
     environments: tuple[str, ...]
+    empty: Gaps
 
 
 def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`."""
-    frame = frame.assign(round=_rounds(experiment, frame), line=frame.groupby(level="cell").cumcount())
+    lines = frame.groupby(level="cell").cumcount()
+    frame = frame.assign(round=_rounds(experiment, frame), line=lines, position=frame.index)
     # plain dictionaries: a study has hundreds of lines of dozens of columns, too many to ask pandas for one by one
     records = [{name: _present(value) for name, value in row.items()} for row in frame.to_dict("records")]
     found = []
@@ -48,9 +53,11 @@ def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
         rounds = max(row["round"] for row in rows)
         for (number,), group in sorted(_grouped(rows, ["round"]).items()):
             lines = [_line(own) for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)]
+            cells = [experiment.cells[row["position"]] for row in group]
             found.append(
                 Section(
                     case=str(case),
+                    params=cells[0].case.params,
                     device=str(device),
                     dtype=str(dtype),
                     threads=threads,
@@ -60,18 +67,38 @@ def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
                     streams=_distinct(group, "stream_digest"),
                     weights=_distinct(group, "init_digest"),
                     environments=_distinct(group, "environment"),
+                    empty=_gaps(lines, cells),
                 )
             )
     return sorted(found, key=_natural)
 
 
-def labels(found: list[Section]) -> list[str]:
-    """A name for each section: its case, and of device, dtype, threads and round only what tells sections apart."""
+def labels(found: list[Section], in_words: bool = False) -> list[str]:
+    """A name for each section: its case, and of device, dtype, threads and round only what tells sections apart.
+
+    in_words: the case by its parameters, unless these do not tell one case from another.
+    """
+    names = [section.case for section in found]
+    if in_words:
+        words = {section.case: text.case_in_words(section.params) or section.case for section in found}
+        names = [words[name] for name in names] if len(set(words.values())) == len(words) else names
     threads = [f"{section.threads} threads" for section in found]
     rounds = [f"round group {section.round} of {section.rounds}" if section.rounds > 1 else "" for section in found]
     parts = [[s.device for s in found], [s.dtype for s in found], threads]
     varying = [part for part in parts if len(set(part)) > 1] + [rounds]
-    return [", ".join(filter(None, names)) for names in zip([s.case for s in found], *varying, strict=True)]
+    return [", ".join(filter(None, names)) for names in zip(names, *varying, strict=True)]
+
+
+def gaps(found: Iterable[Section], columns: Iterable[str]) -> Gaps:
+    """Which implementations have no value in these columns where others have one: by column and reason."""
+    together: Gaps = {}
+    for column in columns:
+        for section in found:
+            for (empty, why), names in section.empty.items():
+                if empty == column:
+                    known = together.setdefault((column, why), [])
+                    known += [name for name in names if name not in known]
+    return together
 
 
 def value_of(row: Mapping[Any, object], column: str) -> float:
@@ -184,6 +211,18 @@ def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
     for remark, count in said.items():
         if remark:
             yield remark if count == len(rows) else f"{count} × {remark}"
+
+
+def _gaps(lines: list[dict[str, object]], cells: list[Cell]) -> Gaps:
+    """Why lines that are ok have no value where others have one, as far as a cell says so."""
+    found: Gaps = {}
+    filled = {column for line in lines for column, value in line.items() if value is not None}
+    for line in (line for line in lines if line["status"] == OK):
+        own = [cell for cell in cells if cell.ok and cell.implementation == line["implementation"]]
+        reasons = {column: why for cell in own for column, why in cell.empty.items() if line.get(column) is None}
+        for column in reasons.keys() & filled:
+            found.setdefault((column, reasons[column]), []).append(str(line["implementation"]))
+    return found
 
 
 def _sorted(rows: pd.DataFrame, best_first: str) -> pd.DataFrame:

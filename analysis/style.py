@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,8 +15,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from analysis.cells import computes_order
 
 # Paul Tol's "muted" scheme for all kinds of colour vision (SRON/EPS/TN/09-002), the darker ones first, since curves
-# that coincide are drawn in this order. Black and grey are kept for references.
-COLOURS = ("#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
+# that coincide are drawn in this order; then others that are far from all of these. Black and grey are for references.
+COLOURS = (
+    "#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499",
+    "#CC3311", "#0077BB", "#9988EE", "#225555", "#8B5A2B", "#66AA00",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "*", "h")
 Option = TypeVar("Option")
 Dash = tuple[float, tuple[float, ...]]
@@ -137,6 +141,19 @@ def log_numbers(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(NullLocator())
+
+
+def no_result(axis: Axes) -> None:
+    """Say of a panel that there is nothing to show."""
+    axis.text(0.5, 0.5, "no result", transform=axis.transAxes, ha="center", color=GREY)
+
+
+def break_axis(axis: Axes, x: float) -> None:
+    """A break in the horizontal axis at x: what stands left of it is not at its place on a log axis."""
+    axis.text(
+        x, 0, "//", transform=axis.get_xaxis_transform(), ha="center", va="center", color="0.5", fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )  # fmt: skip
 
 
 def finish(figure: Figure, title: str, handles: list[Line2D], caption: list[str]) -> Figure:

@@ -1,25 +1,29 @@
 """What a run found, on a terminal page."""
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from analysis import overview, slopes, study
-from analysis.cells import STATUSES
-from analysis.columns import with_computed
-from analysis.declaration import Declaration
+from analysis.cells import COMPUTES, STATUSES
+from analysis.columns import REFERENCE, with_computed
 from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, load
 from analysis.sections import OK, labels, sections, value_of
-from analysis.stats import Interval
-from analysis.tables import cell_text
-from analysis.text import ratio
+from analysis.text import number, times
+
+_GAP = 2  # characters between columns
+_HEADER = 12  # characters of a line in a ratio's header
+_MARKS = {"same": "=", "undecided": "?"}
+_MARKS_MEAN = "×: times as fast as the reference; =: the same within ±2 %; ?: undecided"
 
 
 def print_summary(results: Path, console: Console) -> None:
@@ -66,15 +70,21 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
         return
     found = sections(experiment, frame)
     if len(found) >= overview.FROM:
-        _print_table(f"{experiment.name}: ranges over {len(found)} tables", overview.overview(found, columns), console)
+        ranges = overview.overview(found, columns)
+        ranges["cases"] = [cases.partition(",")[0] for cases in ranges["cases"]]  # the others are told above
+        _print_table(f"{experiment.name}: ranges over {len(found)} tables", ranges, console)
         return
+    marked = False
     for name, section in zip(labels(found), found, strict=True):
         timed = section.rows[section.rows["status"] == OK].dropna(subset=[declared.ratio_of])
         rows: list[dict[Any, Any]] = timed.to_dict("records")
         if rows:
             table = {header: [str(row[header]) for row in rows] for header in ("implementation", "computes")}
-            table |= {column: [_short(row, column, declared) for row in rows] for column in columns}
+            table |= {column: [_short(row, column) for row in rows] for column in columns}
             _print_table(name, table, console)
+            marked = marked or any(cell.endswith(("=", "?")) for column in columns for cell in table[column])
+    if marked:
+        console.print(_MARKS_MEAN, highlight=False)
 
 
 def _print_slopes(found: pd.DataFrame, console: Console) -> None:
@@ -86,19 +96,55 @@ def _print_slopes(found: pd.DataFrame, console: Console) -> None:
 
 
 def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -> None:
-    shown = Table(title=escape(title), title_justify="left", title_style="italic", box=None, pad_edge=False)
-    for header in table:
-        named = header in ("implementation", "computes", "cases")
-        words = header.replace("speedup_vs_", "vs ").removesuffix(", range")
-        shown.add_column(escape(words), no_wrap=named, justify="left" if named else "right")
-    for cells in zip(*table.values(), strict=True):
-        shown.add_row(*map(escape, cells))
-    console.print(shown)
+    """Those that compute the same under a heading; what is too wide for the console goes on below."""
+    columns = {_header(name): cells for name, cells in table.items() if name != "computes"}
+    widths = {header: max(map(cell_len, [*header.splitlines(), *cells])) for header, cells in columns.items()}
+    kinds = table.get("computes", [])
+    for headers in _beside_each_other(widths, console.width):
+        shown = Table(title=escape(title), title_justify="left", title_style="italic", box=None, pad_edge=False)
+        for header in headers:
+            left = header in ("implementation", "cases")
+            shown.add_column(escape(header), justify="left" if left else "right")
+        for position, cells in enumerate(zip(*(columns[header] for header in headers), strict=True)):
+            kind = kinds[position] if kinds else ""
+            if kind and kind not in kinds[:position]:
+                shown.add_row(f"[dim]{escape(COMPUTES.get(kind, kind))}:[/]")
+            shown.add_row(*map(escape, cells))
+        console.print(shown)
+        title = ""
 
 
-def _short(row: Mapping[Any, object], column: str, declared: Declaration) -> str:
-    """As in the tables, but ratios without their interval: the verdict says what it decides."""
-    if not column.startswith("speedup_vs_"):
-        return cell_text(row, column, declared)
+def _beside_each_other(widths: Mapping[str, int], room: int) -> list[list[str]]:
+    """The columns in parts that fit, each with the first column.
+
+    >>> _beside_each_other({"name": 10, "a": 4, "b": 4, "c": 4}, room=23)
+    [['name', 'a', 'b'], ['name', 'c']]
+    """
+    first, *others = widths
+    parts = [[first]]
+    for header in others:
+        if len(parts[-1]) > 1 and sum(widths[name] + _GAP for name in parts[-1]) + widths[header] > room:
+            parts.append([first])
+        parts[-1].append(header)
+    return parts
+
+
+def _header(column: str) -> str:
+    """A column's name for a terminal, a long ratio's in several lines.
+
+    >>> _header("speedup_vs_jax-mixed-mode")
+    'vs jax-\\nmixed-mode'
+    """
+    words = column.removesuffix(", range")
+    if not words.startswith("speedup_vs_"):
+        return words
+    return textwrap.fill(words.replace("speedup_vs_", "vs "), _HEADER, break_long_words=False)
+
+
+def _short(row: Mapping[Any, object], column: str) -> str:
+    """A number without its interval, which the tables have; a ratio with a mark where it decides nothing."""
+    value = value_of(row, column)
+    if not column.startswith("speedup_vs_") or math.isnan(value):
+        return number(value)
     verdict = str(row.get(column.replace("speedup", "verdict", 1)) or "")
-    return ratio(Interval(value_of(row, column), math.nan, math.nan), verdict)
+    return REFERENCE if verdict == REFERENCE else f"{times(value)}{_MARKS.get(verdict, ' ')}"

@@ -13,7 +13,7 @@ from analysis.columns import BREAKEVEN
 from analysis.declaration import Declaration
 from analysis.legend import meaning, why_empty
 from analysis.load import SHORT, Experiment
-from analysis.sections import OK, Section, labels, number_of, sections, value_of
+from analysis.sections import OK, Section, gaps, labels, number_of, sections, value_of
 from analysis.stats import Interval
 
 _DIGEST = 12  # characters of a stream digest
@@ -40,7 +40,7 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     for name, section, table in zip(labels(found), found, tables, strict=True):
         absent = [column for column in used if column in columns and column not in table]
         blocks += [f"## {text.escape(name)}", text.grid(table, texts), _empty(absent, experiment), _conditions(section)]
-    blocks += ["---", _empty([name for name in columns if name not in used], experiment)]
+    blocks += ["---", _empty([name for name in columns if name not in used], experiment), _gaps(found, columns)]
     for digest, environment in experiment.environments.items():
         measured = {c.library: c.library_version for c in experiment.cells if c.environment == digest and c.library}
         blocks.append(_environment(digest, environment, measured))
@@ -152,6 +152,15 @@ def _empty(columns: list[str], experiment: Experiment) -> str:
         reasons.setdefault(why_empty(name, experiment), []).append(text.code(name))
     said = ", ".join(f"{', '.join(names)} ({text.escape(why)})" for why, names in reasons.items())
     return f"Empty and not shown: {said}." if said else ""
+
+
+def _gaps(found: list[Section], columns: list[str]) -> str:
+    """What rows that are ok say of the values that they lack and others have."""
+    said = [
+        f"{text.code(column)} of {', '.join(map(text.code, names))} ({text.escape(why)})"
+        for (column, why), names in gaps(found, columns).items()
+    ]
+    return f"Empty in single rows: {', '.join(said)}." if said else ""
 
 
 def _bullets(lines: Iterable[str]) -> str:

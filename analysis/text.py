@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Container, Mapping
+from typing import Any
 
 from tabulate import tabulate
 
@@ -101,28 +102,57 @@ def interval(x: Interval, sign: bool = False) -> str:
 
 
 def ratio(x: Interval, verdict: str) -> str:
-    """A speed-up.
+    """A speed-up with three significant digits, and the ends of its interval with as many decimals.
 
     >>> ratio(Interval(1.2345, 1.2, 1.27), "faster"), ratio(Interval(1, 1, 1), "reference")
     ('1.23× (1.20–1.27) faster', 'reference')
+    >>> ratio(Interval(10.16, 9.961, 10.36), "faster"), ratio(Interval(0.00977, 0.00927, 0.0103), "slower")
+    ('10.2× (10.0–10.4) faster', '0.00977× (0.00927–0.01030) slower')
     """
     if verdict == "reference" or math.isnan(x.value):
         return verdict
-    ends = "" if math.isnan(x.lo) else f" ({_hundredths(x.lo)}–{_hundredths(x.hi)})"
+    ends = "" if math.isnan(x.lo) else f" ({_as_fine(x.lo, x.value)}–{_as_fine(x.hi, x.value)})"
     return f"{times(x.value)}{ends} {verdict}"
 
 
 def times(value: float) -> str:
     """A speed-up without its interval.
 
-    >>> times(1.0)
-    '1.00×'
+    >>> [times(value) for value in (1.0, 75.22, 103.4, 0.01334, 9.996)]
+    ['1.00×', '75.2×', '103×', '0.0133×', '10.0×']
     """
-    return f"{_hundredths(value)}×"
+    return f"{_as_fine(value, value)}×"
 
 
-def _hundredths(value: float) -> str:
-    return f"{value:.2f}" if 0.095 <= value < 99.5 else number(value)
+def case_in_words(params: Mapping[str, Any]) -> str:
+    """A case in words, from what it varies; empty where its parameters do not say all of it.
+
+    >>> case_in_words({"tasks": 10, "inner_steps": 1, "shots": 5, "model": {"hidden": 2, "width": 40}})
+    '10 tasks, 1 inner step, 5 shots, width 40'
+    >>> case_in_words({"tasks": 4, "inner_steps": 5, "shots": 5, "model": {"blocks": 3, "filters": 64}})
+    '4 tasks, 5 inner steps, 5 shots, convolutional, 64 filters'
+    """
+    amounts = {"task": params.get("tasks"), "inner step": params.get("inner_steps"), "shot": params.get("shots")}
+    network = _network(params.get("model"))
+    if not network or not all(isinstance(amount, int) for amount in amounts.values()):
+        return ""
+    return ", ".join([f"{amount} {noun}{'s' * (amount != 1)}" for noun, amount in amounts.items()] + [network])
+
+
+def _network(model: object) -> str:
+    """A network of an experiment's own by its size, one of the user's by where it comes from."""
+    if not isinstance(model, dict):
+        return ""
+    if "filters" in model:
+        return f"convolutional, {model['filters']} filters"
+    if model.get("hidden") and "width" in model:
+        return f"width {model['width']}"
+    return f"{model['file']}:{model['factory']}" if {"file", "factory"} <= model.keys() else ""
+
+
+def _as_fine(value: float, scale: float) -> str:
+    """With as many decimals as three significant digits of `scale` have."""
+    return _fixed(value, _decimals(scale, 3)) if _plain(scale) else number(value)
 
 
 def _plain(value: float) -> bool:
@@ -130,7 +160,9 @@ def _plain(value: float) -> bool:
 
 
 def _decimals(value: float, digits: int) -> int:
-    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    """How many show so many significant digits, also where rounding adds one: 9.996 is 10.0."""
+    rounded = float(f"{abs(value):.{digits - 1}e}")
+    return max(0, digits - 1 - math.floor(math.log10(rounded)))
 
 
 def _fixed(value: float, decimals: int, sign: bool = False) -> str:

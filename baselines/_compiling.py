@@ -1,5 +1,6 @@
 """What the compiled implementations share: a sweep per shape of meta-batch, how it runs, what it falls back to."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import ClassVar, NamedTuple
 
@@ -8,11 +9,13 @@ from torch import Tensor
 
 from baselines import _tracing
 from baselines._cuda_graph import Recorded
+from baselines._modules import signature, unchanged
 from baselines._phases import Values
 from baselines._sweep import Sweep
 from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch
 
 APART = ("convolution", "batch_norm", "layer_norm")
+SHAPES = 16  # so many kinds of meta-batches keep their code; GPU memory is part of it
 Run = Callable[[Values, Values, TaskBatch], Values]
 
 
@@ -25,12 +28,13 @@ class Prepared(NamedTuple):
 
 
 class CompiledSweep(Baseline):
-    """Compiled for every shape of meta-batch and every mode of the modules that it meets.
+    """Compiled for every form of meta-batch, parameters and modules' plain attributes (`signature`) that it meets.
 
     All tasks go together, except where the network convolves or normalises by batch or layer. With weights of its own
     for each task a convolution is a grouped one, several times slower and larger than task after task; and derivatives
-    of a `vmap` over these normalisations are wrong from the second on (see `vectorized`). Where neither way can be
-    compiled, `fallback` does it, and `execution` says so.
+    of a `vmap` over these normalisations are wrong from the second on (see `vectorized`). The first result of each
+    sweep is compared with that of `fallback`. Where no way can be compiled or agrees, `fallback` does it, and
+    `execution` says so.
     """
 
     compiles = True
@@ -40,8 +44,9 @@ class CompiledSweep(Baseline):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.plain = self.fallback(spec)
-        self.ready: dict[tuple[object, ...], tuple[Sweep, Run] | None] = {}
-        self.said: dict[tuple[object, ...], str] = {}
+        self.ready: dict[tuple[object, ...], tuple[Sweep, Run]] = {}
+        self.given_up: dict[object, str] = {}
+        """What is said where no way works, by the form of the tensors: other attributes do not mend it."""
 
     @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
@@ -60,43 +65,63 @@ class CompiledSweep(Baseline):
     def prepare(self, batch: TaskBatch) -> Prepared:
         """The batch beside the model's tensors."""
         batch = self.points(batch)
-        key = (*(t.shape for t in batch), *(module.training for module in self.spec.model.modules()))
+        key = signature(self.spec.model, batch)
         ready = self.ready.get(key)
         return Prepared(batch, key, ready[0].phases.inputs() if ready else None)
 
     def meta_gradient(self, prepared: Prepared) -> MetaGradient:
-        """The sweep as compiled code; the first call for a shape compiles it."""
+        """The sweep as compiled code; the first call for a signature compiles it."""
         batch, key, tensors = prepared
-        if key not in self.ready:
-            found = self._first(batch, key)
-        elif (ready := self.ready[key]) is None:
-            found = self._by_fallback(batch)
-        else:
-            sweep, run = ready
+        if key in self.ready:
+            sweep, run = self.ready[key]
             with torch.no_grad():
                 found = sweep.named(run(*(tensors or sweep.phases.inputs()), batch))
-        self.execution = self.said[key]
-        return found
+            self.execution = sweep.execution
+            return found
+        if key[0] not in self.given_up and (first := self._first(batch, key)):
+            return first
+        self.execution = self.given_up[key[0]]
+        return self._by_fallback(batch)
 
-    def _first(self, batch: TaskBatch, key: tuple[object, ...]) -> MetaGradient:
+    def _first(self, batch: TaskBatch, key: tuple[object, ...]) -> MetaGradient | None:
         """Try one way after the other, the fastest first, and keep the one that works."""
         failures = []
         for tasks in self._ways(batch):
             how = "one task after the other" if tasks is None else "all tasks together"
             try:
-                with torch.no_grad():
+                with torch.no_grad(), unchanged(self.spec.model):
                     sweep = Sweep(self.spec, self.steps, self.second_order, tasks, [t[0] for t in batch])
                     found = sweep.named(sweep(*sweep.phases.inputs(), batch))
                     run: Run = Recorded(sweep, batch) if self.spec.device.type == "cuda" else sweep
+            except torch.cuda.OutOfMemoryError:
+                raise
             except Exception as error:  # whatever a tracer or a compiler does not know
                 failures.append(f"{how} failed ({type(error).__name__}: {str(error).partition(chr(10))[0][:100]})")
                 continue
+            apart = self._disagreement(sweep, found, batch)
+            if not apart < torch.finfo(self.spec.dtype).eps ** 0.3:  # 2e-5 in float64: far above rounding, far below 1
+                failures.append(f"{how} disagreed by {apart:.1e}")
+                continue
+            sweep.said = failures
             self.ready[key] = sweep, run
-            self.said[key] = "; ".join([sweep.execution, *failures])
+            for old in list(self.ready)[:-SHAPES]:
+                del self.ready[old]
+            self.execution = sweep.execution
             return found
-        self.ready[key] = None
-        self.said[key] = "; ".join([f"not compiled, as {self.fallback.__module__.rpartition('.')[2]}", *failures])
-        return self._by_fallback(batch)
+        self.given_up[key[0]] = "; ".join(
+            [f"not compiled, as {self.fallback.__module__.rpartition('.')[2]}", *failures]
+        )
+        return None
+
+    def _disagreement(self, sweep: Sweep, found: MetaGradient, batch: TaskBatch) -> float:
+        """The distance from what the fallback finds, relative to it; 0 where random numbers make each call another."""
+        if sweep.draws:
+            return 0.0
+        with unchanged(self.spec.model):
+            expected = self._by_fallback(batch).grads
+        apart = sum(float((g - expected[name]).double().square().sum()) for name, g in found.grads.items())
+        size = sum(float(g.double().square().sum()) for g in expected.values())
+        return math.sqrt(apart / size) if size else math.sqrt(apart)
 
     def _ways(self, batch: TaskBatch) -> Iterator[int | None]:
         """How many tasks go together: all, or None for one after the other."""
@@ -115,7 +140,8 @@ class CompiledSweep(Baseline):
             return [network(own, x)]
 
         try:
-            names = _tracing.operations(forward, [batch.support_x[0], *named.values()])
+            with unchanged(model):
+                names, _ = _tracing.operations(forward, [batch.support_x[0], *named.values()])
             return not any(apart in name for apart in APART for name in names)
         except Exception:  # what it has is not known; why it cannot be traced, the other way will say
             return False

@@ -18,7 +18,7 @@ class Recorded:
         self.inputs = [t.clone() for t in _flat(fixed, theta, batch)]
         self.fixed, self.theta = len(fixed), len(theta)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.device(self.inputs[0].device), torch.cuda.graph(self.graph):
             self.outputs = sweep(*self._split())
 
     def __call__(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:

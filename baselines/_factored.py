@@ -45,7 +45,7 @@ class FactoredLinear(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is not F.linear:
+        if func is not F.linear or len(args) < 2:
             return result
         for name, factors in self.factors.items():
             if args[1] is factors.weight:
@@ -58,42 +58,29 @@ class FactoredLinear(TorchFunctionMode):
         return result
 
 
-class Uses(TorchFunctionMode):
-    """While active, notes in how many rows of points a weight goes through `F.linear`, and whatever else uses it.
-
-    points: of the weights that are used just once, and by `F.linear`, after it was active.
-    """
+class Points(TorchFunctionMode):
+    """While active, notes how many rows of points go through `F.linear` with one of these weights: `rows`, by name."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.weights = weights
-        self.rows: dict[str, list[int]] = {}
-        self.otherwise: set[str] = set()
+        self.rows: dict[str, int] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        used = [*args, *(kwargs or {}).values()]
-        for name, weight in self.weights.items():
-            places = [place for place, value in enumerate(used) if value is weight]
-            if func is F.linear and places == [1]:
-                self.rows.setdefault(name, []).append(args[0].numel() // args[0].shape[-1])
-            elif places and getattr(func, "__name__", "") != "__get__":  # reading its shape is no use of it
-                self.otherwise.add(name)
+        if func is F.linear and len(args) > 1:
+            names = [name for name, weight in self.weights.items() if args[1] is weight]
+            self.rows |= {name: args[0].numel() // args[0].shape[-1] for name in names}
         return func(*args, **(kwargs or {}))
 
-    @property
-    def points(self) -> dict[str, int]:
-        """Rows of points by the name of the weight."""
-        return {n: rows[0] for n, rows in self.rows.items() if len(rows) == 1 and n not in self.otherwise}
 
-
-def factored(uses: Uses, steps: int) -> dict[str, int]:
+def smaller(weights: Mapping[str, Tensor], rows: Mapping[str, int], steps: int) -> dict[str, int]:
     """The weights whose factors after `steps` inner steps are smaller than they are, with their rows of points."""
     return {
         name: points
-        for name, points in uses.points.items()
-        if steps and steps * points * sum(uses.weights[name].shape) < uses.weights[name].numel()
+        for name, points in rows.items()
+        if steps and steps * points * sum(weights[name].shape) < weights[name].numel()
     }
 
 

@@ -8,17 +8,23 @@ no task axis and no history yet, so that the products with θ are one large prod
     φ       the dense parameters; H of every factored weight, then D, unless φ = θ
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import grad, vjp, vmap
 
-from baselines._factored import FactoredLinear, Factors, Uses, factored, probe
+from baselines._factored import FactoredLinear, Factors, Points, probe, smaller
+from baselines._tracing import operations
 from baselines.contract import Params, Spec, Stateless, trainable
 
 Values = list[Tensor]
+
+
+def clones(tensors: Iterable[Tensor]) -> Values:
+    """Copies of buffers, which a forward may write to."""
+    return [t.clone() for t in tensors]
 
 
 class Phases:
@@ -32,24 +38,39 @@ class Phases:
         self.network = Stateless(spec.model)
         theta = trainable(spec.model)
         self.lr = torch.tensor(spec.inner.lr, dtype=spec.dtype, device=spec.device)
-        self.rows = self._factored(theta, *task[:2]) if tasks else {}
+        self.rows = self._factored(theta, task) if tasks else {}
         self.factored = list(self.rows)
         self.dense = [name for name in theta if name not in self.rows]
         self.constants = [name for name, p in spec.model.named_parameters() if not p.requires_grad]
         self.buffers = [name for name, _ in spec.model.named_buffers()]
 
-    def _factored(self, theta: Params, x: Tensor, y: Tensor) -> dict[str, int]:
-        """The weights that stay factored, with the rows that a step adds to their factors."""
-        with Uses(theta) as uses, torch.no_grad():
-            buffers = {name: b.clone() for name, b in self.spec.model.named_buffers()}
-            self.spec.loss(self.network(theta | buffers, x), y)
-        return factored(uses, self.steps)
+    def _factored(self, theta: Params, task: Values) -> dict[str, int]:
+        """The weights that stay factored, with the rows that a step adds to their factors.
+
+        Their one use, with support and with query points, has to be that of a linear layer.
+        """
+        buffers = dict(self.spec.model.named_buffers())
+
+        def forward(x: Tensor, *tensors: Tensor) -> Values:
+            own = dict(zip((*theta, *buffers), (*tensors[: len(theta)], *clones(tensors[len(theta) :])), strict=True))
+            return [self.network(own, x)]
+
+        tensors = [*theta.values(), *buffers.values()]
+        found: list[dict[str, int]] = []  # for support and query: the rows, where the weight is used once and linearly
+        for x in task[::2]:
+            with Points(theta) as points, torch.no_grad():
+                forward(x, *tensors)
+            uses = operations(forward, [x, *tensors])[1][1:]
+            once = {name for name, count in zip(theta, uses, strict=False) if count == 1}
+            found.append({name: rows for name, rows in points.rows.items() if name in once})
+        support, query = found
+        return smaller(theta, {name: rows for name, rows in support.items() if name in query}, self.steps)
 
     def inputs(self) -> tuple[Values, Values]:
         """The model's present tensors: `fixed`, and the dense θ."""
         model = self.spec.model
         parameters = {name: p.detach() for name, p in model.named_parameters()}
-        buffers = [b if self.tasks is None else b.expand(self.tasks, *b.shape) for b in model.buffers()]
+        buffers = [b if self.tasks is None else b.expand(self.tasks, *b.shape).contiguous() for b in model.buffers()]
         fixed = [self.lr, *(parameters[name] for name in self.factored + self.constants), *buffers]
         return fixed, [parameters[name] for name in self.dense]
 
@@ -72,7 +93,7 @@ class Phases:
         """The mean loss over points, and what the factored layers saw."""
         weights = dict(zip(self.factored, fixed[1:], strict=False))
         others = dict(zip(self.constants + self.buffers, fixed[1 + len(weights) :], strict=True))
-        others |= {name: others[name].clone() for name in self.buffers}  # the model may write to them
+        others |= dict(zip(self.buffers, clones(others[name] for name in self.buffers), strict=True))
         dense = dict(zip(self.dense, phi, strict=False))
         history: list[Any] = list(phi[len(dense) :]) or [None] * 2 * len(weights)
         factors = {
@@ -104,10 +125,17 @@ class Phases:
         fixed: Any = [None] * (1 + len(self.factored) + len(self.constants)) + [0] * len(self.buffers)
         return vmap(function, (fixed, None if shared else 0, 0, 0), randomness="different")
 
+    def advance(self, shared: bool, *flat: Tensor) -> Values:
+        """An inner step: (fixed, φₖ, x, y) -> (dense φₖ₊₁, h, δ)."""
+        fixed, phi, x, y, _ = self.parts(flat, shared)
+        found = self.over_tasks(self.gradient, shared)(fixed, phi, x, y)
+        return self._after(fixed[0], phi, found)
+
     def step(self, shared: bool, *flat: Tensor) -> Values:
         """An inner step and its pull-back: (fixed, φₖ, x, y, cotangents) -> (dense φₖ₊₁, h, δ; what is pulled back).
 
-        Pulled back to the factored weights θ, the dense φₖ, H and D; to θ it is the sum over tasks.
+        The pull-back is the vector-Jacobian product, to the factored weights θ, the dense φₖ, H and D; to θ it is the
+        sum over tasks.
         """
         fixed, phi, x, y, cotangents = self.parts(flat, shared)
         lr, weights, others = fixed[0], fixed[1 : 1 + len(self.factored)], fixed[1 + len(self.factored) :]
@@ -118,7 +146,6 @@ class Phases:
             return found
 
         found, pull = vjp(gradients, weights, phi)[:2]
-        after = [p - lr * g for p, g in zip(phi[:count], found[:count], strict=True)]
         v, ends = cotangents[:count], cotangents[count:]
         start = [t.sum(0) if shared and self.tasks else t for t in v]
         if ends:  # few dense parameters: scale v before, since h and δ have no factor α
@@ -127,7 +154,12 @@ class Phases:
         else:  # scale in the same pass that adds
             to_weights, to_phi = pull(v)
             swept = [t - lr * g for t, g in zip(start, to_phi, strict=True)]
-        return [t.contiguous() for t in (*after, *found[count:], *to_weights, *swept, *to_phi[count:])]
+        return [*self._after(lr, phi, found), *(t.contiguous() for t in (*to_weights, *swept, *to_phi[count:]))]
+
+    def _after(self, lr: Tensor, phi: Values, found: Values) -> Values:
+        """φₖ₊₁ of the dense parameters, and the new rows of the factors, from the gradients."""
+        dense = [p - lr * g for p, g in zip(phi, found[: len(self.dense)], strict=False)]
+        return [t.contiguous() for t in (*dense, *found[len(self.dense) :])]
 
     def query(self, shared: bool, *flat: Tensor) -> Values:
         """(fixed, φ_K, x, y) -> (losses; the gradient of their mean by the factored weights, dense φ_K, H and D)."""

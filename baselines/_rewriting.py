@@ -79,8 +79,9 @@ def _transposed(graph: fx.Graph, node: Any, of: fx.Node) -> fx.Node:
     if alone and node.target in PRODUCTS:
         left, right = node.args
         return _call(graph, node.target, _transposed(graph, right, node), _transposed(graph, left, node))
-    if alone and node.target is aten.add.Tensor and len({_shape(a) for a in (node, *node.all_input_nodes)}) == 1:
-        return _call(graph, node.target, *(_transposed(graph, term, node) for term in node.args))
+    terms = node.args if node.target is aten.add.Tensor and not node.kwargs else ()
+    if alone and len(node.all_input_nodes) == len(terms) == 2 and len({_shape(a) for a in (node, *terms)}) == 1:
+        return _call(graph, node.target, *(_transposed(graph, term, node) for term in terms))
     return _call(graph, aten.transpose.int, node, -2, -1)
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from baselines import _tracing
 from baselines._phases import Phases, Values
@@ -41,8 +41,10 @@ class Sweep:
         self.copies = (tasks or 1) * sum(p.numel() * p.element_size() for p in trainable(spec.model).values())
         self.functions: dict[tuple[str, bool], Callable[..., Tensors]] = {}
         self.kept = ""
+        self.draws = False
+        self.said: list[str] = []
         self.whole = tasks is not None and steps <= ONE_GRAPH
-        self.one_graph: _tracing.Compiled | None = None
+        self.one_graph: _tracing.MachineCode | None = None
 
     def named(self, found: Values) -> MetaGradient:
         """What a call gives, by the names of the parameters."""
@@ -52,9 +54,11 @@ class Sweep:
     def execution(self) -> str:
         """How it runs, in words."""
         how = "one task after the other" if self.tasks is None else "all tasks together"
-        steps = "one graph" if self.whole else f"graphs per step, {self.kept}" if self.steps else ""
+        steps = (
+            "one graph" if self.whole else ", ".join(filter(None, ["graphs per step", self.kept])) if self.steps else ""
+        )
         factors = f"{', '.join(self.phases.factored)} factored" if self.phases.factored else ""
-        return "; ".join(filter(None, [how, steps, factors]))
+        return "; ".join(filter(None, [how, steps, factors, *self.said]))
 
     def __call__(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
         """(losses, mean gradients, factored weights first); `fixed` and `theta` as `Phases.inputs` gives them."""
@@ -65,7 +69,7 @@ class Sweep:
             return self._sweep(*flat)
         if self.one_graph is None:
             self._sweep(*flat)  # traces the functions, which cannot be while what calls them is traced
-            self.one_graph = _tracing.Compiled(_tracing.trace(self._sweep, flat))
+            self.one_graph = _tracing.MachineCode(_tracing.trace(self._sweep, flat))
         return list(self.one_graph(*flat))
 
     def _one_by_one(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
@@ -125,31 +129,28 @@ class Sweep:
         """A function, traced when it is first needed, for inputs like these."""
         shared = first and self.tasks is not None
         if (name, shared) not in self.functions:
-            if name == "query":
-                made = {name: _tracing.trace(partial(self.phases.query, shared), inputs)}
+            if name == "query" or not self.second_order:
+                function = self.phases.query if name == "query" else self.phases.advance
+                made = {name: _tracing.trace(partial(function, shared), inputs)}
             else:
                 made = dict(zip(("step", "pull-back"), self._step(shared, inputs), strict=True))
+            self.draws |= any(map(_tracing.draws, made.values()))
             for each, graph in made.items():
-                self.functions[each, shared] = graph if self.whole else _tracing.Compiled(graph)
+                self.functions[each, shared] = graph if self.whole else _tracing.MachineCode(graph)
         return self.functions[name, shared]
 
     def _step(self, shared: bool, inputs: Values) -> tuple[GraphModule, GraphModule]:
         """The graphs of an inner step and of its pull-back."""
         cotangents = self.phases.cotangents(inputs[0])
         joint = _tracing.trace(partial(self.phases.step, shared), [*inputs, *cotangents])
-        for kept, again, most in self._residuals(_tracing.draws(joint)):
+        all_kept = math.inf if _tracing.draws(joint) else self.copies
+        for kept, again, most in (
+            ("activations kept", views, all_kept),
+            ("products kept", elementwise, PRODUCTS / self.steps),
+            ("activations computed again", everything, math.inf),
+        ):
             self.kept = kept
             step, pull_back, size = split(joint, len(inputs), len(cotangents), again)
             if size <= most:
                 break
         return step, pull_back
-
-    def _residuals(self, draws: bool) -> list[tuple[str, Callable[[Node], bool], float]]:
-        """What a step may keep for its pull-back, in words; what is computed again then; the bytes it may take."""
-        if not self.second_order:
-            return [("nothing kept", everything, math.inf)]
-        return [
-            ("activations kept", views, math.inf if draws else self.copies),
-            ("products kept", elementwise, PRODUCTS / self.steps),
-            ("activations computed again", everything, math.inf),
-        ]

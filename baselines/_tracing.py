@@ -26,6 +26,7 @@ aten = torch.ops.aten
 NORMALISATIONS = [aten.native_batch_norm, aten.cudnn_batch_norm, aten.native_batch_norm_backward]
 ON_CPU = {
     "cpp_wrapper": True,  # Python between two kernels costs more than a kernel
+    "layout_optimization": False,  # of convolutions: tensors between the graphs would be turned there and back
     "cpp.vec_isa_ok": True,  # believe what the processor says of itself: to try it with the compiler takes seconds
 }
 OLDEST = (2, 4)  # what is traced here needs at least this torch
@@ -56,7 +57,7 @@ def trace(function: Flat, example: Tensors) -> fx.GraphModule:
     return traced
 
 
-class Compiled:
+class MachineCode:
     """A graph as machine code. It is compiled at the first call, for tensors with just those shapes and strides."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
@@ -80,8 +81,9 @@ def draws(graph: fx.GraphModule) -> bool:
     return any(torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) for node in graph.graph.nodes)
 
 
-def operations(function: Flat, example: Tensors) -> set[str]:
-    """The names of what it consists of, such as `aten.native_batch_norm.default`."""
+def operations(function: Flat, example: Tensors) -> tuple[set[str], list[int]]:
+    """The names of what it consists of, such as `aten.native_batch_norm.default`; how often each input is used."""
     with torch.no_grad():
-        graph = make_fx(function, tracing_mode="fake")(*example).graph
-    return {str(node.target) for node in graph.nodes if node.op == "call_function"}
+        nodes = make_fx(function, tracing_mode="fake")(*example).graph.nodes
+    names = {str(node.target) for node in nodes if node.op == "call_function"}
+    return names, [len(node.users) for node in nodes if node.op == "placeholder"]

@@ -95,7 +95,7 @@ class Baseline:
         return None
 
     def prepare(self, batch: TaskBatch) -> Any:
-        """The batch, and the model's current parameters, in the framework's own resident form."""
+        """The batch and the model's parameters in the framework's own resident form, until the model changes."""
         return batch
 
     def meta_gradient(self, prepared: Any) -> Any:

@@ -24,9 +24,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Is this second-order MAML right, and what does it cost?",
 )
-app.command("audit")(audit)
+app.command("audit", short_help="What a meta-gradient of your own is, and if wrong, why.")(audit)
 console = Console(width=None if sys.stdout.isatty() else 110)  # where there is no terminal to fit
+ON_REQUEST = "overhead, regress and selfcheck"  # asking the experiments would import PyTorch for every --help
 Results = Annotated[Path, typer.Option("--results", help="The results folder.", metavar="DIR")]
+Baseline = Annotated[
+    list[Path] | None,
+    typer.Option(help="A file with an implementation of your own; may be repeated.", metavar="FILE.py"),
+]
 
 
 def main() -> None:
@@ -78,11 +83,14 @@ def list_() -> None:
 
 @app.command()
 def run(
-    experiments: Annotated[list[str] | None, typer.Argument(help="Default: all but those on request only.")] = None,
+    experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
     implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
     profile: Annotated[str, typer.Option(help="quick or full (paper lengths).")] = "quick",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    seeds: Annotated[str, typer.Option(help="Numbers, separated by commas. Default: each experiment's own.")] = "",
+    seeds: Annotated[
+        str,
+        typer.Option(help="Numbers, separated by commas; cost takes the first only. Default: each experiment's own."),
+    ] = "",
     threads: Annotated[int, typer.Option(help="Threads (and cores) of each measuring process.")] = 1,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds of work that a process may take for a cell. Default: 4 hours.")
@@ -90,12 +98,13 @@ def run(
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
-    baseline: Annotated[
-        list[Path] | None, typer.Option(help="A file with an implementation of your own.", metavar="FILE.py")
-    ] = None,
+    baseline: Baseline = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A module of your own, in the place of the built-in networks.", metavar="FILE.py:FACTORY"),
+        typer.Option(
+            help="A module of your own, (points, 1) to (points, 1), for the built-in networks.",
+            metavar="FILE.py:FACTORY",
+        ),
     ] = None,
 ) -> None:
     """Measure what is not measured yet. Nothing that is finished is lost or measured twice."""
@@ -153,7 +162,7 @@ def measure(plan: "Plan") -> None:
         print_warnings(plan.store.warnings)
 
 
-@app.command()
+@app.command(short_help="Check every implementation against the golden values.")
 def regress(
     implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -163,9 +172,7 @@ def regress(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     accept: Annotated[bool, typer.Option("--accept", help="Make what is found what is expected.")] = False,
-    baseline: Annotated[
-        list[Path] | None, typer.Option(help="A file with an implementation of your own.", metavar="FILE.py")
-    ] = None,
+    baseline: Baseline = None,
 ) -> None:
     """Check every implementation on the golden cases, and the verdicts against the committed ones.
 
@@ -216,7 +223,7 @@ def regress(
     raise typer.Exit(bool(different))
 
 
-@app.command()
+@app.command(short_help="Check the timing against known differences.")
 def selfcheck(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     results: Results = Path("results"),

@@ -44,7 +44,7 @@ def bench(subject: str = "unrolled", dtype: str = "float64", seed: int = 0, **pa
 def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process traced graphs run as they are, where a test does not ask for `machine_code`: that takes long."""
     if "machine_code" not in request.keywords:
-        monkeypatch.setattr(_tracing.Compiled, "__call__", lambda self, *tensors: self.graph(*tensors))
+        monkeypatch.setattr(_tracing.MachineCode, "__call__", lambda self, *tensors: self.graph(*tensors))
 
 
 @pytest.fixture

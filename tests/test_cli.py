@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from experiments.__main__ import main
+from experiments.harness import experiment
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -126,6 +127,24 @@ def test_list_names_everything(call: Call) -> None:
     assert code == 0
     for word in ("notebook", "learn2learn 0.2.0", "higher 0.2.1", "fomaml", "metagradient", "overhead"):
         assert word in out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_is_not_cut_and_names_no_path(call: Call, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = call("--help")
+    assert code == 0
+    summaries = out.partition("Commands:")[2].strip().splitlines()
+    assert len(summaries) == 7
+    assert all(line.endswith(".") and not line.endswith("...") for line in summaries), summaries
+    for command in (line.split()[0] for line in summaries):
+        assert sys.prefix not in "".join(call(command, "--help")[1].split())
+
+
+def test_help_of_run_names_the_experiments_on_request(call: Call) -> None:
+    on_request = [name for name in experiment.names() if not experiment.load(name).by_default]
+    *others, last = on_request
+    assert f"Default: all but {', '.join(others)} and {last}." in " ".join(call("run", "--help")[1].split())
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_running(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -67,6 +70,35 @@ def test_a_mistake_dropped_into_baselines_comes_out_wrong(copy: Path) -> None:
         found = [line for line in csv if f",{name}," in line]
         assert len(found) == 2
         assert all(f",{status}," in line for line in found)
+
+
+@pytest.mark.parametrize(
+    "other", ["handwritten.mixed_mode import MixedMode", "libraries.learn2learn import Learn2Learn"]
+)
+def test_a_loop_of_ones_own_trains_alike_with_another_implementation(
+    other: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = example("training").replace("batches(1000)", "batches(3)").replace("torch.float32", "torch.float64")
+    name = other.split()[-1]
+    with_other = text.replace("handwritten.compiled import Compiled", other).replace("Compiled(", f"{name}(")
+    assert "batches(3)" in text and "Compiled" not in with_other
+    torch.set_default_dtype(torch.float64)
+    try:
+        mine, others = map(trained, (text, with_other))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.allclose(mine, others, rtol=0, atol=1e-9)
+    assert capsys.readouterr().out.count("0: query loss ") == 2
+
+
+def trained(text: str) -> Tensor:
+    """The weights that a script leaves in its `model`, in one vector; they are not those that it began with."""
+    torch.manual_seed(0)
+    found: dict[str, Any] = {}
+    exec(text, found)
+    model, optimizer = found["model"], found["optimizer"]
+    assert all(optimizer.state[p]["step"] == 3 for p in model.parameters())
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
 def test_tables_in_the_readme_are_those_of_the_published_run() -> None:

@@ -27,6 +27,14 @@ def test_the_readme_names_only_targets_that_exist() -> None:
     assert named <= known
 
 
+def test_prose_is_no_wider_than_code() -> None:
+    """Tables and pictures cannot be wrapped, and code is wrapped by others."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        prose = re.sub(r"^```.*?^```$", lambda code: "\n" * code[0].count("\n"), page.read_text(), flags=re.M | re.S)
+        for number, line in enumerate(prose.splitlines(), 1):
+            assert len(line) <= 120 or line.startswith(("|", "<img", "    ")), f"{page.name}:{number}"
+
+
 def test_a_ready_environment_is_used_and_nothing_installed(tmp_path: Path) -> None:
     absent = make("tables", f"VENV={tmp_path}/absent")
     assert absent.returncode == 2

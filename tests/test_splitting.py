@@ -76,10 +76,13 @@ def test_random_numbers_are_kept_and_never_drawn_again() -> None:
     assert sweep.kept == "activations kept"
 
 
-def test_without_a_second_order_a_step_keeps_nothing() -> None:
-    batch = images(1)
-    sweep = Sweep(spec(network(), 2), 2, False, None, [t[0] for t in batch])
-    inputs = [*sweep.phases.inputs()[0], *sweep.phases.inputs()[1], batch[0][0], batch[1][0]]
-    step = sweep._function("step", True, inputs)
-    assert len(step(*inputs)) == len(sweep.phases.dense)
-    assert set(sweep.functions) == {("step", False), ("pull-back", False)}
+def test_first_order_asks_for_no_pull_back() -> None:
+    class Once(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cdist(super().forward(x), self.weight)  # has no second derivative
+
+    model = Once(3, 3)
+    batch = TaskBatch(*(torch.randn(2, 4, 3, dtype=DOUBLE) for _ in range(4)))
+    fast = build("fomaml-compiled", model)
+    assert distance(gradient(fast, batch), gradient(build("fomaml", model), batch)) < 1e-12
+    assert fast.execution == "all tasks together; graphs per step"

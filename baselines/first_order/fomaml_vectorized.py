@@ -26,5 +26,6 @@ class FomamlVectorized(Vectorized):
             found: tuple[Params, Tensor] = grad_and_value(self.loss)(phi, query_x, query_y, buffers)
             return found
 
-        grads, losses = vmap(one, randomness="different")(*prepared, self.buffers(len(prepared.support_x)))
+        with self.transformed():
+            grads, losses = vmap(one, randomness="different")(*prepared, self.buffers(len(prepared.support_x)))
         return MetaGradient(losses, {name: g.mean(0) for name, g in grads.items()})

@@ -16,7 +16,7 @@ from baselines.handwritten.mixed_mode import MixedMode
 
 
 class Compiled(CompiledSweep):
-    """Any `nn.Module`, any number of inner steps; `execution` says how they are run."""
+    """Any number of inner steps, any `nn.Module` that `mixed-mode` takes; `execution` says how they are run."""
 
     computes = "maml"
     second_order = True

@@ -8,19 +8,23 @@ by one copy of the parameters per step, not by a graph (cf. MixFlow-MG, https://
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from baselines._functional import Functional, TaskMean, differentiate, leaves
+from baselines._random import RandomState
 from baselines.contract import MetaGradient, Params, TaskBatch, trainable
 
 
 class MixedMode(Functional):
-    """Mixed mode, a task at a time: any `nn.Module`, any number of inner steps."""
+    """Mixed mode, a task at a time: any number of inner steps, any `nn.Module`.
+
+    Its forward has to be a function of its tensors, x and random numbers from the default generators (torch's, NumPy's
+    and Python's); what else it remembers from call to call would make a step's derivative that of another function.
+    """
 
     computes = "maml"
     checkpointed: ClassVar[bool] = False
@@ -31,7 +35,7 @@ class MixedMode(Functional):
         theta = trainable(self.spec.model)
         mean = TaskMean()
         for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            inner = _InnerLoop(self, support_x, support_y)
+            inner = _Iterates(self, support_x, support_y)
             phi = inner.run(leaves(theta))
             loss = self.loss(phi, query_x, query_y)
             v = differentiate(loss, phi)
@@ -48,14 +52,14 @@ class MixedMode(Functional):
         return {name: v[name] - self.spec.inner.lr * curvature[name] for name in phi}
 
 
-class _InnerLoop:
+class _Iterates:
     """One task's iterates: kept, and where checkpointed run again between those that are."""
 
     def __init__(self, baseline: MixedMode, x: Tensor, y: Tensor) -> None:
         self.baseline, self.x, self.y = baseline, x, y
         self.steps = baseline.spec.inner.steps
         self.kept: list[tuple[int, Params]] = []
-        self.random: dict[int, list[Tensor]] = {}
+        self.random: dict[int, RandomState] = {}
 
     def run(self, theta: Params) -> Params:
         """φ_K, from φ₀ = θ."""
@@ -64,9 +68,9 @@ class _InnerLoop:
         for k in range(self.steps):
             if k % every == 0:
                 self.kept.append((k, phi))
-            before = self.generators()
+            before = RandomState(self.baseline.spec.device)
             phi = self.step(phi)
-            if any(not torch.equal(a, b) for a, b in zip(before, self.generators(), strict=True)):
+            if not before.same(RandomState(self.baseline.spec.device)):
                 self.random[k] = before
         return phi
 
@@ -89,21 +93,6 @@ class _InnerLoop:
         """One inner step that leaves no graph."""
         return leaves(self.baseline.step(phi, self.x, self.y))
 
-    def generators(self) -> list[Tensor]:
-        """The state of the random numbers that a model may draw, as dropout does."""
-        device = self.baseline.spec.device
-        on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-        return [torch.get_rng_state(), *on_device]
-
-    @contextmanager
-    def drawing_again(self, k: int) -> Iterator[None]:
+    def drawing_again(self, k: int) -> AbstractContextManager[None]:
         """Draw what step k drew, or the derivative would be that of another function."""
-        if k not in self.random:
-            yield
-            return
-        device = self.baseline.spec.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.set_rng_state(self.random[k][0])
-            for state in self.random[k][1:]:
-                torch.cuda.set_rng_state(state, device)
-            yield
+        return self.random[k].again() if k in self.random else nullcontext()

@@ -10,13 +10,16 @@ derivatives of batch and layer normalisation without a word, and right first one
 near).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import ClassVar
 
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
 from baselines._functional import Functional
-from baselines.contract import Computes, MetaGradient, Params, TaskBatch, trainable
+from baselines._modules import RefusingData, unchanged
+from baselines.contract import Computes, MetaGradient, Params, Spec, TaskBatch, trainable
 
 
 class Vectorized(Functional):
@@ -24,11 +27,23 @@ class Vectorized(Functional):
 
     computes: ClassVar[Computes] = "maml"
 
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.checked = False
+
+    @contextmanager
+    def transformed(self) -> Iterator[None]:
+        """Around torch.func's transformations: the model keeps none of their tensors, and reads no `.data`."""
+        with unchanged(self.spec.model), nullcontext() if self.checked else RefusingData():
+            yield
+        self.checked = True
+
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the gradient of the query loss."""
         theta = {name: p.detach() for name, p in trainable(self.spec.model).items()}
         one = vmap(grad_and_value(self.adapted_loss), (None, 0, 0, 0, 0, 0), randomness="different")
-        grads, losses = one(theta, *prepared, self.buffers(len(prepared.support_x)))
+        with self.transformed():
+            grads, losses = one(theta, *prepared, self.buffers(len(prepared.support_x)))
         return MetaGradient(losses, {name: g.mean(0) for name, g in grads.items()})
 
     def adapted_loss(

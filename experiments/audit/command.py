@@ -26,7 +26,8 @@ def audit(
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 60.0,
     python: Annotated[
-        str, typer.Option(help="The interpreter to run it with, if not this one.", metavar="PATH")
+        str,
+        typer.Option(help="The interpreter to run it with. Default: this one.", metavar="PATH", show_default=False),
     ] = sys.executable,
 ) -> None:
     """Tell what a meta-gradient of your own is, and where it is wrong, why.

@@ -53,6 +53,16 @@ def main(descriptor: int) -> None:
         connection.send_bytes(json.dumps(answer).encode())
 
 
+def caches(folder: str) -> dict[str, str]:
+    """The settings with which compilers keep all that they compile in a folder, for other processes to find."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": folder,
+        "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
 class Session:
     """The measuring of one cell by one pass."""
 
@@ -79,7 +89,7 @@ class Session:
         environment.settle(case.threads)
         wanted = experiment.load(case.experiment)
         if m["cache"]:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = m["cache"]
+            os.environ |= caches(m["cache"])
         self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"])
         (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
         return chosen.measure(self.bench)

@@ -22,19 +22,22 @@ def peaks(
     """
     row: dict[str, Json] = {}
     empty: dict[str, str] = {}
-    if device.type == "cuda":
+    seen = device.type == "cuda" and framework == "torch"
+    if seen:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         row["resident_gpu_mib"] = torch.cuda.memory_allocated(device) / MIB
     before = _resident_set(reset_peak=True)
     call()
     after = _resident_set(reset_peak=False)
-    if device.type == "cuda":
+    if seen:
         torch.cuda.synchronize(device)
         row["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / MIB
         row["peak_gpu_reserved_mib"] = torch.cuda.max_memory_reserved(device) / MIB
     else:
-        empty |= dict.fromkeys(("resident_gpu_mib", "peak_gpu_mib", "peak_gpu_reserved_mib"), NO_CUDA)
+        unseen = f"PyTorch's allocator does not see the arrays of {framework}"
+        reason = unseen if device.type == "cuda" else NO_CUDA
+        empty |= dict.fromkeys(("resident_gpu_mib", "peak_gpu_mib", "peak_gpu_reserved_mib"), reason)
     if before is None or after is None:
         empty |= dict.fromkeys(("resident_rss_mib", "peak_rss_mib"), "the system does not tell a process' peak")
     else:

@@ -1,4 +1,4 @@
-"""The least time that mixed mode can take for a multilayer perceptron, at the speeds this machine has for its shapes.
+"""What mixed mode's products and copies take for a multilayer perceptron: an estimate from their speeds, no bound.
 
 Operations, for each layer in → out and each task, with the activations of every gradient kept for its
 Hessian-vector product; a product of (points, in) with (in, out), of (points, out) with (out, in) or of (out, points)
