@@ -72,7 +72,7 @@ def test_times_ratios_and_verdicts(store: Store) -> None:
     assert header == ["implementation", "step_ms", "speedup_vs_unrolled"]
     assert [row[0] for row in rows] == ["`twice`", "`noisy`", "`unrolled`", "`equal`", "`half`"]
     assert rows[0] == ["`twice`", "1.00 (0.98–1.03)", "2.00× (2.00–2.00) faster"]
-    assert ["`half`", "4.00 (3.90–4.10)", "0.50× (0.50–0.50) slower"] in rows
+    assert ["`half`", "4.00 (3.90–4.10)", "0.500× (0.500–0.500) slower"] in rows
 
 
 def test_ratios_exist_only_inside_a_round_group(store: Store) -> None:
