@@ -166,8 +166,6 @@ def roofline(bench: Bench, like: Tensor) -> dict[str, list[float]]:
     return {"roofline_ms": [roofline_ms(sizes, p["tasks"], p["inner_steps"], points, like, milliseconds)]}
 
 
-COMPARED = [f"tasks{t}-steps{k}-shots{s}-width{w}" for t, k, s, w in (NOTEBOOK, MANY_TASKS, WIDE)]
-COMPARED.append("tasks4-steps5-shots5-cnn")
 FACTORS = {"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K", "width": "hidden units per layer"}
 MEMORY_FACTORS = {
     "tasks": "tasks in the meta-batch",
@@ -228,7 +226,7 @@ EXPERIMENT = Experiment(
             "title": "Time of one meta-gradient",
             "values": ["step_ms"],
             "xlabel": "milliseconds (median, 95 % interval)",
-            "where": {"case": COMPARED},
+            "studies": False,
         },
         {
             "kind": "intervals",
@@ -236,7 +234,7 @@ EXPERIMENT = Experiment(
             "title": "Peak memory of one meta-gradient",
             "values": ["peak_gpu_mib", "peak_tensor_mib", "peak_rss_mib"],
             "xlabel": "MiB",
-            "where": {"case": COMPARED},
+            "studies": False,
         },
         {
             "kind": "scaling",
