@@ -114,6 +114,7 @@ EXPERIMENT = Experiment(
             "values": ["distance"],
             "xlabel": "‖g − maml‖ / ‖maml‖",
             "where": {"dtype": "float64"},
+            "caption": "At 0 it would be the second-order meta-gradient; at 1 it is as far from it as no step at all.",
         },
     ),
 )
