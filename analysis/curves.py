@@ -12,12 +12,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis import stats, style, text
-from analysis.cells import Cell, computes_order
+from analysis.cells import COMPUTES, Cell, computes_order
 from analysis.columns import curve, curve_reference, reference_for
 from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
-_TITLES = {"maml": "second order (maml)", "fomaml": "first order (fomaml)", "reptile": "reptile"}
 _POINTS = 400  # of a curve; more would only be noise and large files
 _MARKS = 9  # markers along a curve
 
@@ -52,7 +51,7 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
             if not lines:
                 style.no_result(axis)
             if row == 0:
-                axis.set_title(_TITLES.get(kind, kind))
+                axis.set_title(COMPUTES.get(kind, kind))
         axes[row, 0].set_ylabel(_row_label(setting, settings, spec.ylabel or style.axis_label(spec.y)))
     _label_x(axes, spec)
     handles = [_handle(name, looks[name]) for name in _names(cells, looks)]

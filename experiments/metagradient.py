@@ -106,6 +106,7 @@ EXPERIMENT = Experiment(
             "title": "Error against the oracle for what each implementation says it computes",
             "values": ["error"],
             "xlabel": "relative error",
+            "caption": "What compiles is checked with ReLU here, and with the other networks by make regress.",
         },
         {
             "kind": "points",
