@@ -1,5 +1,8 @@
 """The verdict: right code is never accused, and every realistic mistake is caught."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,9 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from baselines._functional import Functional, TaskMean, differentiate, leaves
-from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
 from experiments.harness.status import Unavailable, Wrong
-from experiments.harness.verify import Check, cancellation, check, condition, error
+from experiments.harness.verify import Check, Reference, Weights, cancellation, condition, error, reference, remembered
 from experiments.tasks.stream import Arrays
 from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
 
@@ -169,8 +172,49 @@ def test_rounding_before_a_difference_counts() -> None:
     assert cancellation(theta, {"a": np.zeros(1)}) == 1
     batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
     found = {"a": np.array([1e-4 * (1 + 1e-4)])}
-    assert not check(found, lambda *_: displacement, theta, batch, 1e-8).right
-    assert check(found, lambda *_: displacement, theta, batch, 1e-8, displacement=True).right
+    assert not reference(lambda *_: displacement, theta, batch, 1e-8).check(found).right
+    assert reference(lambda *_: displacement, theta, batch, 1e-8, displacement=True).check(found).right
+
+
+def test_what_an_oracle_said_is_remembered_for_just_these_inputs(tmp_path: Path) -> None:
+    batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
+    theta = {"file": np.array([1.0]), "b": np.array([2.0, 3.0])}
+    asked: list[str] = []
+
+    def ask(said: str, theta: Weights) -> Reference:
+        def make() -> Reference:
+            asked.append(said)
+            return Reference({name: 2 * value for name, value in theta.items()}, 3.0, 1e-16)
+
+        return remembered(tmp_path / "new", said, theta, batch, make)
+
+    first, again = ask("maml", theta), ask("maml", theta)
+    assert asked == ["maml"]
+    assert (again.kappa, again.eps, list(again.expected)) == (first.kappa, first.eps, list(first.expected))
+    assert all(np.array_equal(again.expected[name], value) for name, value in first.expected.items())
+    ask("fomaml", theta)
+    moved = ask("maml", theta | {"b": np.array([2.0, 3.0 + 1e-15])})
+    assert asked == ["maml", "fomaml", "maml"]
+    assert moved.expected["b"][1] > first.expected["b"][1]
+
+
+def test_a_meta_batch_that_cannot_be_judged_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = bench()
+    ask, kappas, asked = b.reference, [2e4, 3e4, 5.0], []
+
+    def so_conditioned(spec: Spec, theta: Weights, points: Arrays) -> tuple[str, Reference]:
+        name, said = ask(spec, theta, points)
+        asked.append(points.support_x.sum())
+        return name, replace(said, kappa=kappas[len(asked) - 1])
+
+    monkeypatch.setattr(b, "reference", so_conditioned)
+    judged = b.judge(b.setup)
+    assert (judged.check.kappa, judged.check.right) == (5.0, True)
+    assert judged.points.support_x.sum() == asked[2]
+    assert len(set(asked)) == 3
+    kappas[:], asked[:] = [2e4] * 8, []
+    with pytest.raises(Unavailable, match=r"ill-conditioned \(κ = 2e\+04\), as were 7 other meta-batches"):
+        b.judge(b.setup)
 
 
 def test_a_kink_too_near_is_no_judgement() -> None:

@@ -90,7 +90,9 @@ class Session:
         wanted = experiment.load(case.experiment)
         if m["cache"]:
             os.environ |= caches(m["cache"])
-        self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"])
+        self.bench = Bench(
+            case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"], _path(m["oracle_results"])
+        )
         (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
         return chosen.measure(self.bench)
 

@@ -107,9 +107,11 @@ class Plan:
             def step(done: float, share: float = share) -> None:
                 advance(done * share)
 
-            with TemporaryDirectory() as caches:  # empty, so that the first process to compile has all to compile
+            with TemporaryDirectory() as caches, TemporaryDirectory() as said:  # empty: the first has all to compile
                 for step_pass, subjects in zip(wanted.passes, takes_part, strict=True):
-                    jobs = [self._job(case, s, step_pass, Path(caches, s)) for s in subjects if _ok(answers[s])]
+                    jobs = [
+                        self._job(case, s, step_pass, Path(caches, s), Path(said)) for s in subjects if _ok(answers[s])
+                    ]
                     if step_pass.timed:
                         processes = step_pass.processes[self.options.profile]
                         processes = min(processes, case.params.get("processes", processes))
@@ -124,10 +126,10 @@ class Plan:
                 self._store(case, subject, by_pass, group, reference_only=subject in beside)
             self._retire(case, replaced, wanted.references)
 
-    def _job(self, case: Case, subject: str, step: Pass, cache: Path | None = None) -> Job:
+    def _job(self, case: Case, subject: str, step: Pass, cache: Path | None = None, said: Path | None = None) -> Job:
         file = self.files.get(subject)
         outside = file if file in self.external.values() else None
-        return Job(case, subject, outside, self.model_file, step, self.timeout, cache)
+        return Job(case, subject, outside, self.model_file, step, self.timeout, cache, said)
 
     # -- the store
 

@@ -26,6 +26,7 @@ class Job:
 
     timeout: seconds of work that one process may take for it.
     cache: where the processes that measure the cell keep what they compile; None: where compilers keep it by default.
+    oracle_results: where all processes that measure the case keep what an oracle said.
     """
 
     case: Case
@@ -35,6 +36,7 @@ class Job:
     step: Pass
     timeout: float
     cache: Path | None = None
+    oracle_results: Path | None = None
     answers: list[dict[str, Json]] = field(default_factory=list)
 
     def opening(self) -> dict[str, Json]:
@@ -48,6 +50,7 @@ class Job:
             "pass": self.step.name,
             "repeat": len(self.answers),
             "cache": str(self.cache) if self.cache else None,
+            "oracle_results": str(self.oracle_results) if self.oracle_results else None,
         }
 
 

@@ -1,7 +1,11 @@
 """Is this meta-gradient right? The error against an oracle, and the tolerance that rounding alone explains."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +19,7 @@ ULPS = 4
 TRIALS = 6
 MAX_KAPPA = 1e4
 ZERO = 1e-12  # relative to the whole; below it is rounding
+OF = "of "  # before the names of parameters in a file
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def condition(oracle: Oracle, theta: Weights, batch: Arrays, eps: float) -> floa
     """κ: by how many times the oracle's result changes more than its inputs did, at the size of the dtype's rounding.
 
     Every weight and point is moved by up to 4 ulp of the dtype, 6 times; the largest change counts. For ReLU networks
-    this also counts the kinks that rounding can cross.
+    this also counts the kinks that rounding can cross. Beyond MAX_KAPPA the rest is not tried.
     """
     expected = oracle(theta, batch)
     worst = 1.0
@@ -64,6 +69,8 @@ def condition(oracle: Oracle, theta: Weights, batch: Arrays, eps: float) -> floa
         shift = _Shift(trial, ULPS * eps)
         moved = oracle({name: shift(value) for name, value in theta.items()}, Arrays(*(shift(part) for part in batch)))
         worst = max(worst, error(moved, expected) / (ULPS * eps))
+        if worst > MAX_KAPPA:
+            break
     return worst
 
 
@@ -77,18 +84,49 @@ def cancellation(theta: Weights, displacement: Weights) -> float:
     return error({name: value + theta[name] for name, value in displacement.items()}, displacement)
 
 
-def check(
-    found: Weights, oracle: Oracle, theta: Weights, batch: Arrays, eps: float, displacement: bool = False
-) -> Check:
-    """Judge a meta-gradient that was computed with rounding `eps` from just these weights and points.
+@dataclass(frozen=True)
+class Reference:
+    """What the oracle says of a meta-batch, and how much that is worth in arithmetic of rounding `eps`."""
 
-    displacement: the result is a difference of weights, whose rounding then counts in κ.
-    """
+    expected: Weights
+    kappa: float
+    eps: float
+
+    def check(self, found: Weights) -> Check:
+        """Judge a meta-gradient that was computed from just these weights and points."""
+        return Check(error(found, self.expected), max(1e-12, 100 * self.kappa * self.eps), self.kappa)
+
+
+def reference(oracle: Oracle, theta: Weights, batch: Arrays, eps: float, displacement: bool = False) -> Reference:
+    """`displacement`: the result is a difference of weights, whose rounding then counts in κ."""
     expected = oracle(theta, batch)
     kappa = condition(oracle, theta, batch, eps)
     if displacement:
         kappa = max(kappa, cancellation(theta, expected))
-    return Check(error(found, expected), max(1e-12, 100 * kappa * eps), kappa)
+    return Reference(expected, kappa, eps)
+
+
+def remembered(folder: Path, said: str, theta: Weights, batch: Arrays, make: Callable[[], Reference]) -> Reference:
+    """What `make` gives, or gave another process of the same run that kept it in `folder`.
+
+    said: whatever the reference depends on besides the weights and points.
+    """
+    told = hashlib.sha256(said.encode())
+    for name, value in [*theta.items(), *batch._asdict().items()]:
+        told.update(f"{name}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    path = folder / f"{told.hexdigest()}.npz"
+    if path.exists():
+        with np.load(path) as kept:
+            kappa, eps = kept["kappa, eps"]
+            expected = {name.removeprefix(OF): kept[name] for name in kept.files if name.startswith(OF)}
+        return Reference(expected, float(kappa), float(eps))
+    made = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, delete=False) as file:  # never half a file under the name that is read
+        arrays: dict[str, Any] = {OF + name: value for name, value in made.expected.items()}
+        np.savez(file, **arrays | {"kappa, eps": np.array([made.kappa, made.eps])})
+    Path(file.name).replace(path)
+    return made
 
 
 def by_definition(computes: str, lr: float, steps: int) -> str:
