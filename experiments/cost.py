@@ -38,6 +38,7 @@ TASKS = (1, 10, 25, 100, 1000)
 STEPS = (0, 1, 5, 20, 50)
 WIDTHS = (40, 128, 256, 512)
 FEW_STEPS = (1, 5, 50)
+SLOW_PROCESSES = 4  # a turn of all with the convolutional network takes a quarter of a minute
 STUDY_ROUNDS = 5
 STUDY_PROCESSES = 3  # it is for how cost grows over decades, not for who is ahead by a few per cent
 
@@ -76,7 +77,8 @@ def _case(
     """One setting; `rounds` = 0: nothing is timed."""
     tasks, steps, shots, size = setting
     network = options.model or (size if isinstance(size, dict) else {"hidden": 2, "width": size, "activation": "relu"})
-    suffix = "" if options.model else "-cnn" if isinstance(size, dict) else f"-width{size}"
+    slow = isinstance(size, dict) and not options.model
+    suffix = "" if options.model else "-cnn" if slow else f"-width{size}"
     params: dict[str, Json] = {
         "family": "images_28" if "side" in network else "sinusoid",
         "model": network,
@@ -88,6 +90,8 @@ def _case(
         "rounds": rounds,
     }
     name = f"tasks{tasks}-steps{steps}-shots{shots}{suffix}"
+    if slow:
+        params["processes"] = SLOW_PROCESSES
     if factors:
         params |= {"study": {"factors": factors}, "processes": STUDY_PROCESSES}
         name = f"study-{name}"

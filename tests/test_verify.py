@@ -212,6 +212,9 @@ def test_a_meta_batch_that_cannot_be_judged_is_passed_over(monkeypatch: pytest.M
     assert (judged.check.kappa, judged.check.right) == (5.0, True)
     assert judged.points.support_x.sum() == asked[2]
     assert len(set(asked)) == 3
+    at_once = bench()
+    at_once.judge(at_once.setup)
+    assert at_once.stream_digest == b.stream_digest
     kappas[:], asked[:] = [2e4] * 8, []
     with pytest.raises(Unavailable, match=r"ill-conditioned \(κ = 2e\+04\), as were 7 other meta-batches"):
         b.judge(b.setup)
