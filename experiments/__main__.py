@@ -51,6 +51,11 @@ def refuse(message: str) -> None:
     raise SystemExit(2)
 
 
+def listed(text: str) -> list[str]:
+    """The parts of "a, b"."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 @app.command("list")
 def list_() -> None:
     """Implementations and experiments.
@@ -85,6 +90,9 @@ def list_() -> None:
 def run(
     experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
     implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    cases: Annotated[
+        str, typer.Option(help="Names, separated by commas, * for any part of one. Default: all of the profile.")
+    ] = "",
     profile: Annotated[str, typer.Option(help="quick or full (paper lengths).")] = "quick",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seeds: Annotated[
@@ -111,7 +119,7 @@ def run(
     from experiments.harness.request import BadRequest, request
 
     try:
-        numbers = [int(part) for part in seeds.split(",") if part.strip()]
+        numbers = [int(part) for part in listed(seeds)]
     except ValueError:
         raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
     if any(number < 0 for number in numbers):
@@ -119,7 +127,7 @@ def run(
     with console.status("importing every implementation"):
         plan = request(
             experiments or [],
-            [part.strip() for part in implementations.split(",") if part.strip()],
+            listed(implementations),
             profile,
             device,
             numbers or None,
@@ -129,6 +137,7 @@ def run(
             fresh,
             baseline or [],
             model,
+            listed(cases),
         )
     if dry_run:
         for name in plan.experiments:
@@ -185,7 +194,7 @@ def regress(
     from experiments.golden.files import FOLDER
     from experiments.harness.request import request
 
-    wanted = [part.strip() for part in implementations.split(",") if part.strip()]
+    wanted = listed(implementations)
     file = expected or FOLDER / "expected.csv"
     try:
         known = {} if accept and not file.exists() else check.expected(file)

@@ -18,6 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m experiments.harness", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument("--profile", default="quick", help="quick or full")
+    parser.add_argument("--cases", default="", help="names, separated by commas, * for any part of one")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="threads (and cores) of each measuring process")
     asked = parser.parse_args()
@@ -27,7 +29,14 @@ def main() -> None:
     except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
         refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
     try:
-        plan = request(asked.experiments, device=asked.device, threads=asked.threads, results=asked.results)
+        plan = request(
+            asked.experiments,
+            profile=asked.profile,
+            device=asked.device,
+            threads=asked.threads,
+            results=asked.results,
+            cases=list(filter(None, asked.cases.split(","))),
+        )
         plan.run(progress)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))

@@ -3,6 +3,8 @@
 import importlib.util
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -33,8 +35,9 @@ def request(
     fresh: bool = False,
     baseline_files: Sequence[Path] = (),
     model: str | None = None,
+    cases: Sequence[str] = (),
 ) -> Plan:
-    """A plan for `experiments` (none named: all that are not on request only).
+    """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
 
     Raises BadRequest; and NotWritable where `results` cannot be written.
     """
@@ -74,17 +77,14 @@ def request(
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
-    return Plan(
-        names,
-        files,
-        external,
-        options,
-        description,
-        results,
-        model_file,
-        timeout or DEFAULT_TIMEOUT_S,
-        fresh,
+    plan = Plan(
+        names, files, external, options, description, results, model_file, timeout or DEFAULT_TIMEOUT_S, fresh
     )
+    every = [case.name for name in names for case in plan.cases(name)]
+    for pattern in cases:
+        if not any(fnmatchcase(name, pattern) for name in every):
+            raise BadRequest(f"--cases {pattern}: no such case; there are: {', '.join(dict.fromkeys(every))}")
+    return replace(plan, patterns=tuple(cases))
 
 
 def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:

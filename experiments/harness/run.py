@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +31,7 @@ def silent(label: str, cells: int) -> AbstractContextManager[Advance]:
 class Plan:
     """What is to be measured, and where.
 
+    patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
     name under which children import them.
     """
@@ -43,6 +45,7 @@ class Plan:
     model_file: Path | None = None
     timeout: float = DEFAULT_TIMEOUT_S
     fresh: bool = False
+    patterns: tuple[str, ...] = ()
     statuses: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,10 +57,15 @@ class Plan:
         wanted = experiment.load(name)
         apart = () if wanted.misuses else baselines.misuses()
         subjects = list(wanted.subjects or (name for name in self.files if name not in apart))
-        for case in map(self._named, wanted.cases(self.options)):
+        for case in self.cases(name):
             here = [s for s in subjects if wanted.for_compiled(case) or not self._compiles(s)]
             missing = [s for s in here if self.fresh or not self._current(case, s)]
             yield case, missing, [s for s in here if s not in missing]
+
+    def cases(self, name: str) -> list[Case]:
+        """The cases of an experiment that are part of this run."""
+        every = map(self._named, experiment.load(name).cases(self.options))
+        return [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
 
     def _compiles(self, subject: str) -> bool:
         known = self.description["implementations"].get(subject, {})
