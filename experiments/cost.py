@@ -55,26 +55,25 @@ def cases(options: Options) -> list[Case]:
         studies.setdefault((25, steps, 10, 40), {})["inner_steps"] = steps
     for width in WIDTHS:
         studies.setdefault((25, 5, 10, width), {})["width"] = width
-    for steps in FEW_STEPS:
-        studies.setdefault((25, steps, 100, 40), {})["shots100_inner_steps"] = steps
     apart = [_case(options, setting, STUDY_ROUNDS, factors) for setting, factors in studies.items()]
-    return settings + apart + [_memory_case(options, steps) for steps in FEW_STEPS]
+    memory = [_case(options, (25, steps, 100, 40), 0, {"shots100_inner_steps": steps}) for steps in FEW_STEPS]
+    return settings + apart + memory + [_convolutional_memory(options, steps) for steps in FEW_STEPS]
 
 
-def _memory_case(options: Options, steps: int) -> Case:
+def _convolutional_memory(options: Options, steps: int) -> Case:
     """The convolutional network, verified and measured for its memory only.
 
     In float64 and with small steps, since in float32 there is no meta-batch for which rounding leaves every one of its
     units on its side of its kink for 50 steps: nothing could be verified.
     """
     case = _case(options, (4, steps, 5, CNN), 0, {"cnn_inner_steps": steps})
-    return replace(case, dtype="float64", params=case.params | {"inner_lr": 0.001, "processes": 1})
+    return replace(case, dtype="float64", params=case.params | {"inner_lr": 0.001})
 
 
 def _case(
     options: Options, setting: tuple[int, int, int, Any], rounds: int, factors: dict[str, int] | None = None
 ) -> Case:
-    """One setting; `rounds` = 0: nothing is timed."""
+    """One setting; `rounds` = 0: it is verified and measured for its memory, and nothing is timed."""
     tasks, steps, shots, size = setting
     network = options.model or (size if isinstance(size, dict) else {"hidden": 2, "width": size, "activation": "relu"})
     slow = isinstance(size, dict) and not options.model
@@ -93,7 +92,7 @@ def _case(
     if slow:
         params["processes"] = SLOW_PROCESSES
     if factors:
-        params |= {"study": {"factors": factors}, "processes": STUDY_PROCESSES}
+        params |= {"study": {"factors": factors}, "processes": STUDY_PROCESSES if rounds else 1}
         name = f"study-{name}"
     seed = (options.seeds or (0,))[0]
     return Case("cost", name, params, options.device, "float32", seed, options.threads)
