@@ -22,7 +22,7 @@ FIRST := $(patsubst 3.%,python3.%,$(firstword $(PYTHON)))
 EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots test lint overhead golden regress selfcheck matrix mutants publish clean
+.PHONY: help setup tables plots report test lint overhead golden regress selfcheck matrix mutants publish clean
 
 help: ## this text
 	@echo "Targets:"
@@ -39,6 +39,9 @@ tables: $(STAMP) ## the main job: measure what is missing, render tables and plo
 
 plots: $(STAMP) ## render tables and plots again from what is stored; measures nothing
 	@$(BENCH) render --results $(RESULTS)
+
+report: $(STAMP) ## one page of everything that is stored, RESULTS/report.html; measures nothing
+	@$(BENCH) report --results $(RESULTS)
 
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest
@@ -68,11 +71,11 @@ selfcheck: $(STAMP) ## check the timing: one implementation against itself, and 
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused
 	@$(BIN)/python -m tests.mutants
 
-publish: $(STAMP) ## copy tables, plots and environments to results/published/MACHINE, to be committed
+publish: $(STAMP) ## copy cells, tables and plots to results/published/MACHINE, to be committed
 	@test -n "$(MACHINE)" || { echo "name the machine: make publish MACHINE=…"; exit 2; }
 	@$(BENCH) render --results $(RESULTS) >/dev/null
 	@mkdir -p results/published/$(MACHINE)
-	@cp -R $(RESULTS)/tables $(RESULTS)/plots $(RESULTS)/cells/environments results/published/$(MACHINE)/
+	@cp -R $(RESULTS)/cells $(RESULTS)/tables $(RESULTS)/plots results/published/$(MACHINE)/
 
 clean: ## remove environments and caches; never touches results
 	rm -rf .nox .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -30,7 +30,7 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     """Title and question, a table for each section, what is missing and why, environments, warnings, legend."""
     found = sections(experiment, frame)
     columns = shown_columns(experiment.declaration, frame.columns)
-    tables = [_filled(_table(section, columns, experiment.declaration)) for section in found]
+    tables = [_escaped(shown(section, columns, experiment.declaration)) for section in found]
     used = [name for name in ["environment", "torch_version", *columns] if any(name in table for table in tables)]
     blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.declaration.question)]
     texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
@@ -43,7 +43,7 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     blocks += ["---", _empty([name for name in columns if name not in used], experiment), _gaps(found, columns)]
     for digest, environment in experiment.environments.items():
         measured = {c.library: c.library_version for c in experiment.cells if c.environment == digest and c.library}
-        blocks.append(_environment(digest, environment, measured))
+        blocks.append(f"Environment `{digest[:SHORT]}`: {text.escape(in_words(environment, measured))}.")
     if any(section.rounds > 1 for section in found):
         blocks.append("Times are compared only inside one round group, whose processes took turns on the machine.")
     if any(len(section.environments) > 1 for section in found):
@@ -72,7 +72,7 @@ def shown_columns(declared: Declaration, present: Iterable[str]) -> list[str]:
 
 
 def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> str:
-    """What a Markdown cell says: value, interval and verdict of `column` in one; empty without a value."""
+    """What a cell says to people: value, interval and verdict of `column` in one; empty without a value."""
     value = value_of(row, column)
     whole = Interval(value, value_of(row, f"{column}_lo"), value_of(row, f"{column}_hi"))
     if column.startswith("speedup_vs_"):
@@ -85,32 +85,33 @@ def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> 
         return verdict if value != value else f"{text.number(value)} {verdict}"
     if column == BREAKEVEN and value == value:
         return overview.rounded(column, value)
-    return text.interval(whole) if value == value else text.escape(_word(row, column))
+    return text.interval(whole) if value == value else _word(row, column)
 
 
-def _table(section: Section, columns: list[str], declared: Declaration) -> dict[str, list[str]]:
-    """Header to cells, in order; columns may be empty."""
+def shown(section: Section, columns: list[str], declared: Declaration) -> dict[str, list[str]]:
+    """Header to cells as plain text, in order, without empty columns; a cell for each of the section's rows."""
     rows: list[dict[Hashable, Any]] = section.rows.to_dict("records")
-    table = {"implementation": [text.code(str(row["implementation"])) for row in rows]}
+    table = {"implementation": [str(row["implementation"]) for row in rows]}
     if section.rows["computes"].nunique() > 1:
-        table["computes"] = [text.escape(_word(row, "computes")) for row in rows]
+        table["computes"] = [_word(row, "computes") for row in rows]
     if len(section.environments) > 1:
         for name in ("torch_version", "environment"):
-            table[name] = [text.escape(_word(row, name)) for row in rows]
+            table[name] = [_word(row, name) for row in rows]
     if section.rows["seeds"].max() > 1:
         table["seeds"] = [str(row["seeds"]) for row in rows]
     table |= {name: [cell_text(row, name, declared) for row in rows] for name in columns}
     if any(row["remarks"] for row in rows):
-        table["status"] = [text.escape(row["remarks"] if row["status"] != OK else _ok(row)) for row in rows]
-    return table
+        table["status"] = [row["remarks"] if row["status"] != OK else _ok(row) for row in rows]
+    return {name: cells for name, cells in table.items() if any(cells)}
 
 
 def _ok(row: Mapping[Any, object]) -> str:
     return ": ".join(filter(None, [OK, str(row["remarks"])]))
 
 
-def _filled(table: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {name: cells for name, cells in table.items() if any(cells)}
+def _escaped(table: dict[str, list[str]]) -> dict[str, list[str]]:
+    """As Markdown shows it literally."""
+    return {name: list(map(text.code if name == "implementation" else text.escape, c)) for name, c in table.items()}
 
 
 def _is_number(values: pd.Series | None) -> bool:
@@ -135,15 +136,15 @@ def _digests(what: str, values: Sequence[str]) -> str:
     return f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}" if values else ""
 
 
-def _environment(digest: str, environment: Environment, libraries: Mapping[str, str]) -> str:
-    """One environment in one line, with the libraries that were measured in it."""
+def in_words(environment: Environment, libraries: Mapping[str, str]) -> str:
+    """An environment in one line, with the libraries that were measured in it."""
     processor = environment.cpu_model + (f" ({environment.cores} cores)" if environment.cores else "")
     device = environment.device_model if environment.device_model != environment.cpu_model else ""
     versions = {"Python": environment.python, "torch": environment.torch, "NumPy": environment.numpy}
     named = [f"{name} {version}" for name, version in (versions | dict(sorted(libraries.items()))).items() if version]
     cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"
     parts = [*named, device, processor, environment.platform, cuda, "TF32 off"]
-    return f"Environment `{digest[:SHORT]}`: " + text.escape(", ".join(filter(None, parts))) + "."
+    return ", ".join(filter(None, parts))
 
 
 def _empty(columns: list[str], experiment: Experiment) -> str:

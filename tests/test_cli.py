@@ -52,7 +52,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         (["run", "cost", "--model", "net.py:number"], "--model net.py:number", "not a torch.nn.Module"),
         (["run", "cost", "--model", "net.py:wide"], "--model net.py:wide", "(points, 1)"),
         (["run", "cost", "--results", "file"], "the results folder file cannot be written", ""),
+        (["run", "cost", "--cases", "nonsense*"], "--cases nonsense*: no such case", "tasks10-steps1-shots5-width40"),
         (["render", "--results", "nowhere"], "nothing to render in nowhere", "maml-bench run"),
+        (["report", "--results", "nowhere"], "nothing to render in nowhere", "maml-bench run"),
+        (["compare", "nowhere", "nowhere"], "nowhere is no results folder", "no folder named cells"),
         (["show", "x", "--results", "nowhere"], "'x' is no cell in nowhere", "none yet"),
     ],
 )
@@ -117,6 +120,12 @@ def test_run_render_and_show_from_end_to_end(call: Call, tmp_path: Path) -> None
     code, out, _ = call("show", "create_graph/demonstrations/pytorch", "--results", "here")
     assert code == 0
     assert '"status": "ok"' in out
+    code, out, _ = call("report", "--results", "here")
+    assert code == 0
+    assert "report: here/report.html" in out
+    code, out, _ = call("compare", "here", "here", "--all")
+    assert code == 0
+    assert "1 same" in out
     code, _, err = call("show", "nothing-like-it", "--results", "here")
     assert code == 2
     assert "is no cell" in err
@@ -135,7 +144,7 @@ def test_help_is_not_cut_and_names_no_path(call: Call, monkeypatch: pytest.Monke
     code, out, _ = call("--help")
     assert code == 0
     summaries = out.partition("Commands:")[2].strip().splitlines()
-    assert len(summaries) == 7
+    assert len(summaries) == 9
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries), summaries
     for command in (line.split()[0] for line in summaries):
         assert sys.prefix not in "".join(call(command, "--help")[1].split())

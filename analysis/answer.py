@@ -1,0 +1,103 @@
+"""The answer of a results folder in three tables: who is right, who is fastest, what each costs."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pandas as pd
+
+from analysis import text
+from analysis.cells import COMPUTES, Cell, computes_order
+from analysis.load import Experiment
+from analysis.sections import OK, Section, labels, sections, value_of
+from analysis.stats import Interval
+
+Table = dict[str, list[str]]
+_ERROR = "error_"
+_BAD = ("wrong", "failed", "diverged", "oom", "timeout")
+
+
+def verdicts(experiments: Iterable[Experiment]) -> Table:
+    """Each implementation over all cells that were checked against an oracle, and its largest error in each dtype."""
+    cells = [cell for experiment in experiments for cell in experiment.cells if cell.computes and not cell.misuse]
+    dtypes = sorted({column.removeprefix(_ERROR) for cell in cells for column in _errors(cell)}, reverse=True)
+    table: Table = {name: [] for name in ("implementation", "computes", "verdict", "cells")}
+    table |= {f"worst error in {dtype}": [] for dtype in dtypes}
+    for kind, name in sorted({(c.computes, c.implementation) for c in cells}, key=lambda k: (computes_order(k[0]), k)):
+        own = [cell for cell in cells if cell.implementation == name and cell.computes == kind]
+        checked = [cell for cell in own if _errors(cell) or cell.status in _BAD]
+        counts = Counter(cell.verdict for cell in own if cell in checked or not cell.ok)
+        if not counts:
+            continue
+        worst = {dtype: max((_errors(c)[_ERROR + dtype] for c in own if _ERROR + dtype in _errors(c)), default=None)
+                 for dtype in dtypes}  # fmt: skip
+        table["implementation"].append(name)
+        table["computes"].append(COMPUTES.get(kind, kind))
+        table["verdict"].append(_verdict(counts))
+        table["cells"].append(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+        for dtype, value in worst.items():
+            table[f"worst error in {dtype}"].append("" if value is None else text.number(value))
+    return table
+
+
+def _errors(cell: Cell) -> dict[str, float]:
+    """The columns error_<dtype> of a cell: of several rows the largest."""
+    found: dict[str, float] = {}
+    for row in cell.rows:
+        for column, value in row.items():
+            if column.startswith(_ERROR) and isinstance(value, int | float):
+                found[column] = max(found.get(column, float(value)), float(value))
+    return found
+
+
+def _verdict(counts: Counter[str]) -> str:
+    """One word: what is wrong or failed anywhere comes first."""
+    found = [verdict for verdict in (*_BAD, "expected", "right", "unavailable") if counts[verdict]]
+    return found[0] if found else "unavailable"
+
+
+def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
+    """In each setting, of those that compute the same: the fastest, and whose interval overlaps with its own."""
+    of = experiment.declaration.ratio_of
+    table: Table = {name: [] for name in ("setting", "computes", "fastest", of, "not told apart")}
+    for label, section in _timed(experiment, frame):
+        for kind in sorted(set(section.rows["computes"]), key=computes_order):
+            rows = section.rows[(section.rows["computes"] == kind) & (section.rows["status"] == OK)]
+            times = {row["implementation"]: _interval(row, of) for row in rows.dropna(subset=[of]).to_dict("records")}
+            if not times:
+                continue
+            first = min(times, key=lambda name: times[name].value)
+            close = [name for name, time in times.items() if name != first and time.lo <= times[first].hi]
+            values = (label, COMPUTES.get(kind, kind), first, text.interval(times[first]), ", ".join(close))
+            for cells, value in zip(table.values(), values, strict=True):
+                cells.append(value)
+    return {name: cells for name, cells in table.items() if any(cells)}
+
+
+def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
+    """What each implementation takes, a column for each setting. Columns are of different round groups."""
+    of = experiment.declaration.ratio_of
+    timed = _timed(experiment, frame)
+    named: dict[tuple[str, str], dict[str, str]] = {}
+    for label, section in timed:
+        for row in section.rows.to_dict("records"):
+            value = _interval(row, of)
+            if row["status"] == OK and value.value == value.value:
+                named.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
+    order = sorted(named, key=lambda key: (computes_order(key[0]), key[1]))
+    table: Table = {"implementation": [name for _, name in order], "computes": [COMPUTES.get(k, k) for k, _ in order]}
+    return table | {label: [named[key].get(label, "") for key in order] for label, _ in timed}
+
+
+def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Section]]:
+    """The sections that stand for themselves and are no points of a study, by name, as far as they were timed."""
+    of = experiment.declaration.ratio_of
+    if not of or of not in frame.columns:
+        return []
+    alone = frame[[not experiment.cells[position].case.factors for position in frame.index]]
+    found = sections(experiment, alone) if len(alone) else []
+    named = zip(labels(found, in_words=True), found, strict=True)
+    return [(label, section) for label, section in named if section.rows[of].notna().any()]
+
+
+def _interval(row: dict[str, object], column: str) -> Interval:
+    return Interval(*(value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi")))

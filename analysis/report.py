@@ -1,0 +1,186 @@
+"""One page for a reader: `report.html`, from what is stored. It holds its pictures and needs no network."""
+
+import base64
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from analysis import answer, tables, text
+from analysis.columns import with_computed
+from analysis.legend import meaning
+from analysis.load import SHORT, Experiment, load
+from analysis.render import Rendered, render, write
+from analysis.sections import Section, labels, sections, value_of
+
+NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell of a table: what it says, what it is sorted by, and what it links to."""
+
+    text: str
+    key: float | str = ""
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: headers with what they mean, and rows."""
+
+    title: str
+    headers: list[tuple[str, str]]
+    rows: list[list[Entry]]
+    conditions: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot, encoded."""
+
+    title: str
+    data: str
+
+
+@dataclass
+class Chapter:
+    """An experiment."""
+
+    name: str
+    question: str
+    counts: str
+    grids: list[Grid]
+    pictures: list[Picture]
+    warnings: list[str] = field(default_factory=list)
+
+
+def report(results: Path) -> tuple[Path, Rendered]:
+    """Render tables and plots of a results folder, and `report.html` of them.
+
+    Raises as `render` does: NothingToRender, MixedDigests.
+    """
+    rendered = render(results)
+    names = [file.stem for file in rendered.files if file.suffix == ".csv"]
+    stored = [load(results, name) for name in names if (results / "cells" / name / "experiment.json").exists()]
+    framed = [(experiment, with_computed(experiment)) for experiment in stored]
+    page = Environment(
+        loader=PackageLoader("analysis", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("report.html.jinja")  # fmt: skip
+    content = page.render(
+        answers=list(_answers(framed)),
+        chapters=[_chapter(experiment, frame, results) for experiment, frame in framed],
+        environments=_environments(stored),
+        finished=_when(stored),
+        missing=_missing(stored),
+        warnings=rendered.warnings,
+    )
+    file = results / NAME
+    write(file, content.encode())
+    return file, rendered
+
+
+def _answers(framed: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
+    """Who is right, who is fastest, what each costs."""
+    yield _plain("Which implementations are right", answer.verdicts(experiment for experiment, _ in framed))
+    for experiment, frame in framed:
+        of = experiment.declaration.ratio_of
+        if of and (found := answer.fastest(experiment, frame)):
+            said = f"{experiment.name}: {experiment.declaration.columns.get(of, of)}"
+            yield _plain("Which is fastest", found, f"{said}; medians and 95 % intervals")
+            yield _plain("What each costs", answer.costs(experiment, frame), said)
+
+
+def _plain(title: str, table: answer.Table, conditions: str = "") -> Grid:
+    rows = [[Entry(cell, _key(cell)) for cell in row] for row in zip(*table.values(), strict=True)]
+    return Grid(title, [(name, "") for name in table], rows, conditions)
+
+
+def _key(cell: str) -> float | str:
+    """Numbers are sorted as numbers, with or without an interval; all else as text."""
+    try:
+        return float(cell.partition(" ")[0].rstrip("×"))
+    except ValueError:
+        return cell
+
+
+def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chapter:
+    declared = experiment.declaration
+    columns = tables.shown_columns(declared, frame.columns)
+    found = sections(experiment, frame)
+    grids = [_grid(name, section, columns, experiment) for name, section in zip(labels(found), found, strict=True)]
+    pictures = []
+    for figure in declared.figures:
+        file = results / "plots" / f"{figure.name}.png"
+        if file.exists():
+            pictures.append(Picture(figure.title or figure.name, base64.b64encode(file.read_bytes()).decode()))
+    statuses = pd.Series([cell.status for cell in experiment.cells]).value_counts()
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    return Chapter(experiment.name, declared.question, counts, grids, pictures, experiment.warnings)
+
+
+def _grid(name: str, section: Section, columns: list[str], experiment: Experiment) -> Grid:
+    """A section as its Markdown shows it; every row links to the cells behind it."""
+    declared = experiment.declaration
+    table = tables.shown(section, columns, declared)
+    rows = []
+    for position, row in enumerate(section.rows.to_dict("records")):
+        entries = []
+        for column, cells in table.items():
+            value = value_of(row, column)
+            entries.append(Entry(cells[position], cells[position] if math.isnan(value) else value))
+        rows.append([*entries, Entry("", links=_files(row, section, experiment))])
+    headers = [(column, meaning(column, declared)) for column in table]
+    return Grid(name, [*headers, ("source", "the stored cells that a row is made of")], rows, _conditions(section))
+
+
+def _files(row: dict[Any, Any], section: Section, experiment: Experiment) -> tuple[str, ...]:
+    """The cells of a row, relative to the results folder."""
+    setting = (section.case, section.device, section.dtype, section.threads)
+    return tuple(
+        cell.file
+        for cell in experiment.cells
+        if cell.case.setting == setting
+        and cell.implementation == row["implementation"]
+        and cell.environment[:SHORT] == row["environment"]
+        and (section.rounds == 1 or str(cell.round_group) in str(row["round_group"]))  # of several seeds, several
+    )
+
+
+def _conditions(section: Section) -> str:
+    threads = "" if section.threads is None else f"{section.threads} thread{'s' * (section.threads != 1)}"
+    words = text.case_in_words(section.params)
+    return ", ".join(filter(None, [words, section.device, section.dtype, threads]))
+
+
+def _environments(stored: Iterable[Experiment]) -> dict[str, str]:
+    """Each environment in words, by its digest."""
+    said: dict[str, str] = {}
+    for experiment in stored:
+        for digest, environment in experiment.environments.items():
+            cells = [cell for other in stored for cell in other.cells if cell.environment == digest and cell.library]
+            said[digest[:SHORT]] = tables.in_words(environment, {c.library: c.library_version for c in cells})
+    return said
+
+
+def _when(stored: Iterable[Experiment]) -> str:
+    """The days on which something was measured."""
+    days = sorted({cell.finished[:10] for experiment in stored for cell in experiment.cells if cell.finished})
+    return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
+
+
+def _missing(stored: Iterable[Experiment]) -> Grid:
+    """Every cell that is not ok, with its reason."""
+    bad = [cell for experiment in stored for cell in experiment.cells if not cell.ok]
+    rows = [
+        [Entry(t) for t in (c.experiment, c.case.name, c.implementation, c.status, c.reason)]
+        + [Entry("", links=(c.file,))]
+        for c in sorted(bad, key=lambda c: (c.experiment, c.status, c.implementation, text.natural(c.case.name)))
+    ]
+    names = ("experiment", "case", "implementation", "status", "reason", "source")
+    return Grid("What is not there, and why", [(name, "") for name in names], rows)

@@ -1,0 +1,130 @@
+"""`maml-bench regress`, `selfcheck` and `compare`: what came out against what should have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.cli.measuring import measure
+from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, refuse
+
+
+def regress(
+    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: Results = Path("results"),
+    expected: Annotated[
+        Path | None, typer.Option(help="Default: the one beside the golden values.", metavar="FILE.csv")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Make what is found what is expected.")] = False,
+    baseline: Baseline = None,
+) -> None:
+    """Check every implementation on the golden cases, and the verdicts against the committed ones.
+
+    The exit code is 1 for any difference, also where something is right that was not.
+    """
+    from collections import Counter
+
+    from analysis import regress as check
+    from analysis.render import render as render_all
+    from experiments.golden.files import FOLDER
+    from experiments.harness.request import request
+
+    wanted = listed(implementations)
+    file = expected or FOLDER / "expected.csv"
+    try:
+        known = {} if accept and not file.exists() else check.expected(file)
+    except check.Unusable as error:
+        refuse(str(error))
+        return
+    with console.status("importing every implementation"):
+        plan = request(
+            [check.EXPERIMENT],
+            wanted,
+            device=device,
+            results=results,
+            fresh=fresh,
+            baseline_files=baseline or [],
+        )
+    measure(plan)
+    print_warnings(render_all(results, [check.EXPERIMENT], plots=False).warnings)
+    keys = {
+        check.Key(name, case.name, case.dtype)
+        for case, missing, there in plan.todo(check.EXPERIMENT)
+        for name in (*missing, *there)
+    }
+    found, reasons = check.measured(results, keys, plan.environment)
+    asked = {key: verdict for key, verdict in known.items() if not wanted or key.implementation in plan.files}
+    if accept:
+        check.accept(file, found, {key: verdict for key, verdict in known.items() if key not in asked})
+        console.print(f"{len(found)} verdicts accepted: {file}", highlight=False)
+        return
+    different = list(check.differences(asked, found, reasons))
+    print_warnings(different)
+    counts = check.counted(Counter(verdict.verdict for verdict in found.values()))
+    some = f"{len(different)} difference{'s' * (len(different) > 1)} from what is expected"
+    said = some if different else f"{len(found)} verdicts as expected"
+    console.print(f"{said} ({counts}); table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
+    raise typer.Exit(bool(different))
+
+
+def selfcheck(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: Results = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
+) -> None:
+    """Check the timing: one implementation against itself, and against itself slowed by 5 %, 40 times.
+
+    Takes half an hour. The exit code is 1 where differences are told that are not there, or not told where they are.
+    """
+    from analysis import selfcheck as check
+    from analysis.render import render as render_all
+    from experiments.harness.request import request
+
+    with console.status("importing every implementation"):
+        plan = request([check.EXPERIMENT], device=device, results=results, fresh=fresh)
+    measure(plan)
+    print_warnings(render_all(results, [check.EXPERIMENT], plots=False).warnings)
+    cases = [case for case, _, _ in plan.todo(check.EXPERIMENT)]
+    trials = [(case.name, case.device, case.dtype, case.threads, case.seed) for case in cases]
+    found = check.outcomes(results, trials, plan.environment)
+    print_warnings(line for outcome in found for line in outcome.missing)
+    console.print(check.table(found))
+    console.print(f"table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
+    raise typer.Exit(not all(outcome.passed for outcome in found))
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A results folder.", metavar="A")],
+    second: Annotated[Path, typer.Argument(help="Another one, which is judged.", metavar="B")],
+    every: Annotated[bool, typer.Option("--all", help="Show also what stayed the same.")] = False,
+) -> None:
+    """Set results folder B beside A: better, worse, same, undecided, not comparable, newly failing.
+
+    Speed-ups over the references are compared, never times of different runs. The exit code is 1 where something is
+    worse or newly failing.
+    """
+    from analysis import compare as check
+    from analysis.load import MixedDigests, Unreadable
+
+    for folder in (first, second):
+        if not (folder / "cells").is_dir():
+            refuse(f"{folder} is no results folder: it has no folder named cells")
+    try:
+        found = check.compare(first, second)
+    except (check.NothingToCompare, MixedDigests, Unreadable) as error:
+        refuse(str(error))
+        return
+    table = Table("verdict", "experiment", "case", "implementation", "quantity", "A → B", box=None)
+    for finding in sorted(found, key=lambda f: check.VERDICTS.index(f.verdict)):
+        if every or finding.verdict not in (check.SAME, check.UNDECIDED):
+            at = (finding.experiment, finding.case, finding.implementation, finding.quantity)
+            table.add_row(finding.verdict, *map(escape, (*at, finding.said)))
+    if table.row_count:
+        console.print(table)
+    counts = check.counted(found)
+    console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), highlight=False)
+    raise typer.Exit(any(finding.verdict in check.ALARMS for finding in found))

@@ -1,0 +1,129 @@
+"""`maml-bench list` and `run`: what there is, and measuring it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, progress
+
+if TYPE_CHECKING:
+    from experiments.harness.run import Plan
+
+ON_REQUEST = (
+    "overhead, published, regress and selfcheck"  # asking the experiments would import PyTorch for every --help
+)
+
+
+def list_() -> None:
+    """Implementations and experiments.
+
+    With library versions, and what is not available and why.
+    """
+    import baselines
+    from experiments.harness import experiment, isolate
+
+    files = {name: str(path) for name, path in baselines.names().items()}
+    with console.status("importing every implementation"):
+        known = isolate.describe("auto", files)
+    table = Table("implementation", "computes", "library", "available", title="Implementations")
+    for name, about in known["implementations"].items():
+        library = f"{about['library']} {about['version']}".strip() or "own code"
+        table.add_row(name, about["computes"] or "?", library if about["computes"] else "?", about["problem"] or "yes")
+    console.print(table)
+    table = Table("experiment", "question", title="Experiments")
+    for name in experiment.names():
+        on_request = "" if experiment.load(name).by_default else " (on request only)"
+        table.add_row(name, experiment.question(name) + on_request)
+    console.print(table)
+    environment = known["environment"]
+    console.print(
+        f"PyTorch {environment['torch']}, Python {environment['python']}, {known['device']}: "
+        f"{environment['device_model']}",
+        highlight=False,
+    )
+
+
+def run(
+    experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
+    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    cases: Annotated[
+        str, typer.Option(help="Names, separated by commas, * for any part of one. Default: all of the profile.")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="quick or full (paper lengths).")] = "quick",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seeds: Annotated[
+        str,
+        typer.Option(help="Numbers, separated by commas; cost takes the first only. Default: each experiment's own."),
+    ] = "",
+    threads: Annotated[int, typer.Option(help="Threads (and cores) of each measuring process.")] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds of work that a process may take for a cell. Default: 4 hours.")
+    ] = None,
+    results: Results = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
+    baseline: Baseline = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A module of your own, (points, 1) to (points, 1), for the built-in networks.",
+            metavar="FILE.py:FACTORY",
+        ),
+    ] = None,
+) -> None:
+    """Measure what is not measured yet. Nothing that is finished is lost or measured twice."""
+    from experiments.harness.request import BadRequest, request
+
+    try:
+        numbers = [int(part) for part in listed(seeds)]
+    except ValueError:
+        raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
+    if any(number < 0 for number in numbers):
+        raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
+    with console.status("importing every implementation"):
+        plan = request(
+            experiments or [],
+            listed(implementations),
+            profile,
+            device,
+            numbers or None,
+            threads,
+            timeout,
+            results,
+            fresh,
+            baseline or [],
+            model,
+            listed(cases),
+        )
+    if dry_run:
+        for name in plan.experiments:
+            for case, missing, there in plan.todo(name):
+                wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
+                print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
+        print_warnings(plan.store.warnings)
+        return
+    measure(plan)
+    if outdated := plan.outdated():
+        print_warnings(
+            [
+                "measured before sources were changed, not part of this run, and still in the tables unless you "
+                f"remove them: {', '.join(outdated)}"
+            ]
+        )
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(plan.statuses.items()))
+    console.print(f"measured now: {counts or 'nothing, all of it was there'}", highlight=False)
+
+
+def measure(plan: "Plan") -> None:
+    """Run a plan under a progress bar; stopped by Ctrl-C, what is finished is kept."""
+    known = plan.description["implementations"]
+    print_warnings(f"{name} is unavailable: {known[name]['problem']}" for name in known if known[name]["problem"])
+    try:
+        plan.run(progress)
+    except KeyboardInterrupt:
+        console.print("stopped; what is finished is kept, and the same command goes on from there", style="yellow")
+        raise typer.Exit(130) from None
+    finally:
+        print_warnings(plan.store.warnings)

@@ -1,0 +1,61 @@
+"""`maml-bench render`, `report` and `show`: what is stored, for people."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.cli.screen import Results, console, print_warnings, refuse
+
+
+def render(
+    experiments: Annotated[list[str] | None, typer.Argument(help="Default: all that are in the store.")] = None,
+    results: Results = Path("results"),
+    plots: Annotated[bool, typer.Option(help="Whether to draw plots too.")] = True,
+) -> None:
+    """Tables and plots from what is stored, and a short summary. Measures nothing."""
+    from analysis.load import MixedDigests
+    from analysis.render import NothingToRender
+    from analysis.render import render as render_all
+    from analysis.summary import print_summary
+
+    try:
+        with console.status("rendering tables and plots"):
+            rendered = render_all(results, experiments, plots)
+    except (MixedDigests, NothingToRender) as error:
+        refuse(str(error))
+        return
+    print_warnings(rendered.warnings)
+    print_summary(results, console)
+
+
+def report(results: Results = Path("results")) -> None:
+    """Write report.html: the answer, what was run, tables and plots on one page that needs no network."""
+    from analysis.load import MixedDigests
+    from analysis.render import NothingToRender
+    from analysis.report import report as write_report
+
+    try:
+        with console.status("rendering tables, plots and the report"):
+            file, rendered = write_report(results)
+    except (MixedDigests, NothingToRender) as error:
+        refuse(str(error))
+        return
+    print_warnings(rendered.warnings)
+    console.print(f"report: {file}", highlight=False)
+
+
+def show(
+    cell: Annotated[str, typer.Argument(help="EXPERIMENT/CASE/IMPLEMENTATION, or enough of it to be unique.")],
+    results: Results = Path("results"),
+) -> None:
+    """Everything that is stored of one cell, as JSON."""
+    folder = results / "cells"
+    cells = {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*/*.json"))}
+    exact = [name for name in cells if name.rpartition("/")[2].split(".")[0] == cell.rpartition("/")[2]]
+    found = [n for n in exact if n.startswith(cell.rpartition("/")[0])] or [n for n in cells if cell in n]
+    if len(found) != 1:
+        some = "; ".join(sorted(found or cells)[:5]) or "there are none yet"
+        refuse(f"'{cell}' is {'no cell' if not found else f'one of {len(found)} cells'} in {results}: {some}")
+    print(json.dumps(json.loads(cells[found[0]].read_text()), indent=2, ensure_ascii=False))

@@ -1,0 +1,72 @@
+"""Two results folders beside each other: each verdict from data that call for it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results_factory import Store
+
+from analysis.compare import NothingToCompare, compare
+
+
+def timed(folder: Path, ms: dict[str, float], machine: float = 1.0, **changes: Any) -> Path:
+    """A folder with one timed case; `machine` slows everything in it."""
+    store = Store(folder)
+    store.declare("speed", columns={"step_ms": ""}, references=["ref"], ratio_of="step_ms")
+    for name, value in {"ref": 10.0, **ms}.items():
+        samples = {"step_ms": [[value * machine * f] * 3 for f in (0.999, 1.0, 1.001)]}
+        store.cell("speed", name, round_group="g", samples=samples, **changes)
+    return folder
+
+
+def verdicts(first: Path, second: Path) -> dict[str, str]:
+    return {finding.implementation: finding.verdict for finding in compare(first, second)}
+
+
+def test_speedups_are_compared_and_times_are_not(tmp_path: Path) -> None:
+    before = timed(tmp_path / "a", {"faster": 5.0, "slower": 5.0, "same": 5.0})
+    after = timed(tmp_path / "b", {"faster": 4.0, "slower": 6.0, "same": 5.0}, machine=3.0)
+    assert verdicts(before, after) == {"faster": "better", "slower": "worse", "same": "same"}
+
+
+def test_a_noisy_run_decides_nothing(tmp_path: Path) -> None:
+    before = timed(tmp_path / "a", {"own": 5.0})
+    after = timed(tmp_path / "b", {})
+    store = Store(after)
+    store.cell("speed", "own", round_group="g", samples={"step_ms": [[2.0], [5.0], [9.0]]})
+    assert verdicts(before, after)["own"] == "undecided"
+
+
+def test_what_fails_now_what_is_mended_and_what_had_other_tasks(tmp_path: Path) -> None:
+    folders = []
+    for name, statuses in (("a", ("ok", "failed", "ok", "wrong")), ("b", ("wrong", "ok", "ok", "wrong"))):
+        store = Store(tmp_path / name)
+        store.declare("e", columns={})
+        for subject, status in zip(("broken", "mended", "other", "still"), statuses, strict=True):
+            drawn = name if subject == "other" else "the same"
+            reason = "" if status == "ok" else "why"
+            store.cell("e", subject, {"name": subject}, status=status, reason=reason, stream_digest=drawn)
+        folders.append(store.results)
+    assert verdicts(*folders) == {
+        "broken": "newly failing", "mended": "newly ok", "other": "not comparable", "still": "same",
+    }  # fmt: skip
+
+
+def test_losses_are_paired_over_seeds(tmp_path: Path) -> None:
+    for name, shift in (("a", 0.0), ("b", 0.5)):
+        store = Store(tmp_path / name)
+        store.declare("train", columns={}, compare="loss")
+        for seed in (0, 1, 2):
+            for subject, own in (("worse", shift), ("same", 0.0)):
+                losses = [1.0 + seed + own, 2.0 + seed + own + 0.001 * seed]
+                store.cell("train", subject, {"seed": seed}, observations={"loss": losses})
+    found = {f.implementation: f.verdict for f in compare(tmp_path / "a", tmp_path / "b") if f.quantity == "loss"}
+    assert found == {"worse": "worse", "same": "same"}
+
+
+def test_folders_without_a_common_cell_are_refused(tmp_path: Path) -> None:
+    one, other = timed(tmp_path / "a", {}), Store(tmp_path / "b")
+    other.declare("elsewhere", columns={})
+    other.cell("elsewhere", "ref")
+    with pytest.raises(NothingToCompare):
+        compare(one, other.results)
