@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row of panels per case, a panel per `computes`; mean over seeds with a 95 % t band.
+    """A row of panels per case, a panel per `computes` unless `together`; mean over seeds with a 95 % t band.
 
     Those that compute the same should coincide, hence share a panel; in the others the second-order reference is
     a thin grey line. None without data.
@@ -33,9 +33,9 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     if not cells:
         return None
     settings = sorted({cell.case.setting for cell in cells}, key=_natural)
-    kinds = sorted({cell.computes for cell in cells}, key=computes_order)
+    kinds = [""] if spec.together else sorted({cell.computes for cell in cells}, key=computes_order)
     figure, axes = _panels(len(settings), len(kinds))
-    seconds = reference_for(cells, "maml")
+    seconds = "" if spec.together else reference_for(cells, "maml")
     for row, setting in enumerate(settings):
         here = [cell for cell in cells if cell.case.setting == setting]
         for column, kind in enumerate(kinds):
@@ -43,7 +43,7 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
             if kind != "maml" and seconds:
                 x, means, _, _ = _over_seeds([cell for cell in here if cell.implementation == seconds], spec)
                 axis.plot(x, means, color=style.GREY, linewidth=1.2, zorder=1)
-            lines = _by_name([cell for cell in here if cell.computes == kind], looks)
+            lines = _by_name([cell for cell in here if spec.together or cell.computes == kind], looks)
             for name, own in lines:
                 x, means, lo, hi = _over_seeds(own, spec)
                 _line(axis, x, means, looks[name], looks[name].width)

@@ -12,6 +12,7 @@ _NEEDS = {
     "intervals": _DOTS,
     "points": _DOTS,
     "scaling": ("values", "factors"),
+    "sketch": (*_CURVE, "values"),
 }
 
 
@@ -30,7 +31,8 @@ class Agreement:
 class FigureSpec:
     """A figure that an experiment declares; which fields count depends on its kind.
 
-    studies: whether it shows the points of studies, too; caption: what its reader should know besides.
+    studies: whether it shows the points of studies, too; together: whether curves of all that is computed share a
+    panel; caption: what its reader should know besides.
     """
 
     name: str
@@ -49,6 +51,7 @@ class FigureSpec:
     lines: dict[str, str] = field(default_factory=dict)
     gradient: str = ""
     computes: tuple[str, ...] = ()
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,26 @@ class PivotSpec:
 
 
 @dataclass(frozen=True)
+class ReproductionSpec:
+    """A table of what papers published beside what was found.
+
+    value: the column that is compared, smaller is better, in rows told apart by the columns `by`; task_half_width: of
+    its 95 % interval over the tasks of one seed; published, half_width: the paper's number and its 95 % interval;
+    against: the implementation that others are compared with in pairs; margin: what counts as agreement, as a share of
+    the published number.
+    """
+
+    name: str
+    value: str
+    task_half_width: str
+    published: str
+    half_width: str
+    by: tuple[str, ...]
+    against: str
+    margin: float
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What an experiment says of itself."""
 
@@ -86,12 +109,14 @@ class Declaration:
     figures: tuple[FigureSpec, ...] = ()
     slopes: SlopesSpec | None = None
     pivot: PivotSpec | None = None
+    reproduction: ReproductionSpec | None = None
 
 
 def parse_declaration(raw: object) -> Declaration:
     """The declaration in `raw`. Raises `ValueError` with one line saying what is wrong."""
     declared = fields.mapping(raw, "the file")
-    agreement, slopes, pivot = (fields.get(declared, part, dict, None) for part in ("agreement", "slopes", "pivot"))
+    parts = ("agreement", "slopes", "pivot", "reproduction")
+    agreement, slopes, pivot, reproduction = (fields.get(declared, part, dict, None) for part in parts)
     parsed = Declaration(
         name=fields.get(declared, "name", str),
         question=fields.get(declared, "question", str, ""),
@@ -105,8 +130,9 @@ def parse_declaration(raw: object) -> Declaration:
         figures=tuple(_figure(figure) for figure in fields.get(declared, "figures", list, [])),
         slopes=None if slopes is None else _slopes(slopes),
         pivot=None if pivot is None else _pivot(pivot),
+        reproduction=None if reproduction is None else _reproduction(reproduction),
     )
-    tables = [parsed.name, *(table.name for table in (parsed.slopes, parsed.pivot) if table)]
+    tables = [parsed.name, *(t.name for t in (parsed.slopes, parsed.pivot, parsed.reproduction) if t)]
     if twice := [name for name in tables if tables.count(name) > 1]:
         raise ValueError(f"two tables are named {twice[0]!r}")
     return parsed
@@ -137,6 +163,7 @@ def _figure(raw: object) -> FigureSpec:
             values=fields.texts(figure, "values"),
             where=fields.get(figure, "where", dict, {}),
             studies=fields.get(figure, "studies", bool, True),
+            together=fields.get(figure, "together", bool, False),
             factors=fields.labels(figure, "factors"),
             lines=fields.labels(figure, "lines"),
             computes=fields.texts(figure, "computes"),
@@ -158,6 +185,17 @@ def _pivot(raw: Json) -> PivotSpec:
     name = _file_name(raw, "`pivot`")
     _need(raw, ("value", "rows", "columns"), f"pivot {name!r}")
     return PivotSpec(name, *(fields.get(raw, part, str) for part in ("value", "rows", "columns")))
+
+
+def _reproduction(raw: Json) -> ReproductionSpec:
+    name = _file_name(raw, "`reproduction`")
+    texts = ("value", "task_half_width", "published", "half_width", "against")
+    return ReproductionSpec(
+        name=name,
+        **{part: fields.get(raw, part, str) for part in texts},
+        by=fields.texts(raw, "by"),
+        margin=float(fields.get(raw, "margin", (int, float))),
+    )
 
 
 def _file_name(raw: Json, what: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import pivot, slopes, style, tables
+from analysis import pivot, reproduction, slopes, style, tables
 from analysis.columns import with_computed
 from analysis.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.plots import FORMATS, Drawn, draw
@@ -73,7 +73,7 @@ def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Drawn]:
     """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
     declared = experiment.declaration
     yield _table(experiment.name, frame, tables.markdown(experiment, frame))
-    for spec, module in ((declared.slopes, slopes), (declared.pivot, pivot)):
+    for spec, module in ((declared.slopes, slopes), (declared.pivot, pivot), (declared.reproduction, reproduction)):
         if spec is not None:
             table = module.frame(experiment, frame)
             yield _table(spec.name, table, module.markdown(experiment, table)) if len(table) else Drawn(spec.name, {})

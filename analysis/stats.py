@@ -116,7 +116,7 @@ def ratio_verdict(ratio: Interval, margin: float = MARGIN) -> str:
     >>> [ratio_verdict(Interval(1, *ends)) for ends in [(1.03, 1.1), (0.9, 0.97), (0.99, 1.01), (0.9, 1.1)]]
     ['faster', 'slower', 'same', 'undecided']
     """
-    return _verdict(ratio.lo, ratio.hi, 1 - margin, 1 + margin, ("slower", "same", "faster"))
+    return verdict(ratio.lo, ratio.hi, 1 - margin, 1 + margin, ("slower", "same", "faster"))
 
 
 def mean_interval(values: ArrayLike) -> Interval:
@@ -148,7 +148,7 @@ def paired_difference(own: Mapping[int, float], reference: Mapping[int, float]) 
     if not seeds:
         return difference, ""
     margin = MARGIN * abs(float(np.mean([reference[seed] for seed in seeds])))
-    return difference, _verdict(difference.lo, difference.hi, -margin, margin, ("better", "same", "worse"))
+    return difference, verdict(difference.lo, difference.hi, -margin, margin, ("better", "same", "worse"))
 
 
 def relative_drift(curve: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -227,7 +227,12 @@ def _line_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> Interval:
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
 
 
-def _verdict(lo: float, hi: float, low: float, high: float, words: tuple[str, str, str]) -> str:
+def verdict(lo: float, hi: float, low: float, high: float, words: tuple[str, str, str]) -> str:
+    """Where the interval from lo to hi lies: the word for below `low`, for inside or for above `high`, or `undecided`.
+
+    >>> [verdict(*ends, -1, 1, ("less", "same", "more")) for ends in [(-3, -2), (-0.5, 0.5), (2, 3), (0, 2)]]
+    ['less', 'same', 'more', 'undecided']
+    """
     below, inside, above = words
     if lo > high:
         return above

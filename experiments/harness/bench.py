@@ -18,7 +18,7 @@ from experiments.harness import environment
 from experiments.harness.case import Case, Json
 from experiments.harness.status import Unavailable, Wrong
 from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Reference, Weights, reference, remembered
-from experiments.models.initial import initialise
+from experiments.models.initial import FAN_IN, initialise
 from experiments.oracles import described
 from experiments.oracles.double_backward import double_backward
 from experiments.tasks import family
@@ -113,7 +113,10 @@ class Bench:
 
     def batch(self, index: int, purpose: str = "train", dtype: torch.dtype | None = None) -> TaskBatch:
         """Meta-batch `index` on the case's device."""
-        arrays = self.stream(purpose).batch(index)
+        return self.tensors(self.stream(purpose).batch(index), dtype)
+
+    def tensors(self, arrays: Arrays, dtype: torch.dtype | None = None) -> TaskBatch:
+        """A meta-batch on the case's device, images as such."""
         batch = TaskBatch(*(torch.from_numpy(a).to(self.device, dtype or self.dtype) for a in arrays))
         if "side" not in self.params["model"]:
             return batch
@@ -134,7 +137,7 @@ class Bench:
         else:
             model = models.build(self.description)
         model = model.double()
-        self.init_digest = initialise(model, self.case.seed)
+        self.init_digest = initialise(model, self.case.seed, self.params.get("initial", FAN_IN))
         return model.to(self.device, dtype)
 
     @property

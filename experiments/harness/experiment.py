@@ -76,6 +76,7 @@ class Experiment:
     figures: Sequence[dict[str, Json]] = ()
     slopes: dict[str, Json] | None = None
     pivot: dict[str, Json] | None = None
+    reproduction: dict[str, Json] | None = None
 
     @property
     def timed(self) -> bool:
@@ -86,7 +87,7 @@ class Experiment:
         """What the store keeps of it for `analysis`."""
         kept = (
             "columns", "markdown", "references", "ratio_of", "compare", "agreement", "best_first", "figures", "slopes",
-            "pivot",
+            "pivot", "reproduction",
         )  # fmt: skip
         fields: dict[str, Any] = asdict(self)
         return {"name": name, "question": question(name), **{key: fields[key] for key in kept}}

@@ -77,9 +77,7 @@ def request(
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
-    plan = Plan(
-        names, files, external, options, description, results, model_file, timeout or DEFAULT_TIMEOUT_S, fresh
-    )
+    plan = Plan(names, files, external, options, description, results, model_file, timeout or DEFAULT_TIMEOUT_S, fresh)
     every = [case.name for name in names for case in plan.cases(name)]
     for pattern in cases:
         if not any(fnmatchcase(name, pattern) for name in every):

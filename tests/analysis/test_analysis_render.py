@@ -26,6 +26,8 @@ FIGURES: list[dict[str, Any]] = [
     {"name": "f_drift", "kind": "drift", "title": "Drift", **CURVE},
     {"name": "f_intervals", "kind": "intervals", "title": "Time", "values": ["step_ms", "peak_gpu_mib"]},
     {"name": "f_points", "kind": "points", "title": "Errors", "values": ["error"]},
+    {"name": "f_together", "kind": "curves", "title": "Loss of all", "together": True, **CURVE},
+    {"name": "f_sketch", "kind": "sketch", "title": "Tasks", "series": "s", "x": "x", "y": "y", "values": ["after_0"]},
 ]
 IMPLEMENTATIONS = {"unrolled": "maml", "higher": "maml", "fomaml": "fomaml", "reptile": "reptile"}
 
@@ -37,6 +39,9 @@ def fill(store: Store, figures: list[dict[str, Any]]) -> None:
     for number, (name, computes) in enumerate(IMPLEMENTATIONS.items()):
         for seed in (0, 1):
             loss = (np.linspace(4, 1, 20) + seed) * (1 + number * 1e-7)
+            task = {"x": [0.0, 1.0, 2.0], "y": [1.0, 3.0, 2.0]}
+            sketches = {f"s_{i}": task | {"after_0": [2.0, 2.0, 9.0]} for i in range(2)}
+            sketches |= {f"s_{i}_support": task for i in range(2)}
             store.cell(
                 "e",
                 name,
@@ -46,7 +51,7 @@ def fill(store: Store, figures: list[dict[str, Any]]) -> None:
                 rows=[{"error": number * 1e-16}],
                 empty={"peak_gpu_mib": "no CUDA device in this run"},
                 samples={"step_ms": rng.uniform(1 + number, 2 + number, (3, 4)).tolist()},
-                series={"train": {"iteration": list(range(20)), "loss": loss.tolist()}},
+                series={"train": {"iteration": list(range(20)), "loss": loss.tolist()}, **sketches},
             )
 
 
@@ -93,8 +98,19 @@ def test_a_figure_says_what_is_missing_and_names_its_axes(store: Store) -> None:
     assert "No panel for peak GPU (MiB): no CUDA device in this run." in text
 
 
+def test_curves_of_all_share_a_panel_and_sketches_have_one_each(store: Store) -> None:
+    fill(store, FIGURES[4:5])
+    text = labels_in(store)
+    assert "second order" not in text  # the title of a panel of its own
+    assert all(name in text for name in IMPLEMENTATIONS)
+    store.declare("e", figures=FIGURES[5:])
+    text = labels_in(store)
+    assert all(text.count(f"<!-- {name} -->") == 1 for name in IMPLEMENTATIONS)
+    assert "truth" in text and "support points" in text and "before" in text
+
+
 def test_points_at_zero_are_drawn_at_the_floor_and_wrong_ones_hollow(store: Store) -> None:
-    store.declare("e", figures=FIGURES[3:])
+    store.declare("e", figures=FIGURES[3:4])
     store.cell("e", "exact", rows=[{"error": 0.0}])
     store.cell("e", "bad", status="wrong", reason="r", rows=[{"error": 0.1}])
     text = labels_in(store)

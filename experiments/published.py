@@ -1,0 +1,253 @@
+"""Are the published results of MAML on sinusoids reproduced, each on the protocol of its own paper?
+
+`finn`: Finn et al. 2017, section 5.1 and the released code, which shows curves and no numbers; second-order MAML beside
+FOMAML, pre-training, Reptile by its own recipe and an oracle that is told amplitude and phase. `meta-sgd`: the table of
+MAML in Li et al. 2017. Everyone is tested on the same 10,000 tasks, the same for all seeds. Run on request.
+"""
+
+import hashlib
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+import baselines
+from baselines.contract import InnerLoop
+from experiments import papers
+from experiments.harness.bench import Bench, Setup
+from experiments.harness.case import Case, Json, Options
+from experiments.harness.evaluate import adaptation, sketch
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.outer_loop import outer_loop
+from experiments.harness.status import Wrong
+from experiments.models.initial import FAN_IN, TRUNCATED
+from experiments.recipes import Recipe, Trained, adam, oracle, reptile
+from experiments.tasks import family
+from experiments.tasks.stream import Stream
+
+MAML = "compiled"
+PRETRAINING = "pretraining-compiled"
+METHODS: dict[str, tuple[str, Recipe]] = {  # subject → what it is called in papers, and how it is trained
+    MAML: ("maml", adam.train),
+    "fomaml-compiled": ("fomaml", adam.train),
+    "reptile": ("reptile", reptile.train),
+    PRETRAINING: ("pretraining", adam.train),
+    "oracle": ("oracle", oracle.train),
+}
+SHARE = {"quick": 0.01, "full": 1.0}  # of the papers' iterations
+SEEDS = {"quick": (0,), "full": (0, 1, 2, 3, 4)}
+HELDOUT = {"quick": 600, "full": 10_000}
+IDENTITY = {"quick": 20, "full": 500}
+SHOTS = (5, 10, 20)
+STEPS = 10
+DIVERGED = 100.0  # a task's mean squared error; predicting 0 has at most 12.5 on average over x
+GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
+TUNING_TASKS = 1000
+SKETCHES, SKETCHED, SKETCH_POINTS = 2, 10, 200  # tasks that are drawn, with so many support points, at so many x
+TOLERANCE = 1e-9
+PEERS = ("unrolled", "learn2learn")
+COMMON = {
+    "model": {"hidden": 2, "width": 40, "activation": "relu"},
+    "inner_lr": 0.01,
+    "inner_steps": 1,
+    "outer_lr": 1e-3,
+}
+PROTOCOLS: dict[str, dict[str, Json]] = {
+    "finn": {"family": "sinusoid", "initial": TRUNCATED, "tasks": 25, "iterations": 70_000},
+    "meta-sgd": {"family": "sinusoid_frequency", "initial": FAN_IN, "tasks": 4, "iterations": 60_000},
+}
+TRAIN_SHOTS = {"finn": (10,), "meta-sgd": SHOTS}
+TOLD_STEPS = {"finn": (0, 1, STEPS), "meta-sgd": (1,)}  # after how many gradient steps a row tells the loss
+
+
+def cases(options: Options) -> list[Case]:
+    """A case per protocol, number of training shots and seed."""
+    found = []
+    for protocol, wanted in PROTOCOLS.items():
+        for shots in TRAIN_SHOTS[protocol]:
+            params = COMMON | wanted | {"protocol": protocol, "shots": shots, "queries": shots}
+            params["share"] = SHARE[options.profile]
+            params["iterations"] = round(wanted["iterations"] * params["share"])
+            params["heldout_tasks"] = HELDOUT[options.profile]
+            params["identity"] = IDENTITY[options.profile]
+            name = f"{protocol}-{shots}shots-{params['iterations']}"
+            for seed in options.seeds or SEEDS[options.profile]:
+                found.append(Case("published", name, params, options.device, "float32", seed, options.threads))
+    return found
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Train by the method's recipe, then look at the losses of adapted models against gradient steps."""
+    yield 0.0
+    p = bench.params
+    digest = hashlib.sha256()
+    row: dict[str, Json] = {"iterations": p["iterations"]}
+    if bench.subject == MAML and bench.case.seed == 0:
+        row["identity"] = identity(bench)
+    trained = yield from METHODS[bench.subject][1](bench)
+    rows: list[dict[str, Json]] = []
+    series: dict[str, dict[str, list[float]]] = {}
+    for shots in SHOTS:
+        stream = heldout(p["heldout_tasks"], shots, trained.family, "heldout")
+        batch = bench.tensors(stream.batch(0))
+        digest.update(stream.digest.encode())
+        lr = tuned(bench, trained, shots) if bench.subject == PRETRAINING else trained.lr
+        losses = adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS), batch)  # (steps + 1, tasks)
+        told = [summary(step) for step in losses]
+        curves = {name: [float(each[name]) for each in told] for name in ("loss", "loss_lo", "loss_hi", "loss_median")}
+        series[f"adaptation_{shots}"] = {"step": [float(k) for k in range(STEPS + 1)], **curves}
+        for steps in TOLD_STEPS[p["protocol"]]:
+            rows.append(row | {"test_shots": shots, "steps": steps, "alpha": lr} | told[steps])
+            rows[-1] |= published(p, METHODS[bench.subject][0], shots, steps)
+        if shots == SKETCHED and p["protocol"] == "finn":
+            series |= sketches(bench, trained, lr)
+    bench.inputs_digest = digest.hexdigest()  # of what all are tested on: what they are trained on is their recipe's
+    return Result(rows=rows, series=series)
+
+
+def identity(bench: Bench) -> float:
+    """The largest relative difference between the training losses of MAML here, `unrolled` and learn2learn, in float64.
+
+    Over the first iterations of the very training; raises Wrong beyond 1e-9. A library that is missing is left out.
+    """
+    p = bench.params
+    curves: list[Tensor] = []
+    for name in (bench.subject, *PEERS):
+        spec = bench.spec(torch.float64)
+        try:
+            implementation = baselines.load(baselines.find(name))
+        except ImportError:
+            continue
+        batches = (bench.batch(i, dtype=torch.float64) for i in range(p["identity"]))
+        losses = outer_loop(Setup(spec, implementation(spec)), p["outer_lr"], batches)
+        curves.append(torch.stack([loss for loss in losses if loss is not None]))
+    apart = max(float(((curve - curves[0]) / curves[0]).abs().max()) for curve in curves[1:])
+    if not apart <= TOLERANCE:
+        raise Wrong(f"training losses of {bench.subject} and its peers differ by {apart:.1e} in float64")
+    return apart
+
+
+def heldout(tasks: int, shots: int, tasks_of: str, purpose: str) -> Stream:
+    """Tasks that nobody is trained on, the same for every seed, with as many query as support points."""
+    return Stream(family(tasks_of), 0, tasks, shots, shots, purpose)
+
+
+def sketches(bench: Bench, trained: Trained, lr: float) -> dict[str, dict[str, list[float]]]:
+    """Held-out tasks as curves: the truth, the support points, and predictions before and after gradient steps."""
+    stream = Stream(family(trained.family), 0, SKETCHES, SKETCHED, SKETCH_POINTS, "sketch")
+    batch = bench.tensors(stream.batch(0))
+    found = {}
+    for task in range(SKETCHES):
+        x = batch.query_x[task, :, 0]  # what an oracle is told besides comes after it
+        order = x.argsort()
+        after = sketch(trained.model, bench.loss, InnerLoop(lr, STEPS), batch, task)
+        curves = {"x": x, "y": batch.query_y[task, :, 0]} | {f"after_{k}": after[k][:, 0] for k in (0, 1, STEPS)}
+        found[f"sketch_{task}"] = {name: values[order].tolist() for name, values in curves.items()}
+        support = {"x": batch.support_x[task, :, 0], "y": batch.support_y[task, :, 0]}
+        found[f"sketch_{task}_support"] = {name: values.tolist() for name, values in support.items()}
+    return found
+
+
+def tuned(bench: Bench, trained: Trained, shots: int) -> float:
+    """The step size of GRID with the smallest mean loss after 10 steps, on tasks that nobody is tested on."""
+    batch = bench.tensors(heldout(TUNING_TASKS, shots, trained.family, "tuning").batch(0))
+
+    def loss(lr: float) -> float:
+        after = adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS), batch)[-1].double().mean()
+        return float(after.nan_to_num(float("inf")))
+
+    return min(GRID, key=loss)
+
+
+def summary(losses: Tensor) -> dict[str, Json]:
+    """Mean with its interval over tasks (1.96 standard errors), median and how many diverged, of (tasks,) losses."""
+    values = losses.double()
+    mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
+    return {
+        "loss": mean,
+        "loss_lo": mean - half,
+        "loss_hi": mean + half,
+        "tasks_half_width": half,
+        "loss_median": float(values.median()),
+        "diverged": int((~(values < DIVERGED)).sum()),
+    }
+
+
+def published(params: dict[str, Json], method: str, shots: int, steps: int) -> dict[str, Json]:
+    """The published number of the same setting, and where it stands."""
+    figure = papers.find(params["protocol"], method, params["shots"], shots, steps)
+    if figure is None:
+        return {"source": "no number is published"}
+    found = {"published": figure.value, "published_half_width": figure.half_width}
+    return found | {"source": f"{figure.source} ({figure.certainty})"}
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("train", measure),),
+    subjects=tuple(METHODS),
+    by_default=False,
+    columns={
+        "iterations": "meta-iterations of the protocol; Reptile has 30,000 of its own, or the same share of them",
+        "test_shots": "support points per task in testing, and as many query points",
+        "steps": "gradient steps on the support points",
+        "alpha": "step size of these; of pre-training the best on held-out tasks, of "
+        + ", ".join(f"{lr:g}" for lr in GRID),
+        "loss": "mean squared error on the query points, over held-out tasks; with several seeds, over these",
+        "tasks_half_width": "half of the 95 % interval over the tasks of one seed (1.96 standard errors)",
+        "loss_median": "median over held-out tasks",
+        "diverged": f"held-out tasks with an error of {DIVERGED:g} or more",
+        "published": "the paper's own number",
+        "published_half_width": "half of its 95 % interval, as published",
+        "source": "where the published number stands, and how sure that is",
+        "identity": f"largest relative difference from {' and '.join(PEERS)} over the first iterations in float64",
+    },
+    markdown=(
+        "test_shots",
+        "steps",
+        "alpha",
+        "loss",
+        "tasks_half_width",
+        "loss_median",
+        "diverged",
+        "published",
+        "published_half_width",
+        "identity",
+        "source",
+    ),
+    reproduction={
+        "name": "published_verdicts",
+        "value": "loss",
+        "task_half_width": "tasks_half_width",
+        "published": "published",
+        "half_width": "published_half_width",
+        "by": ["test_shots", "steps"],
+        "against": MAML,
+        "margin": 0.2,
+    },
+    figures=[
+        {
+            "kind": "sketch",
+            "name": "published_sketch",
+            "title": "What adapting to a task looks like",
+            "series": "sketch",
+            "x": "x",
+            "y": "y",
+            "values": ["after_0", "after_1", f"after_{STEPS}"],
+        },
+        *(
+            {
+                "kind": "curves",
+                "name": f"published_adaptation_{shots}",
+                "title": f"Loss on held-out tasks against gradient steps, {shots} support points",
+                "series": f"adaptation_{shots}",
+                "x": "step",
+                "y": "loss",
+                "together": True,
+                "xlabel": "gradient steps",
+                "ylabel": "mean squared error",
+            }
+            for shots in SHOTS
+        ),
+    ],
+)

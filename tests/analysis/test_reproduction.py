@@ -1,0 +1,71 @@
+"""Published beside found: verdicts on made-up papers, with and without enough seeds."""
+
+import math
+from typing import Any
+
+import pytest
+from results_factory import Store
+
+from analysis import reproduction
+from analysis.columns import with_computed
+from analysis.load import load
+from analysis.render import render
+
+SPEC: dict[str, Any] = {
+    "name": "verdicts",
+    "value": "loss",
+    "task_half_width": "half",
+    "published": "published",
+    "half_width": "published_half",
+    "by": ["shots_in_testing"],
+    "against": "maml",
+    "margin": 0.1,
+}
+PUBLISHED = {"exact": 1.0, "above": 2.0, "below": 0.5, "vague": 1.0}
+
+
+def fill(store: Store, seeds: int) -> None:
+    store.declare("repro", columns={"loss": "", "half": ""}, markdown=["loss"], reproduction=SPEC)
+    for seed in range(seeds):
+        for name, value in {**PUBLISHED, "maml": None}.items():
+            own = 1.0 + 0.001 * seed + (0.5 if name == "maml" else 0.0)
+            row: dict[str, Any] = {"shots_in_testing": 5, "loss": own, "half": 0.01, "source": "a paper"}
+            if value is not None:
+                row |= {"published": value, "published_half": 0.5 if name == "vague" else 0.01}
+            store.cell("repro", name, {"seed": seed}, rows=[row])
+
+
+def table(store: Store) -> dict[str, dict[str, Any]]:
+    experiment = load(store.results, "repro")
+    found = reproduction.frame(experiment, with_computed(experiment))
+    return {row["implementation"]: row for row in found.to_dict("records")}
+
+
+def test_verdicts_follow_the_whole_corrected_interval(store: Store) -> None:
+    fill(store, seeds=3)
+    found = table(store)
+    assert {name: row["verdict"] for name, row in found.items()} == {
+        "exact": "agrees", "above": "better", "below": "worse", "vague": "undecided", "maml": "not comparable",
+    }  # fmt: skip
+    exact = found["exact"]
+    # s = 0.001 over 3 seeds; z of 1 − 0.05/(2·4) is 2.4977
+    error = math.sqrt(2 * (0.01 / 1.96) ** 2 + 0.001**2 * (1 + 1 / 3))
+    assert exact["difference"] == pytest.approx(0.001)
+    assert exact["difference_hi"] - exact["difference"] == pytest.approx(2.49771 * error, rel=1e-4)
+    assert exact["minus_maml"] == pytest.approx(-0.5)
+    assert exact["minus_maml_hi"] == pytest.approx(-0.5)
+    assert math.isnan(found["maml"]["minus_maml"])
+
+
+def test_one_seed_compares_nothing(store: Store) -> None:
+    fill(store, seeds=1)
+    assert {row["verdict"] for row in table(store).values()} == {"not comparable"}
+
+
+def test_it_is_rendered_beside_the_experiment_s_own_table(store: Store) -> None:
+    fill(store, seeds=3)
+    files = {file.name for file in render(store.results).files}
+    assert {"verdicts.csv", "verdicts.md", "repro.csv", "repro.md"} <= files
+    text = (store.results / "tables" / "verdicts.md").read_text()
+    assert "2 ± 0.01" in text
+    assert "better" in text and "3 seeds." in text

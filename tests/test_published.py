@@ -1,0 +1,134 @@
+"""Published results: the tasks, weights and recipes that protocols ask for, and how adapted models are looked at."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.contract import InnerLoop
+from experiments import papers, published
+from experiments.harness.bench import Bench
+from experiments.harness.case import Case, Options
+from experiments.harness.evaluate import adaptation, heldout_losses
+from experiments.harness.experiment import Result
+from experiments.models.initial import FAN_IN, TRUNCATED, initialise
+from experiments.models.mlp import mlp
+from experiments.tasks import family
+from experiments.tasks.stream import Stream
+from tests.conftest import bench
+
+TINY = {"iterations": 4, "share": 2e-4, "heldout_tasks": 30, "identity": 3, "tasks": 3}
+
+
+def case(protocol: str, **changes: Any) -> Case:
+    """The first case of a protocol's quick profile, made smaller."""
+    cases = published.cases(Options("quick", "cpu", (0,), 1, None))
+    found = next(case for case in cases if case.params["protocol"] == protocol)
+    return Case(found.experiment, found.name, found.params | TINY | changes, "cpu", "float32", 0, 1)
+
+
+def measured(subject: str, protocol: str = "finn", **changes: Any) -> tuple[Bench, Result]:
+    b = Bench(case(protocol, **changes), subject, None, None)
+    work = published.measure(b)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return b, end.value
+
+
+def test_what_the_oracle_is_told_is_the_task_of_the_very_same_draws() -> None:
+    plain, told = (Stream(family(name), 3, 4, 5, 6) for name in ("sinusoid", "sinusoid_told"))
+    p, t = plain.batch(7), told.batch(7)
+    assert plain.digest == told.digest
+    for x, y, x_told, y_told in ((p.support_x, p.support_y, t.support_x, t.support_y), (*p[2:], *t[2:])):
+        assert np.array_equal(x, x_told[..., :1]) and np.array_equal(y, y_told)
+        amplitude, phase = x_told[..., 1:2], x_told[..., 2:]
+        assert np.allclose(y, amplitude * np.sin(x - phase), rtol=1e-14)
+
+
+def test_frequencies_are_of_the_paper_s_range() -> None:
+    tasks = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    x, y = family("sinusoid_frequency").points(tasks, np.full((2, 1, 1), 0.75))
+    assert x.ravel().tolist() == [2.5, 2.5]
+    assert y.ravel() == pytest.approx([0.1 * np.sin(0.8 * 2.5), 5.0 * np.sin(1.2 * 2.5 + np.pi)])
+
+
+def test_truncated_normal_weights_are_cut_off_and_biases_zero() -> None:
+    models = [mlp(1, 2, 40, "relu").double() for _ in range(3)]
+    digests = [initialise(m, 1, scheme) for m, scheme in zip(models, (TRUNCATED, TRUNCATED, FAN_IN), strict=True)]
+    assert digests[0] == digests[1] != digests[2]
+    weights = torch.cat([p.flatten() for name, p in models[0].named_parameters() if name.endswith("weight")])
+    assert weights.abs().max() <= 0.02
+    assert weights.std().item() == pytest.approx(0.0088, rel=0.05)  # of a normal cut off at two standard deviations
+    assert not any(p.any() for name, p in models[0].named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_adaptation_in_chunks_is_what_the_plain_loop_gives(steps: int) -> None:
+    b = bench(inner_steps=steps, tasks=7)
+    model, batch, inner = b.model(torch.float64), b.batch(0), InnerLoop(0.1, steps)
+    losses = adaptation(model, b.loss, inner, batch, together=3)
+    before, after = heldout_losses(model, b.loss, inner, batch)
+    assert losses.shape == (steps + 1, 7)
+    torch.testing.assert_close(losses[0], before, rtol=1e-12, atol=0)
+    torch.testing.assert_close(losses[-1], after, rtol=1e-12, atol=0)
+
+
+def test_every_method_is_trained_and_tested_on_the_same_tasks() -> None:
+    found = {subject: measured(subject) for subject in published.METHODS}
+    assert len({b.stream_digest for b, _ in found.values()}) == 1
+    assert len({b.init_digest for b, _ in found.values()}) == 1
+    for subject, (_, result) in found.items():
+        assert result.rows is not None
+        assert [(r["test_shots"], r["steps"]) for r in result.rows] == [(n, k) for n in (5, 10, 20) for k in (0, 1, 10)]
+        assert all(np.isfinite(row["loss"]) and row["diverged"] == 0 for row in result.rows), subject
+        assert len(result.series["adaptation_5"]["loss"]) == 11
+    alphas = {subject: {row["alpha"] for row in result.rows or ()} for subject, (_, result) in found.items()}
+    assert alphas["compiled"] == {0.01} and alphas["reptile"] == {0.02} and alphas["oracle"] == {0.0}
+    assert alphas["pretraining-compiled"] <= set(published.GRID)
+    assert found["compiled"][1].rows[0]["identity"] < 1e-9
+
+
+def test_published_numbers_stand_beside_the_same_setting_only() -> None:
+    _, result = measured("compiled", "meta-sgd")
+    assert [row["published"] for row in result.rows or ()] == [1.13, 0.85, 0.71]
+    assert "confirmed" in (result.rows or [{}])[0]["source"]
+    _, other = measured("fomaml-compiled", "meta-sgd")
+    assert all("published" not in row for row in other.rows or ())
+    with pytest.raises(Exception, match="no oracle for the tasks of sinusoid_frequency"):
+        measured("oracle", "meta-sgd")
+
+
+def test_reptile_moves_towards_the_adapted_weights_and_stops_at_the_end() -> None:
+    """With one iteration ε is 0.1: θ moves a tenth of the way that five steps of plain gradient descent go."""
+    from experiments.recipes import reptile
+
+    b = Bench(case("finn", share=1 / reptile.ITERATIONS), "reptile", None, None)
+    work = reptile.train(b)
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        trained = end.value.model
+    start, walked = b.model(torch.float32), b.model(torch.float32)
+    batch = b.tensors(Stream(family("sinusoid"), 0, 1, reptile.POINTS, 0).batch(0))
+    for i in range(0, reptile.POINTS, reptile.MINIBATCH):
+        part = slice(i, i + reptile.MINIBATCH)
+        reptile.step(walked, b.loss(walked(batch.support_x[0, part]), batch.support_y[0, part]))
+    for p, q, moved in zip(start.parameters(), walked.parameters(), trained.parameters(), strict=True):
+        torch.testing.assert_close(moved, p + 0.1 * (q - p))
+
+
+def test_every_published_number_says_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = papers.figures()
+    assert found
+    assert all(figure.source and figure.certainty in papers.CERTAINTIES for figure in found)
+    assert len({figure[:5] for figure in found}) == len(found)
+    damaged = tmp_path / "figures.csv"
+    damaged.write_text(papers.FILE.read_text().replace("second-hand", "sure"))
+    monkeypatch.setattr(papers, "FILE", damaged)
+    with pytest.raises(ValueError, match="sure is none of confirmed, second-hand"):
+        papers.figures()
