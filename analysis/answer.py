@@ -13,6 +13,7 @@ from analysis.stats import Interval
 
 Table = dict[str, list[str]]
 _ERROR = "error_"
+_PLAIN_ERROR = "error"  # in the dtype of its case
 _BAD = ("wrong", "failed", "diverged", "oom", "timeout")
 
 
@@ -24,12 +25,13 @@ def verdicts(experiments: Iterable[Experiment]) -> Table:
     table |= {f"worst error in {dtype}": [] for dtype in dtypes}
     for kind, name in sorted({(c.computes, c.implementation) for c in cells}, key=lambda k: (computes_order(k[0]), k)):
         own = [cell for cell in cells if cell.implementation == name and cell.computes == kind]
-        checked = [cell for cell in own if _errors(cell) or cell.status in _BAD]
-        counts = Counter(cell.verdict for cell in own if cell in checked or not cell.ok)
+        counts = Counter(cell.verdict for cell in own if _errors(cell) or not cell.ok)
         if not counts:
             continue
-        worst = {dtype: max((_errors(c)[_ERROR + dtype] for c in own if _ERROR + dtype in _errors(c)), default=None)
-                 for dtype in dtypes}  # fmt: skip
+        judged = [_errors(cell) for cell in own if cell.status != "expected"]  # what is known to be off is told apart
+        worst = {
+            dtype: max((e[_ERROR + dtype] for e in judged if _ERROR + dtype in e), default=None) for dtype in dtypes
+        }
         table["implementation"].append(name)
         table["computes"].append(COMPUTES.get(kind, kind))
         table["verdict"].append(_verdict(counts))
@@ -44,8 +46,9 @@ def _errors(cell: Cell) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in cell.rows:
         for column, value in row.items():
-            if column.startswith(_ERROR) and isinstance(value, int | float):
-                found[column] = max(found.get(column, float(value)), float(value))
+            name = f"{_ERROR}{cell.case.dtype}" if column == _PLAIN_ERROR else column
+            if name.startswith(_ERROR) and isinstance(value, int | float):
+                found[name] = max(found.get(name, float(value)), float(value))
     return found
 
 
@@ -66,7 +69,7 @@ def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
             if not times:
                 continue
             first = min(times, key=lambda name: times[name].value)
-            close = [name for name, time in times.items() if name != first and time.lo <= times[first].hi]
+            close = [name for name, time in times.items() if name != first and not time.lo > times[first].hi]
             values = (label, COMPUTES.get(kind, kind), first, text.interval(times[first]), ", ".join(close))
             for cells, value in zip(table.values(), values, strict=True):
                 cells.append(value)

@@ -6,7 +6,7 @@ losses it is the means, paired over the seeds that both have.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
     before, after = _newest(old), _newest(new)
     rows = _rows(old), _rows(new)
     declared = new.declaration
-    for key in (key for key in before if key in after):
+    for key in sorted((key for key in before if key in after), key=str):
         a, b = before[key], after[key]
         at = (new.name, _name(b), b.implementation)
         if a.ok != b.ok:
@@ -62,14 +62,18 @@ def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
             )
         elif not a.ok:
             yield Finding(*at, "status", SAME, b.status)
-        elif (a.stream_digest, a.init_digest) != (b.stream_digest, b.init_digest):
+        elif _drawn(a) != _drawn(b):
             yield Finding(*at, "status", NOT_COMPARABLE, "other tasks or initial weights")
         elif declared.ratio_of in a.samples and declared.ratio_of in b.samples:
-            for reference in declared.references:
-                if found := _ratio(f"speedup_vs_{reference}", rows[0].get(a.file, {}), rows[1].get(b.file, {})):
-                    yield Finding(*at, f"speed-up over {reference}", *found)
+            sides = rows[0].get(a.file, {}), rows[1].get(b.file, {})
+            ratios = {reference: _ratio(f"speedup_vs_{reference}", *sides) for reference in declared.references}
+            known = {reference: ratio for reference, ratio in ratios.items() if ratio}
+            for reference, ratio in known.items():
+                yield Finding(*at, f"speed-up over {reference}", *ratio)
+            if not known and b.implementation not in declared.references:
+                yield Finding(*at, "speed-up", NOT_COMPARABLE, "no reference was timed with it in both")
         elif not declared.compare:
-            yield Finding(*at, "status", SAME, b.status)
+            yield Finding(*at, "status", SAME, f"{b.status}; its values are not compared")
     if declared.compare:
         yield from _losses(declared.compare, old, new)
 
@@ -108,7 +112,9 @@ def _ratio(column: str, old: dict[str, object], new: dict[str, object]) -> tuple
 
 def _losses(of: str, old: Experiment, new: Experiment) -> Iterator[Finding]:
     """Held-out losses of the same tasks, of each implementation over the seeds that both folders have."""
-    before, after = _means(of, old), _means(of, new)
+    a, b = _newest(old), _newest(new)
+    same = {key for key in a if key in b and _drawn(a[key]) == _drawn(b[key])}
+    before, after = (_means(of, [cells[key] for key in cells if key in same]) for cells in (a, b))
     for key in (key for key in before if key in after):
         case, implementation = key
         difference, verdict = stats.paired_difference(after[key], before[key])
@@ -117,10 +123,14 @@ def _losses(of: str, old: Experiment, new: Experiment) -> Iterator[Finding]:
             yield Finding(new.name, case, implementation, of, SAME if before[key] == after[key] else verdict, said)
 
 
-def _means(of: str, experiment: Experiment) -> dict[tuple[str, str], dict[int, float]]:
+def _drawn(cell: Cell) -> tuple[str, str]:
+    return cell.stream_digest, cell.init_digest
+
+
+def _means(of: str, cells: Iterable[Cell]) -> dict[tuple[str, str], dict[int, float]]:
     """Mean held-out losses by case and implementation, of each seed."""
     means: dict[tuple[str, str], dict[int, float]] = {}
-    for cell in _newest(experiment).values():
+    for cell in cells:
         if cell.ok and of in cell.observations:
             seeds = means.setdefault((_name(cell, seed=False), cell.implementation), {})
             seeds[-1 if cell.case.seed is None else cell.case.seed] = float(np.mean(cell.observations[of]))

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from analysis import pivot, reproduction, slopes, style, tables
 from analysis.columns import with_computed
+from analysis.declaration import Declaration
 from analysis.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.plots import FORMATS, Drawn, draw
 
@@ -71,12 +73,24 @@ def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
 
 def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Drawn]:
     """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
-    declared = experiment.declaration
     yield _table(experiment.name, frame, tables.markdown(experiment, frame))
-    for spec, module in ((declared.slopes, slopes), (declared.pivot, pivot), (declared.reproduction, reproduction)):
-        if spec is not None:
-            table = module.frame(experiment, frame)
-            yield _table(spec.name, table, module.markdown(experiment, table)) if len(table) else Drawn(spec.name, {})
+    for spec, module in _further(experiment.declaration):
+        table = module.frame(experiment, frame)
+        yield _table(spec.name, table, module.markdown(experiment, table)) if len(table) else Drawn(spec.name, {})
+
+
+def further_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The tables that have data of those that the experiment declares besides its own, by name."""
+    for spec, module in _further(experiment.declaration):
+        table = module.frame(experiment, frame)
+        if len(table):
+            yield spec.name, table
+
+
+def _further(declared: Declaration) -> Iterator[tuple[Any, Any]]:
+    """What is declared of a table, and the module that makes it."""
+    pairs = ((declared.slopes, slopes), (declared.pivot, pivot), (declared.reproduction, reproduction))
+    yield from ((spec, module) for spec, module in pairs if spec is not None)
 
 
 def _table(name: str, frame: pd.DataFrame, markdown: str) -> Drawn:

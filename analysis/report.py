@@ -14,8 +14,8 @@ from analysis import answer, tables, text
 from analysis.columns import with_computed
 from analysis.legend import meaning
 from analysis.load import SHORT, Experiment, load
-from analysis.render import Rendered, render, write
-from analysis.sections import Section, labels, sections, value_of
+from analysis.render import Rendered, further_tables, render, write
+from analysis.sections import Section, labels, number_of, sections, value_of
 
 NAME = "report.html"
 
@@ -90,7 +90,8 @@ def _answers(framed: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
     yield _plain("Which implementations are right", answer.verdicts(experiment for experiment, _ in framed))
     for experiment, frame in framed:
         of = experiment.declaration.ratio_of
-        if of and (found := answer.fastest(experiment, frame)):
+        compared = any(cell.computes for cell in experiment.cells)  # else these are no implementations
+        if of and compared and (found := answer.fastest(experiment, frame)):
             said = f"{experiment.name}: {experiment.declaration.columns.get(of, of)}"
             yield _plain("Which is fastest", found, f"{said}; medians and 95 % intervals")
             yield _plain("What each costs", answer.costs(experiment, frame), said)
@@ -113,7 +114,8 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
     declared = experiment.declaration
     columns = tables.shown_columns(declared, frame.columns)
     found = sections(experiment, frame)
-    grids = [_grid(name, section, columns, experiment) for name, section in zip(labels(found), found, strict=True)]
+    grids = [*_further(experiment, frame)]  # first, since of many sections the last are folded away
+    grids += [_grid(name, section, columns, experiment) for name, section in zip(labels(found), found, strict=True)]
     pictures = []
     for figure in declared.figures:
         file = results / "plots" / f"{figure.name}.png"
@@ -122,6 +124,20 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
     statuses = pd.Series([cell.status for cell in experiment.cells]).value_counts()
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
     return Chapter(experiment.name, declared.question, counts, grids, pictures, experiment.warnings)
+
+
+def _further(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Grid]:
+    """The tables that the experiment declares besides its own."""
+    for name, table in further_tables(experiment, frame):
+        rows = [[_entry(value) for value in row] for row in table.itertuples(index=False)]
+        yield Grid(name, [(str(column), "") for column in table.columns], rows)
+
+
+def _entry(value: object) -> Entry:
+    number = number_of(value)
+    if math.isnan(number):
+        return Entry("" if value is None or value != value else str(value), "" if value != value else str(value))
+    return Entry(text.number(number), number)
 
 
 def _grid(name: str, section: Section, columns: list[str], experiment: Experiment) -> Grid:
@@ -136,7 +152,7 @@ def _grid(name: str, section: Section, columns: list[str], experiment: Experimen
             entries.append(Entry(cells[position], cells[position] if math.isnan(value) else value))
         rows.append([*entries, Entry("", links=_files(row, section, experiment))])
     headers = [(column, meaning(column, declared)) for column in table]
-    return Grid(name, [*headers, ("source", "the stored cells that a row is made of")], rows, _conditions(section))
+    return Grid(name, [*headers, ("cells", "the stored cells that a row is made of")], rows, _conditions(section))
 
 
 def _files(row: dict[Any, Any], section: Section, experiment: Experiment) -> tuple[str, ...]:
@@ -148,8 +164,13 @@ def _files(row: dict[Any, Any], section: Section, experiment: Experiment) -> tup
         if cell.case.setting == setting
         and cell.implementation == row["implementation"]
         and cell.environment[:SHORT] == row["environment"]
-        and (section.rounds == 1 or str(cell.round_group) in str(row["round_group"]))  # of several seeds, several
+        and (section.rounds == 1 or _in_groups(cell.round_group, row["round_group"]))
     )
+
+
+def _in_groups(group: str | None, groups: object) -> bool:
+    """Whether a cell's round group is among those of a row, which has several where it has several seeds."""
+    return group in groups.split(", ") if isinstance(groups, str) else group is None
 
 
 def _conditions(section: Section) -> str:
@@ -182,5 +203,5 @@ def _missing(stored: Iterable[Experiment]) -> Grid:
         + [Entry("", links=(c.file,))]
         for c in sorted(bad, key=lambda c: (c.experiment, c.status, c.implementation, text.natural(c.case.name)))
     ]
-    names = ("experiment", "case", "implementation", "status", "reason", "source")
+    names = ("experiment", "case", "implementation", "status", "reason", "cells")
     return Grid("What is not there, and why", [(name, "") for name in names], rows)

@@ -30,7 +30,8 @@ _HOW = (
     "`difference` is ours minus the published number, with an interval that holds for all verdicts of this table "
     "together (95 %, Bonferroni). `better` and `worse` mean that all of it lies beyond the margin of ±{margin} % of "
     "the published number, `agrees` that it lies within, `undecided` that it is too wide to tell, mostly since the "
-    "published intervals are; `not comparable`: there is no number to compare with, or one seed alone."
+    "published intervals are; `not comparable`: there is no number to compare with, none with an interval, or one seed "
+    "alone."
 )
 _PAIRS = (
     "Means over the same test tasks and seeds, minus those of {against}, with 95 % t intervals over seeds: negative is "

@@ -15,7 +15,7 @@ import baselines
 from baselines.contract import InnerLoop
 from experiments import papers
 from experiments.harness.bench import Bench, Setup
-from experiments.harness.case import Case, Json, Options
+from experiments.harness.case import Case, Json, Options, sha256
 from experiments.harness.evaluate import adaptation, sketch
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
@@ -70,6 +70,7 @@ def cases(options: Options) -> list[Case]:
             params["iterations"] = round(wanted["iterations"] * params["share"])
             params["heldout_tasks"] = HELDOUT[options.profile]
             params["identity"] = IDENTITY[options.profile]
+            params["figures"] = sha256(papers.FILE)  # rows hold numbers from there
             name = f"{protocol}-{shots}shots-{params['iterations']}"
             for seed in options.seeds or SEEDS[options.profile]:
                 found.append(Case("published", name, params, options.device, "float32", seed, options.threads))
@@ -191,7 +192,7 @@ EXPERIMENT = Experiment(
         "iterations": "meta-iterations of the protocol; Reptile has 30,000 of its own, or the same share of them",
         "test_shots": "support points per task in testing, and as many query points",
         "steps": "gradient steps on the support points",
-        "alpha": "step size of these; of pre-training the best on held-out tasks, of "
+        "alpha": "step size of these; of pre-training the best on held-out tasks (over several seeds, their mean) of "
         + ", ".join(f"{lr:g}" for lr in GRID),
         "loss": "mean squared error on the query points, over held-out tasks; with several seeds, over these",
         "tasks_half_width": "half of the 95 % interval over the tasks of one seed (1.96 standard errors)",

@@ -44,7 +44,7 @@ def initialise(model: nn.Module, seed: int, scheme: str = FAN_IN) -> str:
 
 
 def _fan_in(draws: Floats, weight: Tensor, p: Tensor) -> Floats:
-    return (2 * draws - 1) / math.sqrt(weight[0].numel())
+    return (1 / math.sqrt(weight[0].numel())) * (2 * draws - 1)
 
 
 def _truncated(draws: Floats, weight: Tensor, p: Tensor) -> Floats:

@@ -70,3 +70,16 @@ def test_folders_without_a_common_cell_are_refused(tmp_path: Path) -> None:
     other.cell("elsewhere", "ref")
     with pytest.raises(NothingToCompare):
         compare(one, other.results)
+
+
+def test_losses_on_other_tasks_and_speedups_without_a_common_reference_cannot_be_compared(tmp_path: Path) -> None:
+    for name, loss in (("a", 1.0), ("b", 9.0)):
+        store = Store(tmp_path / name)
+        store.declare("train", columns={}, compare="loss")
+        store.declare("speed", columns={"step_ms": ""}, references=["ref"], ratio_of="step_ms")
+        for seed in (0, 1):
+            observed = {"loss": [loss, loss + 0.1]}
+            store.cell("train", "own", {"seed": seed}, observations=observed, stream_digest=name)
+        store.cell("speed", "alone", round_group="g", samples={"step_ms": [[loss]] * 3})
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert {(f.implementation, f.verdict) for f in found} == {("own", "not comparable"), ("alone", "not comparable")}

@@ -75,6 +75,7 @@ def test_it_needs_nothing_but_itself_and_the_cells_it_links_to(page: Path) -> No
             assert (page.parent / link).is_file(), link
     assert sum(link.startswith("data:") for link in found.links) == 1
     linked = {link for link in found.links if link.startswith("cells/")}
+    assert "cells" in found.text
     assert linked == {str(f.relative_to(page.parent)) for f in page.parent.glob("cells/speed/*/*.json")}
 
 
