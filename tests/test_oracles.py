@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.harness.bench import Bench, as_arrays
-from experiments.harness.verify import Weights, error
+from experiments.harness.verify import Weights, cancellation, error
 from experiments.oracles.double_backward import double_backward
 from experiments.oracles.mlp import MLP
 from experiments.oracles.sweep import complex_step, sweep
@@ -52,7 +52,11 @@ def test_closed_form_on_linear_regression(kind: str, steps: int) -> None:
     support, query = gradient_at(batch.support_x, batch.support_y), gradient_at(batch.query_x, batch.query_y)
     start = {name: np.broadcast_to(value, (3, *value.shape)) for name, value in theta.items()}
     swept = sweep(kind, start, support, query, complex_step(support), b.inner.lr, steps)  # type: ignore[arg-type]
-    assert error({name: v.mean(axis=0) for name, v in swept.items()}, oracle(b, kind)) < 1e-13
+    expected = oracle(b, kind)
+    bound = 1e-13
+    if kind == "reptile":  # θ − φ_K loses what rounding φ_K costs, differently with every BLAS
+        bound += 10 * np.finfo(float).eps * cancellation(theta, expected)
+    assert error({name: v.mean(axis=0) for name, v in swept.items()}, expected) < bound
 
 
 @settings(max_examples=25, deadline=None)
