@@ -16,7 +16,7 @@ from baselines.contract import InnerLoop
 from experiments import papers
 from experiments.harness.bench import Bench, Setup
 from experiments.harness.case import Case, Json, Options, sha256
-from experiments.harness.evaluate import adaptation, sketch
+from experiments.harness.evaluate import Adaptation
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
 from experiments.harness.status import Wrong
@@ -93,7 +93,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         batch = bench.tensors(stream.batch(0))
         digest.update(stream.digest.encode())
         lr = tuned(bench, trained, shots) if bench.subject == PRETRAINING else trained.lr
-        losses = adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS), batch)  # (steps + 1, tasks)
+        losses = Adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS)).losses(batch)  # (steps + 1, tasks)
         told = [summary(step) for step in losses]
         curves = {name: [float(each[name]) for each in told] for name in ("loss", "loss_lo", "loss_hi", "loss_median")}
         series[f"adaptation_{shots}"] = {"step": [float(k) for k in range(STEPS + 1)], **curves}
@@ -136,15 +136,15 @@ def heldout(tasks: int, shots: int, tasks_of: str, purpose: str) -> Stream:
 def sketches(bench: Bench, trained: Trained, lr: float) -> dict[str, dict[str, list[float]]]:
     """Held-out tasks as curves: the truth, the support points, and predictions before and after gradient steps."""
     stream = Stream(family(trained.family), 0, SKETCHES, SKETCHED, SKETCH_POINTS, "sketch")
-    batch = bench.tensors(stream.batch(0))
+    adaptation = Adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS))
     found = {}
-    for task in range(SKETCHES):
-        x = batch.query_x[task, :, 0]  # what an oracle is told besides comes after it
-        order = x.argsort()
-        after = sketch(trained.model, bench.loss, InnerLoop(lr, STEPS), batch, task)
-        curves = {"x": x, "y": batch.query_y[task, :, 0]} | {f"after_{k}": after[k][:, 0] for k in (0, 1, STEPS)}
-        found[f"sketch_{task}"] = {name: values[order].tolist() for name, values in curves.items()}
-        support = {"x": batch.support_x[task, :, 0], "y": batch.support_y[task, :, 0]}
+    tasks = zip(*bench.tensors(stream.batch(0)), strict=True)
+    for task, (support_x, support_y, query_x, query_y) in enumerate(tasks):
+        after = adaptation.predictions(support_x, support_y, query_x)
+        order = query_x[:, 0].argsort()  # what an oracle is told besides comes after x
+        curves = {"x": query_x, "y": query_y} | {f"after_{k}": after[k] for k in (0, 1, STEPS)}
+        found[f"sketch_{task}"] = {name: values[order, 0].tolist() for name, values in curves.items()}
+        support = {"x": support_x[:, 0], "y": support_y[:, 0]}
         found[f"sketch_{task}_support"] = {name: values.tolist() for name, values in support.items()}
     return found
 
@@ -154,8 +154,8 @@ def tuned(bench: Bench, trained: Trained, shots: int) -> float:
     batch = bench.tensors(heldout(TUNING_TASKS, shots, trained.family, "tuning").batch(0))
 
     def loss(lr: float) -> float:
-        after = adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS), batch)[-1].double().mean()
-        return float(after.nan_to_num(float("inf")))
+        after = Adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS)).losses(batch)[-1]
+        return float(after.double().mean().nan_to_num(float("inf")))
 
     return min(GRID, key=loss)
 

@@ -11,8 +11,9 @@ from baselines.contract import InnerLoop
 from experiments import papers, published
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
-from experiments.harness.evaluate import adaptation, heldout_losses
+from experiments.harness.evaluate import Adaptation, heldout_losses
 from experiments.harness.experiment import Result
+from experiments.harness.status import Unavailable, Wrong
 from experiments.models.initial import FAN_IN, TRUNCATED, initialise
 from experiments.models.mlp import mlp
 from experiments.tasks import family
@@ -70,14 +71,19 @@ def test_truncated_normal_weights_are_cut_off_and_biases_zero() -> None:
 def test_adaptation_in_chunks_is_what_the_plain_loop_gives(steps: int) -> None:
     b = bench(inner_steps=steps, tasks=7)
     model, batch, inner = b.model(torch.float64), b.batch(0), InnerLoop(0.1, steps)
-    losses = adaptation(model, b.loss, inner, batch, together=3)
+    adaptation = Adaptation(model, b.loss, inner)
+    losses = adaptation.losses(batch, together=3)
     before, after = heldout_losses(model, b.loss, inner, batch)
     assert losses.shape == (steps + 1, 7)
     torch.testing.assert_close(losses[0], before, rtol=1e-12, atol=0)
     torch.testing.assert_close(losses[-1], after, rtol=1e-12, atol=0)
+    predicted = adaptation.predictions(batch.support_x[2], batch.support_y[2], batch.query_x[2])
+    told = torch.stack([b.loss(p, batch.query_y[2]) for p in predicted])
+    torch.testing.assert_close(told, losses[:, 2], rtol=1e-12, atol=0)
 
 
-def test_every_method_is_trained_and_tested_on_the_same_tasks() -> None:
+def test_every_method_is_trained_and_tested_on_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "TUNING_TASKS", 20)
     found = {subject: measured(subject) for subject in published.METHODS}
     assert len({b.stream_digest for b, _ in found.values()}) == 1
     assert len({b.init_digest for b, _ in found.values()}) == 1
@@ -92,13 +98,20 @@ def test_every_method_is_trained_and_tested_on_the_same_tasks() -> None:
     assert found["compiled"][1].rows[0]["identity"] < 1e-9
 
 
+def test_training_that_is_not_that_of_the_peers_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "PEERS", ("fomaml",))
+    with pytest.raises(Wrong, match="differ by"):
+        measured("compiled")
+
+
 def test_published_numbers_stand_beside_the_same_setting_only() -> None:
-    _, result = measured("compiled", "meta-sgd")
-    assert [row["published"] for row in result.rows or ()] == [1.13, 0.85, 0.71]
-    assert "confirmed" in (result.rows or [{}])[0]["source"]
-    _, other = measured("fomaml-compiled", "meta-sgd")
-    assert all("published" not in row for row in other.rows or ())
-    with pytest.raises(Exception, match="no oracle for the tasks of sinusoid_frequency"):
+    params = case("meta-sgd").params
+    found = [published.published(params, "maml", shots, 1) for shots in published.SHOTS]
+    assert [row["published"] for row in found] == [1.13, 0.85, 0.71]
+    assert "confirmed" in found[0]["source"] and "second-hand" in found[1]["source"]
+    assert "published" not in published.published(params, "fomaml", 5, 1)
+    assert "published" not in published.published(case("finn").params, "maml", 5, 1)
+    with pytest.raises(Unavailable, match="no oracle for the tasks of sinusoid_frequency"):
         measured("oracle", "meta-sgd")
 
 

@@ -1,5 +1,7 @@
 """How adapted models are evaluated: by the harness, with plain gradient descent, for everyone alike."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
@@ -29,38 +31,42 @@ def heldout_losses(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBa
     return torch.stack(before), torch.stack(after)
 
 
-def sketch(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBatch, task: int) -> list[Tensor]:
-    """One task's predictions at its query points after 0 … `inner.steps` gradient steps, (points, 1) each."""
-    support_x, support_y, query_x, _ = (part[task] for part in batch)
-    theta = {name: p.detach() for name, p in trainable(model).items()}
-    network = Stateless(model)
-    phi, shown = theta, [network(theta, query_x)]
-    for _ in range(inner.steps):
-        grads = grad(lambda phi: loss(network(phi, support_x), support_y))(phi)
-        phi = {name: p - inner.lr * grads[name] for name, p in phi.items()}
-        shown.append(network(phi, query_x))
-    return shown
+class Adaptation:
+    """Plain gradient descent on a task, with everything it passes; for networks that torch.func takes.
 
-
-def adaptation(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBatch, together: int = 500) -> Tensor:
-    """Query losses after 0 … `inner.steps` gradient steps, (steps + 1, tasks); the model is left as it was.
-
-    So many tasks go `together` through `vmap`, which the built-in networks take; `heldout_losses` serves any module.
+    The model is left as it was. `heldout_losses` serves any module.
     """
-    theta = {name: p.detach() for name, p in trainable(model).items()}
-    network = Stateless(model)
 
-    def task_loss(phi: Params, x: Tensor, y: Tensor) -> Tensor:
-        return loss(network(phi, x), y)
+    def __init__(self, model: nn.Module, loss: Loss, inner: InnerLoop) -> None:
+        self.loss, self.inner = loss, inner
+        self.network = Stateless(model)
+        self.theta = {name: p.detach() for name, p in trainable(model).items()}
 
-    def one(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-        phi, losses = theta, [task_loss(theta, query_x, query_y)]
-        for _ in range(inner.steps):
-            grads = grad(task_loss)(phi, support_x, support_y)
-            phi = {name: p - inner.lr * grads[name] for name, p in phi.items()}
-            losses.append(task_loss(phi, query_x, query_y))
-        return torch.stack(losses)
+    def losses(self, batch: TaskBatch, together: int = 500) -> Tensor:
+        """Query losses after 0 … `inner.steps` gradient steps, (steps + 1, tasks); so many tasks go `together`."""
 
-    chunks = zip(*(part.split(together) for part in batch), strict=True)
-    with torch.no_grad():
-        return torch.cat([vmap(one)(*chunk) for chunk in chunks]).T
+        def one(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+            path = self._path(support_x, support_y)
+            return torch.stack([self.loss(self.network(phi, query_x), query_y) for phi in path])
+
+        chunks = zip(*(part.split(together) for part in batch), strict=True)
+        with torch.no_grad():
+            return torch.cat([vmap(one)(*chunk) for chunk in chunks]).T
+
+    def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        """One task's predictions after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs)."""
+        with torch.no_grad():
+            return torch.stack([self.network(phi, query_x) for phi in self._path(support_x, support_y)])
+
+    def _path(self, x: Tensor, y: Tensor) -> Iterator[Params]:
+        """φ₀ = θ to φ_K."""
+
+        def support_loss(phi: Params) -> Tensor:
+            return self.loss(self.network(phi, x), y)
+
+        phi = self.theta
+        yield phi
+        for _ in range(self.inner.steps):
+            grads = grad(support_loss)(phi)
+            phi = {name: p - self.inner.lr * grads[name] for name, p in phi.items()}
+            yield phi

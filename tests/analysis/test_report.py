@@ -55,6 +55,7 @@ def fill(store: Store) -> None:
     for name, ms in STEPS.items():
         samples = {"step_ms": [[ms * f, ms * f * 1.01] for f in (0.99, 1.0, 1.02)]}
         store.cell("speed", name, round_group="g", samples=samples, rows=[{"error_float64": 1e-16}])
+    store.cell("speed", "plainly", {"dtype": "float64"}, rows=[{"error": 2e-15}])
     store.cell("speed", "off", status="wrong", reason="error 1 > <b>2</b>", rows=[{"error_float64": 0.5}])
     store.cell("speed", "absent", status="unavailable", reason="no library & no luck")
 
@@ -86,6 +87,7 @@ def test_the_answer_comes_first_and_says_who_is_right_and_fastest(page: Path) ->
     assert "off\nsecond order\nwrong\n1 wrong\n0.500" in lines
     assert "unrolled\nsecond order\nright\n1 right\n1.0e-16" in lines
     assert "absent\nsecond order\nunavailable" in lines
+    assert "plainly\nsecond order\nright\n1 right\n2.0e-15" in lines  # an error in the dtype of its case
     assert re.search(r"plain|10 tasks", lines)
     assert re.search(r"quick\n1\.00 \([\d.–]+\)\nclose", lines)  # its interval overlaps, so it is named beside it
     assert html.index('id="answer"') < html.index('id="speed"') < html.index('id="missing"')
