@@ -59,21 +59,31 @@ def _verdict(counts: Counter[str]) -> str:
 
 
 def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
-    """In each setting, of those that compute the same: the fastest, and whose interval overlaps with its own."""
+    """In each setting, of those that compute the same: the fastest, and what cannot be told apart from it.
+
+    By the verdict on pairs that took turns where there is one, which knows more than two intervals; else by overlap.
+    """
     of = experiment.declaration.ratio_of
     table: Table = {name: [] for name in ("setting", "computes", "fastest", of, "not told apart")}
     for label, section in _timed(experiment, frame):
         for kind in sorted(set(section.rows["computes"]), key=computes_order):
             rows = section.rows[(section.rows["computes"] == kind) & (section.rows["status"] == OK)]
-            times = {row["implementation"]: _interval(row, of) for row in rows.dropna(subset=[of]).to_dict("records")}
+            own = {row["implementation"]: row for row in rows.dropna(subset=[of]).to_dict("records")}
+            times = {name: _interval(row, of) for name, row in own.items()}
             if not times:
                 continue
             first = min(times, key=lambda name: times[name].value)
-            close = [name for name, time in times.items() if name != first and not time.lo > times[first].hi]
+            close = [name for name in times if name != first and not _slower(name, own[first], times, first)]
             values = (label, COMPUTES.get(kind, kind), first, text.interval(times[first]), ", ".join(close))
             for cells, value in zip(table.values(), values, strict=True):
                 cells.append(value)
     return {name: cells for name, cells in table.items() if any(cells)}
+
+
+def _slower(name: str, best: dict[str, object], times: dict[str, Interval], first: str) -> bool:
+    """Whether `name` is surely slower than the first, whose row is `best`."""
+    verdict = best.get(f"verdict_vs_{name}")
+    return verdict == "faster" if isinstance(verdict, str) else times[name].lo > times[first].hi
 
 
 def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:

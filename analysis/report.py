@@ -123,7 +123,8 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
             pictures.append(Picture(figure.title or figure.name, base64.b64encode(file.read_bytes()).decode()))
     statuses = pd.Series([cell.status for cell in experiment.cells]).value_counts()
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
-    return Chapter(experiment.name, declared.question, counts, grids, pictures, experiment.warnings)
+    question = declared.question.replace("`", "")  # Markdown's
+    return Chapter(experiment.name, question, counts, grids, pictures, experiment.warnings)
 
 
 def _further(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Grid]:
