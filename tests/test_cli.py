@@ -158,7 +158,14 @@ def test_help_of_run_names_the_experiments_on_request(call: Call) -> None:
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_running(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "experiments", "run", "metagradient", "--results", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+
+    def from_a_terminal() -> None:
+        """Whoever starts the tests in the background of a script has Ctrl-C ignored in all that they start."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=from_a_terminal
+    ) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("cells/metagradient/*/*.json")):
             assert process.poll() is None and time.monotonic() < deadline
