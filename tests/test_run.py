@@ -154,10 +154,10 @@ def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(plan:
         f"            subprocess.Popen(['sleep', '{marker}']); print('rubbish' * 1000); time.sleep(600)\n"
         "        return super().meta_gradient(batch)"
     )
-    run = plan("cost", implementations=["unrolled", "fomaml"], baseline_files=[mine(tmp_path, text)], timeout=12)
+    run = plan("cost", implementations=["unrolled", "fomaml"], baseline_files=[mine(tmp_path, text)], timeout=40)
     start = time.monotonic()
     run.run()
-    assert time.monotonic() - start < 90
+    assert time.monotonic() - start < 300
     statuses = {c["implementation"]: (c["status"], c["reason"]) for c in cells(run)}
     assert statuses["unrolled"] == statuses["fomaml"] == ("ok", "")
     assert statuses["mine"] == ("timeout", "it did not finish within the time limit")
@@ -167,8 +167,8 @@ def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(plan:
         again = plan("cost", implementations=["unrolled"], baseline_files=[tmp_path / "mine.py"], timeout=timeout)
         return [missing for _, missing, _ in again.todo("cost")]
 
-    assert left(12) == [[]]
-    assert left(13) == [["mine"]]  # with more time it may finish
+    assert left(40) == [[]]
+    assert left(41) == [["mine"]]  # with more time it may finish
 
 
 def test_a_repaired_file_is_measured_again(plan: MakePlan, tmp_path: Path) -> None:
