@@ -12,6 +12,7 @@ _NEEDS = {
     "intervals": _DOTS,
     "points": _DOTS,
     "scaling": ("values", "factors"),
+    "sheet": ("series",),
     "sketch": (*_CURVE, "values"),
 }
 

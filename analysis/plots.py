@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis import curves, intervals, points, scaling, sketch, style
+from analysis import curves, intervals, points, scaling, sheet, sketch, style
 from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
@@ -24,6 +24,7 @@ KINDS: dict[str, Draw] = {
     "intervals": intervals.draw_intervals,
     "points": points.draw_points,
     "scaling": scaling.draw_scaling,
+    "sheet": sheet.draw_sheet,
     "sketch": sketch.draw_sketch,
 }
 

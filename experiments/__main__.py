@@ -3,7 +3,7 @@
 import typer
 
 from experiments.audit.command import audit
-from experiments.cli import checks, measuring, showing
+from experiments.cli import checks, fetching, measuring, showing
 from experiments.cli.screen import refuse
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command("audit", short_help="What a meta-gradient of your own is, and if wrong, why.")(audit)
 app.command("list")(measuring.list_)
 app.command()(measuring.run)
+app.command(short_help="Make Omniglot's images ready for `run fewshot`.")(fetching.fetch)
 app.command(short_help="Check every implementation against the golden values.")(checks.regress)
 app.command(short_help="Check the timing against known differences.")(checks.selfcheck)
 app.command(short_help="What is better or worse in one results folder than in another.")(checks.compare)

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's matrices are small here: its threads would only wait
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 import baselines
 from baselines import _tracing
+from experiments.__main__ import main
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case
 from experiments.harness.request import request
@@ -20,6 +22,7 @@ from experiments.harness.run import Plan
 
 torch.set_num_threads(1)  # as the harness does; small matrices are slower on more
 
+Call = Callable[..., tuple[int, str, str]]
 IMPLEMENTATIONS = sorted(baselines.names())
 COMPILED = {"compiled", "fomaml-compiled", "jax", "jax-mixed-mode", "pretraining-compiled"}
 """Those that compile, which takes them seconds for each shape; not asked of them, since importing does, too."""
@@ -65,3 +68,18 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]
         return request(experiments, **options)
 
     return make
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run the command line in this process: exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["maml-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run

@@ -5,37 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from experiments.__main__ import main
 from experiments.harness import experiment
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Run the command line in this process: exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["maml-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+from tests.conftest import Call
 
 
 @pytest.mark.parametrize(
     ("arguments", "wrong", "allowed"),
     [
-        (["run", "nonsense"], "unknown experiment 'nonsense'", "cost, create_graph, metagradient"),
+        (["run", "nonsense"], "unknown experiment 'nonsense'", "cost, create_graph, fewshot"),
         (["run", "cost", "--implementations", "unroled"], "unknown implementation 'unroled'", "learn2learn, "),
         (["run", "cost", "--profile", "huge"], "unknown profile 'huge'", "quick, full"),
         (["run", "cost", "--device", "tpu"], "unknown device 'tpu'", "auto, cpu, cuda"),
@@ -144,7 +126,7 @@ def test_help_is_not_cut_and_names_no_path(call: Call, monkeypatch: pytest.Monke
     code, out, _ = call("--help")
     assert code == 0
     summaries = out.partition("Commands:")[2].strip().splitlines()
-    assert len(summaries) == 9
+    assert len(summaries) == 10
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries), summaries
     for command in (line.split()[0] for line in summaries):
         assert sys.prefix not in "".join(call(command, "--help")[1].split())

@@ -53,10 +53,20 @@ class Adaptation:
         with torch.no_grad():
             return torch.cat([vmap(one)(*chunk) for chunk in chunks]).T
 
-    def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        """One task's predictions after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs)."""
+    def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, alone: bool = False) -> Tensor:
+        """One task's predictions after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs).
+
+        Where a network normalises by the points at hand, query points help each other (transduction), unless each is
+        predicted `alone`, in the company of the support points only (Nichol et al. 2018, section 6.1).
+        """
         with torch.no_grad():
-            return torch.stack([self.network(phi, query_x) for phi in self._path(support_x, support_y)])
+            path = self._path(support_x, support_y)
+            return torch.stack([self._predict(phi, support_x, query_x, alone) for phi in path])
+
+    def _predict(self, phi: Params, support_x: Tensor, query_x: Tensor, alone: bool) -> Tensor:
+        if not alone:
+            return self.network(phi, query_x)
+        return vmap(lambda x: self.network(phi, torch.cat([support_x, x[None]]))[-1])(query_x)
 
     def _path(self, x: Tensor, y: Tensor) -> Iterator[Params]:
         """φ₀ = θ to φ_K."""

@@ -12,4 +12,8 @@ def pseudo_huber(prediction: Tensor, target: Tensor) -> Tensor:
     return ((1 + difference * difference).sqrt() - 1).mean()
 
 
-LOSSES: dict[str, Loss] = {"squared error": F.mse_loss, "pseudo-huber": pseudo_huber}
+LOSSES: dict[str, Loss] = {
+    "squared error": F.mse_loss,
+    "pseudo-huber": pseudo_huber,
+    "cross-entropy": F.cross_entropy,  # with one-hot targets
+}

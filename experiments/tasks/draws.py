@@ -22,3 +22,22 @@ def raw(label: str, seed: int, index: int, count: int) -> NDArray[np.uint64]:
 def uniform(draws: NDArray[np.uint64]) -> Floats:
     """Uniforms in [0, 1) with 53 random bits, one per raw draw."""
     return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+class Source:
+    """Uniforms for the tasks of a stream's meta-batches, with a digest of the raw draws behind all that were taken."""
+
+    def __init__(self, label: str, seed: int, tasks: int, sizes: str) -> None:
+        self.label, self.seed, self.tasks = label, seed, tasks
+        self._hash = hashlib.sha256(f"{label} {tasks} {sizes}".encode())
+
+    def uniforms(self, index: int, count: int) -> Floats:
+        """`count` for each task of meta-batch `index`, (tasks, count)."""
+        draws = raw(self.label, self.seed, index, self.tasks * count)
+        self._hash.update(draws.astype("<u8").tobytes())
+        return uniform(draws).reshape(self.tasks, count)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the raw draws so far, with the names and sizes behind them."""
+        return self._hash.hexdigest()

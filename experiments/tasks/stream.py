@@ -1,12 +1,11 @@
 """A stream of meta-batches: batch i is a function of the seed and i alone."""
 
-import hashlib
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from experiments.tasks.draws import Floats, raw, uniform
+from experiments.tasks.draws import Floats, Source
 
 
 class Family(Protocol):
@@ -29,7 +28,7 @@ class Family(Protocol):
 
 
 class Arrays(NamedTuple):
-    """One meta-batch in float64; (tasks, points, inputs) and (tasks, points, 1)."""
+    """One meta-batch in float64; (tasks, points, inputs) and (tasks, points, outputs)."""
 
     support_x: Floats
     support_y: Floats
@@ -51,25 +50,23 @@ class Stream:
     shots: int
     queries: int
     purpose: str = "train"
-    _hash: Any = field(init=False, repr=False)
+    source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         label = f"{self.family.name} v{self.family.version} {self.purpose}"
-        self._label = label
-        self._hash = hashlib.sha256(f"{label} {self.tasks} {self.shots} {self.queries}".encode())
+        self.source = Source(label, self.seed, self.tasks, f"{self.shots} {self.queries}")
 
     @property
     def digest(self) -> str:
         """SHA-256 of the raw draws of every batch taken so far, with the names and sizes behind them."""
-        return str(self._hash.hexdigest())
+        return self.source.digest
 
     def batch(self, index: int) -> Arrays:
         """Meta-batch `index`, in O(1)."""
         family, points = self.family, self.shots + self.queries
         sizes = np.cumsum([family.parameters, points * family.inputs, points])
-        draws = raw(self._label, self.seed, index, self.tasks * int(sizes[-1]))
-        self._hash.update(draws.astype("<u8").tobytes())
-        task, x, order = np.split(uniform(draws).reshape(self.tasks, -1), sizes[:-1], axis=1)
+        draws = self.source.uniforms(index, int(sizes[-1]))
+        task, x, order = np.split(draws, sizes[:-1], axis=1)
         x, y = family.points(task, x.reshape(self.tasks, points, family.inputs))
         split = np.argsort(order, axis=1)[:, :, None]  # (tasks, points, 1): a random permutation of each task's points
         x, y = np.take_along_axis(x, split, 1), np.take_along_axis(y, split, 1)

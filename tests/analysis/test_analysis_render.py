@@ -28,6 +28,7 @@ FIGURES: list[dict[str, Any]] = [
     {"name": "f_points", "kind": "points", "title": "Errors", "values": ["error"]},
     {"name": "f_together", "kind": "curves", "title": "Loss of all", "together": True, **CURVE},
     {"name": "f_sketch", "kind": "sketch", "title": "Tasks", "series": "s", "x": "x", "y": "y", "values": ["after_0"]},
+    {"name": "f_sheet", "kind": "sheet", "title": "Episodes", "series": "episode"},
 ]
 IMPLEMENTATIONS = {"unrolled": "maml", "higher": "maml", "fomaml": "fomaml", "reptile": "reptile"}
 
@@ -42,6 +43,8 @@ def fill(store: Store, figures: list[dict[str, Any]]) -> None:
             task = {"x": [0.0, 1.0, 2.0], "y": [1.0, 3.0, 2.0]}
             sketches = {f"s_{i}": task | {"after_0": [2.0, 2.0, 9.0]} for i in range(2)}
             sketches |= {f"s_{i}_support": task for i in range(2)}
+            images = {f"{role}_{way}": [0.0, 0.5, way, 1.0] for role in ("support", "query") for way in (0, 1)}
+            episodes = {"episode_0": images, "episode_0_taken": {"for": [0.0, 0.0]}}
             store.cell(
                 "e",
                 name,
@@ -51,7 +54,7 @@ def fill(store: Store, figures: list[dict[str, Any]]) -> None:
                 rows=[{"error": number * 1e-16}],
                 empty={"peak_gpu_mib": "no CUDA device in this run"},
                 samples={"step_ms": rng.uniform(1 + number, 2 + number, (3, 4)).tolist()},
-                series={"train": {"iteration": list(range(20)), "loss": loss.tolist()}, **sketches},
+                series={"train": {"iteration": list(range(20)), "loss": loss.tolist()}, **sketches, **episodes},
             )
 
 
@@ -103,10 +106,17 @@ def test_curves_of_all_share_a_panel_and_sketches_have_one_each(store: Store) ->
     text = labels_in(store)
     assert "second order" not in text  # the title of a panel of its own
     assert all(name in text for name in IMPLEMENTATIONS)
-    store.declare("e", figures=FIGURES[5:])
+    store.declare("e", figures=FIGURES[5:6])
     text = labels_in(store)
     assert all(text.count(f"<!-- {name} -->") == 1 for name in IMPLEMENTATIONS)
     assert "truth" in text and "support points" in text and "before" in text
+
+
+def test_episodes_say_what_each_query_image_was_taken_for(store: Store) -> None:
+    fill(store, FIGURES[6:])
+    text = labels_in(store)
+    assert text.count("<!-- A -->") == 2 and text.count("<!-- B -->") == 1  # learned from A and B, and A told right
+    assert text.count("<!-- A, is B -->") == 1
 
 
 def test_points_at_zero_are_drawn_at_the_floor_and_wrong_ones_hollow(store: Store) -> None:

@@ -1,0 +1,293 @@
+"""Do MAML and first order learn to classify images from a few examples, and as well as published?
+
+N classes that training never saw, K support images of each; the convolutional network of Finn et al. 2017, section 5.2,
+which normalises by the images at hand. `glyphs` are drawn by the computer and `digits` come with scikit-learn, so both
+run anywhere; `omniglot` is the released recipe on real data, for a GPU. Run on request.
+"""
+
+import importlib.util
+from collections.abc import Generator, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from baselines.contract import InnerLoop, TaskBatch
+from experiments import papers
+from experiments.harness.bench import Bench
+from experiments.harness.case import Case, Json, Options, sha256
+from experiments.harness.evaluate import Adaptation
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.outer_loop import outer_loop
+from experiments.harness.status import Diverged, Unavailable
+from experiments.tasks import omniglot
+
+MAML, UNTRAINED = "unrolled", "untrained"
+METHODS = {MAML: "maml", "fomaml": "fomaml", UNTRAINED: ""}  # subject → what papers call it
+EPISODES = {"quick": 200, "full": 600}
+LOOKS, LOOK_EPISODES = 10, 50  # points of the learning curve after the first, and validation episodes at each
+STEPS = 10
+TOGETHER = 25  # episodes that are drawn at once
+SHEETS, SHEET_WAYS = 2, 5  # episodes that are shown, of that many ways
+TRANSDUCTIVE, ALONE = "all queries at once", "each query alone"
+PUBLISHED = ("published", "published_half_width", "source")
+
+NETWORK = {"channels": 1, "strided": True, "loss": "cross-entropy"}
+# by ways and shots; α is 0.4 or 0.1 for a loss that is summed over ways
+RELEASED: dict[tuple[int, int], dict[str, Json]] = {
+    (ways, shots): {
+        "inner_lr": 2.0,
+        "inner_steps": {5: 1, 20: 5}[ways],
+        "test_steps": {5: 3, 20: 5}[ways],
+        "queries": shots,
+        "outer_lr": 1e-3,
+        "tasks": {5: 32, 20: 16}[ways],
+        "iterations": {5: 60_000, 20: 40_000}[ways],
+    }
+    for ways in (5, 20)
+    for shots in (1, 5)
+}
+EMBEDDED: dict[str, Json] = {
+    "inner_lr": 0.4,
+    "inner_steps": 1,
+    "test_steps": 3,
+    "queries": 5,
+    "outer_lr": 3e-3,
+    "tasks": 4,
+}
+SMALL: dict[str, dict[str, dict[str, Json]]] = {
+    "quick": {"glyphs": {"iterations": 600, "filters": 32}, "digits": {"iterations": 600, "filters": 32}},
+    "full": {"glyphs": {"iterations": 10_000, "filters": 64}, "digits": {"iterations": 3000, "filters": 64}},
+}
+SIZES = {"glyphs": {"side": 28, "blocks": 4}, "digits": {"side": 8, "blocks": 2}}
+SETTINGS: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {
+    "quick": {"glyphs": ((5, 1),), "digits": ((5, 1),)},
+    "full": {"glyphs": ((5, 1), (5, 5), (20, 1)), "digits": ((5, 1),)},
+}
+SEEDS = {"quick": (0,), "full": (0, 1, 2)}
+
+
+def cases(options: Options) -> list[Case]:
+    """The embedded sets, and the four settings of Omniglot that papers report."""
+    found = []
+    for name, settings in SETTINGS[options.profile].items():
+        for ways, shots in settings:
+            recipe = EMBEDDED | SMALL[options.profile][name]
+            network = {**NETWORK, **SIZES[name], "filters": recipe.pop("filters"), "outputs": ways}
+            found += _cases(options, name, ways, shots, recipe, network)
+    for (ways, shots), recipe in RELEASED.items():
+        network = {**NETWORK, "side": omniglot.SIDE, "blocks": 4, "filters": 64, "outputs": ways}
+        found += _cases(options, "omniglot", ways, shots, recipe, network)
+    return found
+
+
+def _cases(
+    options: Options, name: str, ways: int, shots: int, recipe: dict[str, Json], network: dict[str, Json]
+) -> list[Case]:
+    """One per seed."""
+    params = recipe | {
+        "family": name,
+        "model": network,
+        "ways": ways,
+        "shots": shots,
+        "episodes": EPISODES[options.profile],
+        "verify_in": "float64",
+        "figures": sha256(papers.FILE),  # rows hold numbers from there
+    }
+    if name == "omniglot":
+        params["released"] = options.profile == "full"
+    label = f"{name}-{ways}way-{shots}shot"
+    seeds = options.seeds or (SEEDS[options.profile] if name != "omniglot" else (0,))
+    return [Case("fewshot", label, params, options.device, "float32", seed, options.threads) for seed in seeds]
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Train, with a look at validation episodes now and then; then the accuracy on classes that nobody has seen."""
+    yield 0.0
+    p = bench.params
+    told = {"ways": p["ways"], "iterations": p["iterations"], "chance": 100 / p["ways"]}
+    told |= {"alpha": p["inner_lr"] / p["ways"], "inner_reduction": "sum over ways, mean over shots"}
+    told["alpha_effective"] = p["inner_lr"]
+    if p["family"] == "omniglot":
+        told |= published(p, METHODS[bench.subject])
+    refuse(bench, told)
+    series: dict[str, dict[str, list[float]]] = {}
+    if bench.subject == UNTRAINED:
+        model, told["iterations"] = bench.model(bench.dtype), 0
+    else:
+        told |= bench.verify()
+        series["learning"] = yield from train(bench)
+        model = bench.setup.spec.model
+    rows = []
+    for mode in (TRANSDUCTIVE, ALONE):
+        found = accuracies(bench, model, episodes(bench, "heldout", p["episodes"]), STEPS, mode == ALONE)
+        means = [summary(step) for step in found]
+        if mode == TRANSDUCTIVE:
+            curve = {name: [float(each[name]) for each in means] for name in means[0]}
+            series["adaptation"] = {"step": [float(k) for k in range(len(found))]} | curve
+        for steps in (0, p["test_steps"]):
+            row = told | {"mode": mode, "steps": steps} | means[steps]
+            if mode == ALONE or steps == 0:  # what is published is transductive, and adapted
+                row = {name: value for name, value in row.items() if name not in PUBLISHED}
+            rows.append(row)
+    bench.inputs_digest = bench.streams["heldout"].digest  # what all are tested on: one of them is not trained
+    if bench.subject == MAML and p["ways"] == SHEET_WAYS:
+        series |= sheets(bench, model)
+    return Result(rows=rows, series=series)
+
+
+def published(params: dict[str, Json], method: str) -> dict[str, Json]:
+    """The published number of the case's setting, and where it stands."""
+    shots = params["shots"]
+    figure = papers.find(f"omniglot-{params['ways']}way", method, shots, shots, params["test_steps"])
+    if figure is None:
+        return {"source": "no number is published"}
+    found = {"published": figure.value, "published_half_width": figure.half_width}
+    return found | {"source": f"{figure.source} ({figure.certainty})"}
+
+
+def refuse(bench: Bench, row: dict[str, Json]) -> None:
+    """Raise Unavailable where there is no data, or no device for the recipe; what is published is told still."""
+    reason = ""
+    if bench.params["family"] != "omniglot":
+        if bench.params["family"] == "digits" and importlib.util.find_spec("sklearn") is None:
+            reason = "its images come with scikit-learn, which is not installed"
+    elif not bench.params["released"]:
+        reason = "its 40,000 to 60,000 iterations are for the full profile"
+    elif not omniglot.path().exists():
+        reason = f"there is no {omniglot.FILE}, which `maml-bench fetch` makes"
+    elif bench.device.type != "cuda":
+        reason = "its 40,000 to 60,000 iterations need a GPU"
+    if reason:
+        kept = {name: value for name, value in row.items() if name != "iterations"}
+        raise Unavailable(f"not run here: {reason}", kept | {"mode": TRANSDUCTIVE, "steps": bench.params["test_steps"]})
+
+
+def train(bench: Bench) -> Generator[float, None, dict[str, list[float]]]:
+    """Adam on the implementation's meta-gradients; the accuracy on validation episodes at regular intervals."""
+    p = bench.params
+    steps, every = p["test_steps"], max(1, p["iterations"] // LOOKS)
+    curve: dict[str, list[float]] = {"iteration": [], "accuracy": []}
+
+    def look(iteration: int) -> None:
+        found = accuracies(bench, bench.setup.spec.model, episodes(bench, "look", LOOK_EPISODES), steps)
+        curve["iteration"].append(float(iteration))
+        curve["accuracy"].append(float(found[-1].mean()))
+
+    look(0)
+    training = outer_loop(bench.setup, p["outer_lr"], bench.batches(p["iterations"]))
+    for iteration, loss in enumerate(training, start=1):
+        if iteration % every == 0:
+            if loss is not None and not torch.isfinite(loss):
+                raise Diverged(f"the query loss is not finite at iteration {iteration}")
+            look(iteration)
+            yield iteration / p["iterations"]
+    return curve
+
+
+def episodes(bench: Bench, purpose: str, count: int) -> Iterator[TaskBatch]:
+    """The first `count` episodes of a purpose in which nobody is trained, the same for every seed."""
+    together = min(TOGETHER, count)
+    bench.stream(purpose, together, seed=0)
+    return (bench.batch(i, purpose) for i in range(count // together))
+
+
+def accuracies(bench: Bench, model: nn.Module, batches: Iterator[TaskBatch], steps: int, alone: bool = False) -> Tensor:
+    """Of each episode, the percentage of its query images told right after 0 … `steps` steps: (steps + 1, episodes)."""
+    adaptation = Adaptation(model, bench.loss, InnerLoop(bench.params["inner_lr"], steps))
+    found = []
+    for batch in batches:
+        for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+            predicted = adaptation.predictions(support_x, support_y, query_x, alone).argmax(-1)
+            found.append(100 * (predicted == query_y.argmax(-1)).double().mean(-1))
+    return torch.stack(found, dim=1).cpu()
+
+
+def summary(percentages: Tensor) -> dict[str, Json]:
+    """Mean over episodes, (episodes,), with its interval of 1.96 standard errors."""
+    mean, half = float(percentages.mean()), 1.96 * float(percentages.std()) / len(percentages) ** 0.5
+    return {"accuracy": mean, "accuracy_lo": mean - half, "accuracy_hi": mean + half, "tasks_half_width": half}
+
+
+def sheets(bench: Bench, model: nn.Module) -> dict[str, dict[str, list[float]]]:
+    """Episodes to look at: an image of each class to learn from, one to be told, and what it was taken for."""
+    p = bench.params
+    adaptation = Adaptation(model, bench.loss, InnerLoop(p["inner_lr"], p["test_steps"]))
+    found: dict[str, dict[str, list[float]]] = {}
+    for number, task in enumerate(zip(*next(episodes(bench, "sheet", SHEETS)), strict=True)):
+        support_x, support_y, query_x, query_y = task
+        predicted = adaptation.predictions(support_x, support_y, query_x)[-1].argmax(-1)
+        first = [(query_y.argmax(-1) == way).int().argmax().item() for way in range(p["ways"])]
+        support = [(support_y.argmax(-1) == way).int().argmax().item() for way in range(p["ways"])]
+        pixels = {f"support_{way}": _pixels(support_x[i]) for way, i in enumerate(support)}
+        pixels |= {f"query_{way}": _pixels(query_x[i]) for way, i in enumerate(first)}
+        found[f"sheet_{number}"] = pixels
+        found[f"sheet_{number}_taken"] = {"for": [float(predicted[i]) for i in first]}
+    return found
+
+
+def _pixels(image: Tensor) -> list[float]:
+    return [round(value, 2) for value in image.flatten().tolist()]
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("train", measure),),
+    subjects=tuple(METHODS),
+    by_default=False,
+    columns={
+        "ways": "classes in an episode",
+        "iterations": "meta-iterations of the training",
+        "mode": "whether the query images of an episode are normalised together (transduction) or each by itself, with "
+        "the support images only",
+        "steps": "gradient steps on the support images",
+        "alpha": "step size for the loss that the released code takes, `inner_reduction`",
+        "inner_reduction": "how the released code adds up the loss of the inner loop",
+        "alpha_effective": "the same step size for the mean over all support images",
+        "accuracy": "percentage of query images told right, over held-out episodes of classes that training never saw; "
+        "with several seeds, over these",
+        "tasks_half_width": "half of the 95 % interval over the episodes of one seed (1.96 standard errors)",
+        "chance": "percentage that guessing tells right",
+        "published": "the paper's own percentage",
+        "published_half_width": "half of its 95 % interval, as published",
+        "source": "where the published number stands, and how sure that is",
+        "error_float64": "largest relative error of one meta-gradient in float64, before training",
+        "oracle": "what that was judged by",
+    },
+    markdown=(
+        "mode",
+        "steps",
+        "alpha_effective",
+        "accuracy",
+        "tasks_half_width",
+        "chance",
+        "published",
+        "published_half_width",
+        "source",
+    ),
+    figures=[
+        {
+            "kind": "sheet",
+            "name": "fewshot_episodes",
+            "title": "Episodes: what is learned from, and what each query image was taken for",
+            "series": "sheet",
+            "caption": "Classes that training never saw; one image of each class is shown.",
+        },
+        *(
+            {
+                "kind": "curves",
+                "name": f"fewshot_{series}",
+                "title": title,
+                "series": series,
+                "x": x,
+                "y": "accuracy",
+                "together": True,
+                "xlabel": xlabel,
+                "ylabel": "accuracy (%)",
+            }
+            for series, x, xlabel, title in (
+                ("learning", "iteration", "meta-iterations", "Accuracy on validation episodes while training"),
+                ("adaptation", "step", "gradient steps", "Accuracy on held-out episodes against gradient steps"),
+            )
+        ),
+    ],
+)

@@ -1,0 +1,159 @@
+"""Few-shot classification: episodes and their images, and the experiment on small ones."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from baselines.contract import InnerLoop
+from experiments import fewshot
+from experiments.harness.bench import Bench
+from experiments.harness.case import Case, Options
+from experiments.harness.evaluate import Adaptation
+from experiments.harness.experiment import Result
+from experiments.harness.status import Unavailable
+from experiments.models.cnn import cnn
+from experiments.models.losses import LOSSES
+from experiments.tasks import digits, glyphs
+from experiments.tasks.episodes import Classes, Episodes
+
+FAMILIES: list[Classes] = [glyphs.FAMILY, digits.FAMILY]
+
+
+def episodes(family: Classes = digits.FAMILY, seed: int = 0, purpose: str = "train", **changes: int) -> Episodes:
+    """Two meta-batches' worth of 5-way episodes."""
+    sizes = {"tasks": 3, "ways": 5, "shots": 2, "queries": 4} | changes
+    return Episodes(family, seed, purpose=purpose, **sizes)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_episodes_are_a_function_of_seed_and_index(family: Classes) -> None:
+    one, other = episodes(family), episodes(family)
+    batch = one.batch(3)
+    pixels = family.side**2
+    assert [part.shape for part in batch] == [(3, 10, pixels), (3, 10, 5), (3, 20, pixels), (3, 20, 5)]
+    other.batch(0)
+    assert all(np.array_equal(a, b) for a, b in zip(batch, other.batch(3), strict=True))
+    assert one.digest != other.digest != episodes(family).digest
+    assert not np.array_equal(batch.support_x, episodes(family, seed=1).batch(3).support_x)
+    assert batch.support_x.min() >= 0 and batch.support_x.max() <= 1
+    assert batch.support_y.argmax(-1).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3, 4, 4]] * 3
+    assert (batch.query_y.sum(-1) == 1).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_no_class_is_both_trained_and_tested_and_no_image_both_learned_and_asked(family: Classes) -> None:
+    train, test = (set(family.split(name).tolist()) for name in ("train", "test"))
+    assert train and test and not train & test
+    assert set(episodes(family, purpose="heldout").classes) == test
+    batch = episodes(family).batch(0)
+    for support, query in zip(batch.support_x, batch.query_x, strict=True):
+        together = np.concatenate([support, query])
+        assert len(np.unique(together, axis=0)) == len(together)
+
+
+def test_glyphs_are_many_classes_that_can_be_told_apart_and_vary() -> None:
+    assert sum(len(glyphs.FAMILY.split(name)) for name in ("train", "validation", "test")) >= 1600
+    batch = episodes(glyphs.FAMILY, tasks=40, shots=5).batch(0)
+    means = batch.support_x.reshape(40, 5, 5, -1).mean(2)  # (tasks, ways, pixels)
+    apart = ((batch.query_x[:, :, None] - means[:, None]) ** 2).sum(-1)
+    accuracy = (apart.argmin(-1) == batch.query_y.argmax(-1)).mean()
+    assert 0.5 < accuracy < 0.99  # chance is 0.2
+
+
+def test_too_few_classes_or_images_are_named() -> None:
+    with pytest.raises(ValueError, match="6 ways are too many: digits has 5 test classes"):
+        episodes(ways=6, purpose="heldout")
+    with pytest.raises(ValueError, match="200 images of a class are too many: there are 174"):
+        episodes(shots=100, queries=100).batch(0)
+
+
+def test_a_query_image_alone_is_normalised_with_the_support_images_only() -> None:
+    torch.manual_seed(0)
+    model = cnn(8, 1, 1, 3, outputs=2, strided=True).double()
+    support, query = torch.rand(4, 1, 8, 8).double(), torch.rand(5, 1, 8, 8).double()
+    labels = torch.eye(2).double()[[0, 0, 1, 1]]
+    adaptation = Adaptation(model, LOSSES["cross-entropy"], InnerLoop(0.5, 2))
+    together, alone = (adaptation.predictions(support, labels, query, mode) for mode in (False, True))
+    assert together.shape == alone.shape == (3, 5, 2)
+    assert not torch.allclose(together, alone)
+    for i in range(5):
+        expected = model(torch.cat([support, query[i : i + 1]]))[-1]
+        torch.testing.assert_close(alone[0, i], expected.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_strides_halve_as_pooling_does_not() -> None:
+    model = cnn(28, 1, 4, 3, outputs=5, strided=True)
+    assert model(torch.rand(2, 1, 28, 28)).shape == (2, 5)
+    assert not any(isinstance(layer, nn.MaxPool2d) for layer in model)
+    assert isinstance(model.out, nn.Linear) and model.out.in_features == 3 * 2 * 2  # 28, 14, 7, 4, 2
+
+
+def case(family: str, profile: str = "quick", **changes: Any) -> Case:
+    """The first case of a family, made smaller."""
+    found = next(c for c in fewshot.cases(Options(profile, "cpu", (0,), 1, None)) if c.params["family"] == family)
+    small = {"iterations": 4, "episodes": 10} if family != "omniglot" else {}
+    params = found.params | small | changes
+    params["model"] = params["model"] | {"filters": 8}
+    return Case(found.experiment, found.name, params, "cpu", "float32", 0, 1)
+
+
+def measured(subject: str, of: Case) -> tuple[Bench, Result]:
+    b = Bench(of, subject, None, None)
+    work = fewshot.measure(b)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return b, end.value
+
+
+@pytest.mark.parametrize("family", ["glyphs", "digits"])
+def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fewshot, "LOOK_EPISODES", 5)
+    found = {subject: measured(subject, case(family)) for subject in fewshot.METHODS}
+    assert len({(b.stream_digest, b.init_digest) for b, _ in found.values()}) == 1
+    for subject, (_, result) in found.items():
+        assert result.rows is not None
+        told = [(row["mode"], row["steps"]) for row in result.rows]
+        assert told == [(mode, steps) for mode in (fewshot.TRANSDUCTIVE, fewshot.ALONE) for steps in (0, 3)]
+        assert all(0 <= row["accuracy"] <= 100 and row["chance"] == 20 for row in result.rows)
+        assert all(row["alpha"] == pytest.approx(row["alpha_effective"] / 5) for row in result.rows)
+        assert len(result.series["adaptation"]["accuracy"]) == 11
+        if subject != fewshot.UNTRAINED:
+            assert result.series["learning"]["iteration"] == [0, 1, 2, 3, 4]
+            assert all(row["error_float64"] < 1e-9 for row in result.rows)
+    series = found[fewshot.MAML][1].series
+    assert {len(pixels) for pixels in series["sheet_0"].values()} == {case(family).params["model"]["side"] ** 2}
+    assert len(series["sheet_0"]) == 10 and set(series["sheet_1_taken"]["for"]) <= set(range(5))
+
+
+def test_maml_learns_to_learn_characters_that_it_never_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fewshot, "LOOKS", 1)
+    trained, untrained = (
+        measured(subject, case("glyphs", iterations=100, episodes=50))[1] for subject in (fewshot.MAML, "untrained")
+    )
+    assert trained.rows is not None and untrained.rows is not None
+    assert trained.rows[1]["accuracy"] > untrained.rows[1]["accuracy"] + 5
+    assert trained.rows[1]["accuracy"] > 2 * trained.rows[1]["chance"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"), [("quick", "for the full profile"), ("full", "there is no omniglot-28.npz")]
+)
+def test_what_cannot_be_run_here_still_tells_what_is_published(
+    profile: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("MAML_BENCH_DATA", str(tmp_path))
+    with pytest.raises(Unavailable, match=f"not run here: .*{reason}") as refused:
+        measured("unrolled", case("omniglot", profile))
+    assert refused.value.row["published"] == 98.7 and "Finn" in refused.value.row["source"]
+    with pytest.raises(Unavailable) as refused:
+        measured("untrained", case("omniglot", profile))
+    assert refused.value.row["source"] == "no number is published"
+    (tmp_path / "omniglot-28.npz").touch()
+    if profile == "full":
+        with pytest.raises(Unavailable, match="need a GPU"):
+            measured("unrolled", case("omniglot", profile))
