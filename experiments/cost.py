@@ -182,8 +182,8 @@ MEMORY_FACTORS = {
     "tasks": "tasks in the meta-batch",
     "inner_steps": "inner steps K, 10 shots",
     "shots100_inner_steps": "inner steps K, 100 shots",
-    "cnn_inner_steps": "inner steps K, convolutional, float64",
 }
+CNN_FACTORS = {"cnn_inner_steps": "inner steps K"}
 EXPERIMENT = Experiment(
     cases=cases,
     passes=(
@@ -267,11 +267,20 @@ EXPERIMENT = Experiment(
             "computes": ["maml"],
             "ylabel": "peak of all tensors, MiB",
         },
+        {
+            "kind": "scaling",
+            "name": "cost_scaling_memory_cnn",
+            "title": "How the memory grows with a convolutional network: 4 tasks, 64 filters, float64",
+            "values": ["peak_tensor_mib"],
+            "factors": CNN_FACTORS,
+            "computes": ["maml"],
+            "ylabel": "peak of all tensors, MiB",
+        },
     ),
     slopes={
         "name": "cost_slopes",
         "of": ["step_ms", "peak_tensor_mib"],
-        "factors": [*FACTORS, "shots100_inner_steps", "cnn_inner_steps"],
+        "factors": [*FACTORS, "shots100_inner_steps", *CNN_FACTORS],
     },
     pivot={"name": "cost_accuracy", "value": "error_float32", "rows": "implementation", "columns": "inner_steps"},
 )
