@@ -42,12 +42,13 @@ _PAIRS = (
 def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     """A line per setting, implementation and value of `by`, over the seeds that are ok.
 
-    `rows` comes from `columns.with_computed`. Empty without a value.
+    A mean over tasks that is no finite number is one seed's result, too: there is no mean over seeds then. `rows` comes
+    from `columns.with_computed`. Empty without a value.
     """
     spec = experiment.declaration.reproduction
-    if spec is None or spec.value not in rows:
+    if spec is None or spec.value not in rows or rows[spec.value].isna().all():
         return pd.DataFrame()
-    ok = rows[(rows["status"] == OK) & rows[spec.value].notna()]
+    ok = rows[rows["status"] == OK]
     by = [*_SETTING, "implementation", *spec.by]
     lines = [_line(key, own, by, spec) for key, own in ok.groupby(by, dropna=False, sort=True)]
     compared = sum(line["verdict"] == "" for line in lines)
@@ -65,8 +66,9 @@ def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
 def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: ReproductionSpec) -> dict[str, Any]:
     """Ours and theirs; the verdict is left open where it can be told."""
     assert isinstance(key, tuple)
-    means = {int(row["seed"]): float(row[spec.value]) for row in own.to_dict("records")}
-    found = stats.t_interval(list(means.values()))
+    means = {int(row["seed"]): number_of(row[spec.value]) for row in own.to_dict("records")}
+    infinite = sum(not math.isfinite(mean) for mean in means.values())
+    found = Interval(math.nan, math.nan, math.nan) if infinite else stats.t_interval(list(means.values()))
     tasks = float(pd.to_numeric(own[spec.task_half_width]).mean())
     theirs = number_of(own[spec.published].iloc[0]) if spec.published in own else math.nan
     half = number_of(own[spec.half_width].iloc[0]) if spec.half_width in own else math.nan
@@ -75,9 +77,11 @@ def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: ReproductionSpe
     return {
         **dict(zip(by, key, strict=True)),
         "seeds": len(means),
+        "seeds_not_finite": infinite,
         spec.value: found.value,
         f"{spec.value}_lo": found.lo,
         f"{spec.value}_hi": found.hi,
+        spec.median: float(pd.to_numeric(own[spec.median]).mean()),
         "tasks_half_width": tasks,
         "published": theirs,
         "published_half_width": half,
@@ -103,7 +107,10 @@ def _paired(line: dict[str, Any], other: dict[int, float], spec: ReproductionSpe
     if line["implementation"] == spec.against:
         return {}
     seeds = sorted(line["seed_means"].keys() & other.keys())
-    found = stats.t_interval([line["seed_means"][seed] - other[seed] for seed in seeds])
+    differences = [line["seed_means"][seed] - other[seed] for seed in seeds]
+    if not all(map(math.isfinite, differences)):
+        return {}
+    found = stats.t_interval(differences)
     name = f"minus_{spec.against}"
     return {name: found.value, f"{name}_lo": found.lo, f"{name}_hi": found.hi}
 
@@ -120,8 +127,9 @@ def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
         lines: dict[str, list[str]] = {"implementation": [str(row["implementation"]) for row in own]}
         lines |= {name: [text.number(number_of(row[name])) for row in own] for name in spec.by}
         lines |= {
-            spec.value: [text.interval(_ends(row, spec.value)) for row in own],
-            "over tasks": [f"±{text.number(row['tasks_half_width'])}" for row in own],
+            spec.value: [_mean(row, spec) for row in own],
+            "over tasks": ["" if row["seeds_not_finite"] else _spread(row) for row in own],
+            spec.median: [text.number(row[spec.median]) for row in own],
             "published": [_published(row) for row in own],
             "difference": [text.interval(_ends(row, "difference"), sign=True) for row in own],
             "verdict": [row["verdict"] for row in own],
@@ -135,6 +143,16 @@ def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
     if any(_ends(row, against).value == _ends(row, against).value for row in rows):
         blocks.append(f"`{against}`: {_PAIRS.format(against=f'`{spec.against}`')}")
     return "\n\n".join(blocks) + "\n"
+
+
+def _mean(row: dict[Any, Any], spec: ReproductionSpec) -> str:
+    if row["seeds_not_finite"]:
+        return f"not finite ({row['seeds_not_finite']} of {row['seeds']} seeds)"
+    return text.interval(_ends(row, spec.value))
+
+
+def _spread(row: dict[Any, Any]) -> str:
+    return f"±{text.number(row['tasks_half_width'])}"
 
 
 def _published(row: dict[Any, Any]) -> str:

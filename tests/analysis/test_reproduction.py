@@ -14,6 +14,7 @@ from analysis.render import render
 SPEC: dict[str, Any] = {
     "name": "verdicts",
     "value": "loss",
+    "median": "middle",
     "task_half_width": "half",
     "published": "published",
     "half_width": "published_half",
@@ -29,7 +30,7 @@ def fill(store: Store, seeds: int) -> None:
     for seed in range(seeds):
         for name, value in {**PUBLISHED, "maml": None}.items():
             own = 1.0 + 0.001 * seed + (0.5 if name == "maml" else 0.0)
-            row: dict[str, Any] = {"shots_in_testing": 5, "loss": own, "half": 0.01, "source": "a paper"}
+            row: dict[str, Any] = {"shots_in_testing": 5, "loss": own, "middle": 0.7, "half": 0.01, "source": "a paper"}
             if value is not None:
                 row |= {"published": value, "published_half": 0.5 if name == "vague" else 0.01}
             store.cell("repro", name, {"seed": seed}, rows=[row])
@@ -60,6 +61,19 @@ def test_verdicts_follow_the_whole_corrected_interval(store: Store) -> None:
 def test_one_seed_compares_nothing(store: Store) -> None:
     fill(store, seeds=1)
     assert {row["verdict"] for row in table(store).values()} == {"not comparable"}
+
+
+def test_a_seed_that_is_not_finite_leaves_no_mean(store: Store) -> None:
+    fill(store, seeds=2)
+    row = {"shots_in_testing": 5, "loss": None, "middle": 0.9, "half": None, "published": 1.0, "published_half": 0.01}
+    for name in ("exact", "maml"):
+        store.cell("repro", name, {"seed": 2}, rows=[row])
+    exact = table(store)["exact"]
+    assert (exact["verdict"], exact["seeds"], exact["seeds_not_finite"]) == ("not comparable", 3, 1)
+    assert math.isnan(exact["loss"]) and math.isnan(exact["minus_maml"])
+    assert exact["middle"] == pytest.approx((0.7 + 0.7 + 0.9) / 3)
+    render(store.results)
+    assert "not finite (1 of 3 seeds)" in (store.results / "tables" / "verdicts.md").read_text()
 
 
 def test_it_is_rendered_beside_the_experiment_s_own_table(store: Store) -> None:
