@@ -169,7 +169,7 @@ def summary(losses: Tensor) -> dict[str, Json]:
         "loss_lo": mean - half,
         "loss_hi": mean + half,
         "tasks_half_width": half,
-        "loss_median": float(values.median()),
+        "loss_median": float(values.nan_to_num(torch.inf, torch.inf).median()),  # NaN has diverged, too
         "diverged": int((~(values < DIVERGED)).sum()),
     }
 

@@ -98,6 +98,12 @@ def test_every_method_is_trained_and_tested_on_the_same_tasks(monkeypatch: pytes
     assert found["compiled"][1].rows[0]["identity"] < 1e-9
 
 
+def test_tasks_that_diverge_are_counted_and_move_no_median() -> None:
+    found = published.summary(torch.tensor([0.1, 0.2, 0.3, torch.inf, torch.nan]))
+    assert found["diverged"] == 2 and found["loss_median"] == pytest.approx(0.3)
+    assert not np.isfinite(found["loss"])
+
+
 def test_training_that_is_not_that_of_the_peers_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "PEERS", ("fomaml",))
     with pytest.raises(Wrong, match="differ by"):
