@@ -1,4 +1,4 @@
-"""Do MAML and first order learn to classify images from a few examples, and as well as published?
+"""Do MAML, FOMAML and Reptile learn to classify images from a few examples, and as well as published?
 
 N classes that training never saw, K support images of each; the convolutional network of Finn et al. 2017, section 5.2,
 which normalises by the images at hand. `glyphs` are drawn by the computer and `digits` come with scikit-learn, so both
@@ -6,30 +6,35 @@ run anywhere; `omniglot` is the released recipe on real data, for a GPU. Run on 
 """
 
 import importlib.util
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.contract import InnerLoop, TaskBatch
 from experiments import papers
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, sha256
-from experiments.harness.evaluate import Adaptation
 from experiments.harness.experiment import Experiment, Pass, Result
-from experiments.harness.outer_loop import outer_loop
-from experiments.harness.status import Diverged, Unavailable
+from experiments.harness.status import Unavailable
+from experiments.recipes import adam_images, reptile_images
+from experiments.recipes.accuracy import TOLD_STEPS, Learned, Method, accuracies, episodes
 from experiments.tasks import omniglot
 
-MAML, UNTRAINED = "unrolled", "untrained"
-METHODS = {MAML: "maml", "fomaml": "fomaml", UNTRAINED: ""}  # subject → what papers call it
-EPISODES = {"quick": 200, "full": 600}
-LOOKS, LOOK_EPISODES = 10, 50  # points of the learning curve after the first, and validation episodes at each
-STEPS = 10
-TOGETHER = 25  # episodes that are drawn at once
-SHEETS, SHEET_WAYS = 2, 5  # episodes that are shown, of that many ways
+MAML, REPTILE = "unrolled", "reptile"
+METHODS: dict[str, Method] = {  # subject → how it is trained
+    MAML: adam_images.train,
+    "fomaml": adam_images.train,
+    REPTILE: reptile_images.train,
+    "untrained": adam_images.untrained,
+}
 TRANSDUCTIVE, ALONE = "all queries at once", "each query alone"
-PUBLISHED = ("published", "published_half_width", "source")
+PAPERS = {  # what papers call a subject, in the mode that they tested it in
+    (MAML, TRANSDUCTIVE): "maml",
+    ("fomaml", TRANSDUCTIVE): "fomaml",
+    (REPTILE, TRANSDUCTIVE): "reptile + transduction",
+    (REPTILE, ALONE): "reptile",
+}
+EPISODES = {"quick": 200, "full": 600}
+SHEETS, SHEET_WAYS = 2, 5  # episodes that are shown, of that many ways
 
 NETWORK = {"channels": 1, "strided": True, "loss": "cross-entropy"}
 # by ways and shots; α is 0.4 or 0.1 for a loss that is summed over ways
@@ -104,41 +109,33 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     """Train, with a look at validation episodes now and then; then the accuracy on classes that nobody has seen."""
     yield 0.0
     p = bench.params
-    told = {"ways": p["ways"], "iterations": p["iterations"], "chance": 100 / p["ways"]}
-    told |= {"alpha": p["inner_lr"] / p["ways"], "inner_reduction": "sum over ways, mean over shots"}
-    told["alpha_effective"] = p["inner_lr"]
-    if p["family"] == "omniglot":
-        told |= published(p, METHODS[bench.subject])
+    told = {"ways": p["ways"], "chance": 100 / p["ways"]}
     refuse(bench, told)
     series: dict[str, dict[str, list[float]]] = {}
-    if bench.subject == UNTRAINED:
-        model, told["iterations"] = bench.model(bench.dtype), 0
-    else:
-        told |= bench.verify()
-        series["learning"] = yield from train(bench)
-        model = bench.setup.spec.model
     rows = []
+    learned: Learned | None = None
     for mode in (TRANSDUCTIVE, ALONE):
-        found = accuracies(bench, model, episodes(bench, "heldout", p["episodes"]), STEPS, mode == ALONE)
-        means = [summary(step) for step in found]
+        learned = yield from METHODS[bench.subject](bench, mode == ALONE, learned)
+        found = accuracies(learned.adapts, episodes(bench, "heldout", p["episodes"]), mode == ALONE)
+        means = {k: summary(each) for k, each in zip(learned.adapts.told, found, strict=True)}
+        for steps in (0, learned.steps):
+            rows.append(told | learned.row | {"mode": mode, "steps": steps} | means[steps])
+            if steps and p["family"] == "omniglot":
+                rows[-1] |= published(p, bench.subject, mode, steps)
         if mode == TRANSDUCTIVE:
-            curve = {name: [float(each[name]) for each in means] for name in means[0]}
-            series["adaptation"] = {"step": [float(k) for k in range(len(found))]} | curve
-        for steps in (0, p["test_steps"]):
-            row = told | {"mode": mode, "steps": steps} | means[steps]
-            if mode == ALONE or steps == 0:  # what is published is transductive, and adapted
-                row = {name: value for name, value in row.items() if name not in PUBLISHED}
-            rows.append(row)
+            curve = {name: [float(means[k][name]) for k in range(TOLD_STEPS + 1)] for name in means[0]}
+            series["adaptation"] = {"step": [float(k) for k in range(TOLD_STEPS + 1)]} | curve
+            series |= {"learning": learned.curve} if learned.curve else {}
+            if bench.subject == MAML and p["ways"] == SHEET_WAYS:
+                series |= sheets(bench, learned)
     bench.inputs_digest = bench.streams["heldout"].digest  # what all are tested on: one of them is not trained
-    if bench.subject == MAML and p["ways"] == SHEET_WAYS:
-        series |= sheets(bench, model)
     return Result(rows=rows, series=series)
 
 
-def published(params: dict[str, Json], method: str) -> dict[str, Json]:
-    """The published number of the case's setting, and where it stands."""
-    shots = params["shots"]
-    figure = papers.find(f"omniglot-{params['ways']}way", method, shots, shots, params["test_steps"])
+def published(params: dict[str, Json], subject: str, mode: str, steps: int) -> dict[str, Json]:
+    """The published number of a setting, and where it stands."""
+    ways, shots = params["ways"], params["shots"]
+    figure = papers.find(f"omniglot-{ways}way", PAPERS.get((subject, mode), ""), shots, shots, steps)
     if figure is None:
         return {"source": "no number is published"}
     found = {"published": figure.value, "published_half_width": figure.half_width}
@@ -147,59 +144,26 @@ def published(params: dict[str, Json], method: str) -> dict[str, Json]:
 
 def refuse(bench: Bench, row: dict[str, Json]) -> None:
     """Raise Unavailable where there is no data, or no device for the recipe; what is published is told still."""
-    reason = ""
-    if bench.params["family"] != "omniglot":
-        if bench.params["family"] == "digits" and importlib.util.find_spec("sklearn") is None:
+    p, reason = bench.params, ""
+    if p["family"] != "omniglot":
+        if p["family"] == "digits" and importlib.util.find_spec("sklearn") is None:
             reason = "its images come with scikit-learn, which is not installed"
-    elif not bench.params["released"]:
-        reason = "its 40,000 to 60,000 iterations are for the full profile"
+    elif not p["released"]:
+        reason = "its 40,000 to 200,000 iterations are for the full profile"
     elif not omniglot.path().exists():
         reason = f"there is no {omniglot.FILE}, which `maml-bench fetch` makes"
     elif bench.device.type != "cuda":
-        reason = "its 40,000 to 60,000 iterations need a GPU"
-    if reason:
-        kept = {name: value for name, value in row.items() if name != "iterations"}
-        raise Unavailable(f"not run here: {reason}", kept | {"mode": TRANSDUCTIVE, "steps": bench.params["test_steps"]})
-
-
-def train(bench: Bench) -> Generator[float, None, dict[str, list[float]]]:
-    """Adam on the implementation's meta-gradients; the accuracy on validation episodes at regular intervals."""
-    p = bench.params
-    steps, every = p["test_steps"], max(1, p["iterations"] // LOOKS)
-    curve: dict[str, list[float]] = {"iteration": [], "accuracy": []}
-
-    def look(iteration: int) -> None:
-        found = accuracies(bench, bench.setup.spec.model, episodes(bench, "look", LOOK_EPISODES), steps)
-        curve["iteration"].append(float(iteration))
-        curve["accuracy"].append(float(found[-1].mean()))
-
-    look(0)
-    training = outer_loop(bench.setup, p["outer_lr"], bench.batches(p["iterations"]))
-    for iteration, loss in enumerate(training, start=1):
-        if iteration % every == 0:
-            if loss is not None and not torch.isfinite(loss):
-                raise Diverged(f"the query loss is not finite at iteration {iteration}")
-            look(iteration)
-            yield iteration / p["iterations"]
-    return curve
-
-
-def episodes(bench: Bench, purpose: str, count: int) -> Iterator[TaskBatch]:
-    """The first `count` episodes of a purpose in which nobody is trained, the same for every seed."""
-    together = min(TOGETHER, count)
-    bench.stream(purpose, together, seed=0)
-    return (bench.batch(i, purpose) for i in range(count // together))
-
-
-def accuracies(bench: Bench, model: nn.Module, batches: Iterator[TaskBatch], steps: int, alone: bool = False) -> Tensor:
-    """Of each episode, the percentage of its query images told right after 0 … `steps` steps: (steps + 1, episodes)."""
-    adaptation = Adaptation(model, bench.loss, InnerLoop(bench.params["inner_lr"], steps))
-    found = []
-    for batch in batches:
-        for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
-            predicted = adaptation.predictions(support_x, support_y, query_x, alone).argmax(-1)
-            found.append(100 * (predicted == query_y.argmax(-1)).double().mean(-1))
-    return torch.stack(found, dim=1).cpu()
+        reason = "its 40,000 to 200,000 iterations need a GPU"
+    if not reason:
+        return
+    rows = []
+    for mode in (TRANSDUCTIVE, ALONE):
+        if mode == TRANSDUCTIVE or (bench.subject, mode) in PAPERS:
+            reptile = bench.subject == REPTILE and p["family"] == "omniglot"
+            steps = reptile_images.wanted(p, mode == ALONE).test_steps if reptile else p["test_steps"]
+            rows.append(row | {"mode": mode, "steps": steps})
+            rows[-1] |= published(p, bench.subject, mode, steps) if p["family"] == "omniglot" else {}
+    raise Unavailable(f"not run here: {reason}", rows=rows)
 
 
 def summary(percentages: Tensor) -> dict[str, Json]:
@@ -208,14 +172,13 @@ def summary(percentages: Tensor) -> dict[str, Json]:
     return {"accuracy": mean, "accuracy_lo": mean - half, "accuracy_hi": mean + half, "tasks_half_width": half}
 
 
-def sheets(bench: Bench, model: nn.Module) -> dict[str, dict[str, list[float]]]:
+def sheets(bench: Bench, learned: Learned) -> dict[str, dict[str, list[float]]]:
     """Episodes to look at: an image of each class to learn from, one to be told, and what it was taken for."""
     p = bench.params
-    adaptation = Adaptation(model, bench.loss, InnerLoop(p["inner_lr"], p["test_steps"]))
     found: dict[str, dict[str, list[float]]] = {}
     for number, task in enumerate(zip(*next(episodes(bench, "sheet", SHEETS)), strict=True)):
         support_x, support_y, query_x, query_y = task
-        predicted = adaptation.predictions(support_x, support_y, query_x)[-1].argmax(-1)
+        predicted = learned.adapts.predictions(support_x, support_y, query_x)[learned.steps].argmax(-1)
         first = [(query_y.argmax(-1) == way).int().argmax().item() for way in range(p["ways"])]
         support = [(support_y.argmax(-1) == way).int().argmax().item() for way in range(p["ways"])]
         pixels = {f"support_{way}": _pixels(support_x[i]) for way, i in enumerate(support)}
@@ -240,9 +203,9 @@ EXPERIMENT = Experiment(
         "mode": "whether the query images of an episode are normalised together (transduction) or each by itself, with "
         "the support images only",
         "steps": "gradient steps on the support images",
-        "alpha": "step size for the loss that the released code takes, `inner_reduction`",
+        "alpha": "step size of the inner loop, for the loss that the released code takes, `inner_reduction`",
         "inner_reduction": "how the released code adds up the loss of the inner loop",
-        "alpha_effective": "the same step size for the mean over all support images",
+        "alpha_effective": "the same step size for the mean over all images that the loss is of",
         "accuracy": "percentage of query images told right, over held-out episodes of classes that training never saw; "
         "with several seeds, over these",
         "tasks_half_width": "half of the 95 % interval over the episodes of one seed (1.96 standard errors)",

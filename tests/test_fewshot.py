@@ -16,6 +16,7 @@ from experiments.harness.experiment import Result
 from experiments.harness.status import Unavailable
 from experiments.models.cnn import cnn
 from experiments.models.losses import LOSSES
+from experiments.recipes import accuracy, reptile_images
 from experiments.tasks import digits, glyphs
 from experiments.tasks.episodes import Classes, Episodes
 
@@ -112,32 +113,91 @@ def measured(subject: str, of: Case) -> tuple[Bench, Result]:
 
 @pytest.mark.parametrize("family", ["glyphs", "digits"])
 def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fewshot, "LOOK_EPISODES", 5)
+    monkeypatch.setattr(accuracy, "LOOK_EPISODES", 5)
     found = {subject: measured(subject, case(family)) for subject in fewshot.METHODS}
     assert len({(b.stream_digest, b.init_digest) for b, _ in found.values()}) == 1
     for subject, (_, result) in found.items():
         assert result.rows is not None
         told = [(row["mode"], row["steps"]) for row in result.rows]
-        assert told == [(mode, steps) for mode in (fewshot.TRANSDUCTIVE, fewshot.ALONE) for steps in (0, 3)]
+        last = 5 if subject == fewshot.REPTILE else 3
+        assert told == [(mode, steps) for mode in (fewshot.TRANSDUCTIVE, fewshot.ALONE) for steps in (0, last)]
         assert all(0 <= row["accuracy"] <= 100 and row["chance"] == 20 for row in result.rows)
-        assert all(row["alpha"] == pytest.approx(row["alpha_effective"] / 5) for row in result.rows)
         assert len(result.series["adaptation"]["accuracy"]) == 11
-        if subject != fewshot.UNTRAINED:
+        if subject != "untrained":
             assert result.series["learning"]["iteration"] == [0, 1, 2, 3, 4]
+        if subject in (fewshot.MAML, "fomaml"):
             assert all(row["error_float64"] < 1e-9 for row in result.rows)
+            assert all(row["alpha"] == pytest.approx(row["alpha_effective"] / 5) for row in result.rows)
     series = found[fewshot.MAML][1].series
     assert {len(pixels) for pixels in series["sheet_0"].values()} == {case(family).params["model"]["side"] ** 2}
     assert len(series["sheet_0"]) == 10 and set(series["sheet_1_taken"]["for"]) <= set(range(5))
 
 
 def test_maml_learns_to_learn_characters_that_it_never_saw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fewshot, "LOOKS", 1)
+    monkeypatch.setattr(accuracy, "LOOKS", 1)
     trained, untrained = (
         measured(subject, case("glyphs", iterations=100, episodes=50))[1] for subject in (fewshot.MAML, "untrained")
     )
     assert trained.rows is not None and untrained.rows is not None
     assert trained.rows[1]["accuracy"] > untrained.rows[1]["accuracy"] + 5
     assert trained.rows[1]["accuracy"] > 2 * trained.rows[1]["chance"]
+
+
+def test_reptile_forgets_a_task_and_takes_each_image_once_in_a_round() -> None:
+    torch.manual_seed(0)
+    settings = reptile_images.Settings(2, 3, 4, 0.01, 1.0, 1, 1, 3, 2)
+    learner = reptile_images.Reptile(cnn(8, 1, 1, 3, outputs=2), LOSSES["cross-entropy"], settings, [0, 2])
+    x, y = torch.rand(4, 1, 8, 8), torch.eye(2)[[0, 0, 1, 1]]
+    for _ in learner.descend(x, y, torch.arange(4)[None]):  # so that there are moments to be kept
+        pass
+    weights, moments = learner.weights(), [state["exp_avg_sq"].clone() for state in learner.adam.state.values()]
+    first, again = (learner.predictions(x, y, x) for _ in range(2))
+    assert first.shape == (2, 4, 2) and torch.equal(first, again) and not torch.equal(first[0], first[1])
+    assert all(torch.equal(a, b) for a, b in zip(weights, learner.weights(), strict=True))
+    kept = [state["exp_avg_sq"] for state in learner.adam.state.values()]
+    assert moments and all(torch.equal(a, b) for a, b in zip(moments, kept, strict=True))
+
+    order = reptile_images.minibatches(6, 4, 3, 0, 0)
+    assert order.shape == (3, 4)
+    assert sorted(order.flatten().tolist()) == sorted([*range(6), *range(6)])
+    assert order.flatten()[:6].sort().values.tolist() == list(range(6))
+    assert not torch.equal(order, reptile_images.minibatches(6, 4, 3, 0, 1))
+
+
+def test_reptile_moves_by_the_mean_displacement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accuracy, "LOOK_EPISODES", 1)
+    of = case("digits", iterations=1, tasks=2)
+    b = Bench(of, fewshot.REPTILE, None, None)
+    settings = reptile_images.wanted(of.params, alone=False)
+    learner = reptile_images.Reptile(b.model(torch.float32), b.loss, settings, [0])
+    learner.adam = torch.optim.SGD(learner.theta, lr=0.1)  # type: ignore[assignment]  # keeps nothing between episodes
+    before, after = learner.weights(), []
+    batch = b.tensors(Episodes(digits.FAMILY, 0, 2, 5, settings.shots, 0).batch(0))
+    for task in range(2):
+        order = reptile_images.minibatches(75, 25, 3, 0, task)
+        for _ in learner.descend(batch.support_x[task], batch.support_y[task], order):
+            pass
+        after.append(learner.weights())
+        learner.put(before)
+    curve = accuracy.LearningCurve(b, 1, 0)
+    assert list(reptile_images.iterate(b, learner, curve)) == [1.0]
+    assert curve.series["iteration"] == [0, 1]
+    for found, one, other in zip(learner.weights(), *after, strict=True):  # ε is 1 in the first iteration
+        torch.testing.assert_close(found, (one + other) / 2)
+
+
+def test_the_second_way_of_testing_has_a_training_of_its_own_only_where_its_recipe_differs() -> None:
+    recipes = {
+        (ways, shots): [
+            reptile_images.wanted({"family": "omniglot", "ways": ways, "shots": shots}, alone)
+            for alone in (True, False)
+        ]
+        for ways, shots in fewshot.RELEASED
+    }
+    assert {setting for setting, (alone, together) in recipes.items() if alone != together} == {(5, 1)}
+    for ways, shots in recipes:  # the released code takes each image of a training episode once
+        for recipe in recipes[ways, shots]:
+            assert recipe.minibatch * recipe.steps == ways * recipe.shots
 
 
 @pytest.mark.parametrize(
@@ -149,10 +209,16 @@ def test_what_cannot_be_run_here_still_tells_what_is_published(
     monkeypatch.setenv("MAML_BENCH_DATA", str(tmp_path))
     with pytest.raises(Unavailable, match=f"not run here: .*{reason}") as refused:
         measured("unrolled", case("omniglot", profile))
-    assert refused.value.row["published"] == 98.7 and "Finn" in refused.value.row["source"]
+    assert refused.value.rows is not None
+    (row,) = refused.value.rows
+    assert row["published"] == 98.7 and "Finn" in row["source"]
+    with pytest.raises(Unavailable) as refused:
+        measured("reptile", case("omniglot", profile))
+    told = [(row["mode"], row["steps"], row["published"]) for row in refused.value.rows or []]
+    assert told == [(fewshot.TRANSDUCTIVE, 5, 97.68), (fewshot.ALONE, 86, 95.39)]
     with pytest.raises(Unavailable) as refused:
         measured("untrained", case("omniglot", profile))
-    assert refused.value.row["source"] == "no number is published"
+    assert [row["source"] for row in refused.value.rows or []] == ["no number is published"]
     (tmp_path / "omniglot-28.npz").touch()
     if profile == "full":
         with pytest.raises(Unavailable, match="need a GPU"):

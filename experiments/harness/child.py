@@ -80,8 +80,8 @@ class Session:
         except StopIteration as end:
             return self._end("ok", "", asdict(end.value))
         except Exception as error:
-            row = error.row if isinstance(error, Stopped) else {}
-            return self._end(*classify(error), asdict(Result(row=row)))
+            kept = Result(error.row, error.rows) if isinstance(error, Stopped) else Result()
+            return self._end(*classify(error), asdict(kept))
 
     def _start(self) -> Generator[float, None, Result]:
         m = self.message

@@ -41,6 +41,7 @@ class Adaptation:
         self.loss, self.inner = loss, inner
         self.network = Stateless(model)
         self.theta = {name: p.detach() for name, p in trainable(model).items()}
+        self.told = range(inner.steps + 1)  # the steps after which predictions and losses are told
 
     def losses(self, batch: TaskBatch, together: int = 500) -> Tensor:
         """Query losses after 0 … `inner.steps` gradient steps, (steps + 1, tasks); so many tasks go `together`."""
@@ -54,19 +55,10 @@ class Adaptation:
             return torch.cat([vmap(one)(*chunk) for chunk in chunks]).T
 
     def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, alone: bool = False) -> Tensor:
-        """One task's predictions after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs).
-
-        Where a network normalises by the points at hand, query points help each other (transduction), unless each is
-        predicted `alone`, in the company of the support points only (Nichol et al. 2018, section 6.1).
-        """
+        """One task's predictions after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs)."""
         with torch.no_grad():
             path = self._path(support_x, support_y)
-            return torch.stack([self._predict(phi, support_x, query_x, alone) for phi in path])
-
-    def _predict(self, phi: Params, support_x: Tensor, query_x: Tensor, alone: bool) -> Tensor:
-        if not alone:
-            return self.network(phi, query_x)
-        return vmap(lambda x: self.network(phi, torch.cat([support_x, x[None]]))[-1])(query_x)
+            return torch.stack([predictions(self.network, phi, support_x, query_x, alone) for phi in path])
 
     def _path(self, x: Tensor, y: Tensor) -> Iterator[Params]:
         """φ₀ = θ to φ_K."""
@@ -80,3 +72,14 @@ class Adaptation:
             grads = grad(support_loss)(phi)
             phi = {name: p - self.inner.lr * grads[name] for name, p in phi.items()}
             yield phi
+
+
+def predictions(network: Stateless, phi: Params, support_x: Tensor, query_x: Tensor, alone: bool) -> Tensor:
+    """Predictions with the weights φ, (points, outputs).
+
+    Where a network normalises by the points at hand, query points help each other (transduction), unless each is
+    predicted `alone`, in the company of the support points only (Nichol et al. 2018, section 6.1).
+    """
+    if not alone:
+        return network(phi, query_x)
+    return vmap(lambda x: network(phi, torch.cat([support_x, x[None]]))[-1])(query_x)

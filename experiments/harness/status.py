@@ -10,13 +10,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Stopped(Exception):
-    """Ends the measuring of a cell; `row` keeps what may still be shown of it."""
+    """Ends the measuring of a cell; `row`, or `rows` in its place, keep what may still be shown of it."""
 
     status: str
 
-    def __init__(self, reason: str, row: dict[str, Json] | None = None) -> None:
+    def __init__(
+        self, reason: str, row: dict[str, Json] | None = None, rows: list[dict[str, Json]] | None = None
+    ) -> None:
         super().__init__(reason)
-        self.row = row or {}
+        self.row, self.rows = row or {}, rows
 
 
 class Unavailable(Stopped):

@@ -82,7 +82,7 @@ class Episodes:
         varied = varied.reshape(n, points, family.per_image)
         x = family.images(classes.reshape(n), chosen.reshape(n, family.per_class), varied)
         x = x.reshape(self.tasks, self.ways, points, pixels)
-        y = np.broadcast_to(np.eye(self.ways)[None, :, None], (self.tasks, self.ways, points, self.ways))
+        y = np.broadcast_to(np.eye(self.ways)[None, :, None], (self.tasks, self.ways, points, self.ways)).copy()
         parts = (x[:, :, : self.shots], y[:, :, : self.shots], x[:, :, self.shots :], y[:, :, self.shots :])
         return Arrays(*(np.ascontiguousarray(part.reshape(self.tasks, -1, part.shape[-1])) for part in parts))
 
