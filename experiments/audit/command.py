@@ -25,6 +25,9 @@ def audit(
     expect: Annotated[str, typer.Option(help="What it should be: maml, fomaml or reptile.")] = "maml",
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 60.0,
+    memory: Annotated[
+        float | None, typer.Option(help="GiB that its processes may hold. Default: 9 tenths of what there is.")
+    ] = None,
     python: Annotated[
         str,
         typer.Option(help="The interpreter to run it with. Default: this one.", metavar="PATH", show_default=False),
@@ -40,18 +43,21 @@ def audit(
     from experiments.audit.session import Target, Unusable
     from experiments.audit.verdict import Report
     from experiments.audit.verdict import audit as examine
+    from experiments.harness.watchdog import GIB, guard
 
     file, name = _parse(function)
     _known("--expect", expect, EXPECTED)
     _known("--format", format_, FORMATS)
     if not (timeout > 0 and math.isfinite(timeout)):
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
+    if memory is not None and not memory > 0:
+        raise BadRequest(f"--memory {memory:g}: it has to be a positive number of GiB")
     interpreter = shutil.which(python)
     if interpreter is None:
         raise BadRequest(f"--python {python}: there is no such interpreter")
     progress = Console(stderr=True)
     try:
-        with progress.status("auditing") as status:
+        with progress.status("auditing") as status, guard(memory * GIB if memory else None):
             report = examine(
                 Target(file.resolve(), name, timeout, interpreter), lambda what: status.update(f"auditing: {what}")
             )

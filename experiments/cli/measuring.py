@@ -59,6 +59,10 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds of work that a process may take for a cell. Default: 4 hours.")
     ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(help="GiB that all measuring processes together may hold. Default: 9 tenths of what there is."),
+    ] = None,
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
@@ -89,6 +93,7 @@ def run(
             numbers or None,
             threads,
             timeout,
+            memory,
             results,
             fresh,
             baseline or [],
@@ -119,7 +124,7 @@ def measure(plan: "Plan") -> None:
     known = plan.description["implementations"]
     print_warnings(f"{name} is unavailable: {known[name]['problem']}" for name in known if known[name]["problem"])
     try:
-        plan.run(progress)
+        plan.run(progress, lambda line: console.print(line, style="yellow", markup=False, highlight=False))
     except KeyboardInterrupt:
         console.print("stopped; what is finished is kept, and the same command goes on from there", style="yellow")
         raise typer.Exit(130) from None

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +128,8 @@ class Bench:
         wanted = self.params["model"]
         if "factory" in wanted:
             torch.manual_seed(self.case.seed)  # for parameters that only the factory knows how to initialise
-            model: nn.Module = self._factory(wanted["factory"])()
+            assert self.model_file is not None
+            model: nn.Module = from_file(self.model_file, wanted["factory"])()
         else:
             model = models.build(self.description)
         model = model.double()
@@ -140,14 +141,6 @@ class Bench:
         """The case's built-in network, as `experiments.oracles.described` reads it."""
         wanted = self.params["model"]
         return wanted if "side" in wanted else {"inputs": family(self.params["family"]).inputs, **wanted}
-
-    def _factory(self, name: str) -> Json:
-        assert self.model_file is not None
-        spec = importlib.util.spec_from_file_location(f"external_model_{self.model_file.stem}", self.model_file)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return getattr(module, name)
 
     # -- the implementation
 
@@ -272,3 +265,13 @@ class Bench:
 def as_arrays(tensors: dict[str, torch.Tensor]) -> Weights:
     """Tensors as float64 arrays, copied."""
     return {name: t.detach().double().cpu().numpy().copy() for name, t in tensors.items()}
+
+
+def from_file(file: Path, factory: str) -> Callable[[], nn.Module]:
+    """What a user's file calls `factory`."""
+    spec = importlib.util.spec_from_file_location(f"external_model_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[[], nn.Module] = getattr(module, factory)
+    return found

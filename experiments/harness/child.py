@@ -20,7 +20,7 @@ import torch
 
 import baselines
 from experiments.harness import environment, experiment
-from experiments.harness.bench import Bench
+from experiments.harness.bench import Bench, from_file
 from experiments.harness.case import Case, Json, sha256
 from experiments.harness.experiment import Result
 from experiments.harness.status import ROOT, Stopped, classify, scrub
@@ -41,6 +41,8 @@ def main(descriptor: int) -> None:
             os._exit(0)  # everything is told; taking a framework down in order costs half a second
         if message["op"] == "describe":
             answer = describe(message["device"], message["files"])
+        elif message["op"] == "model":
+            answer = shape_of(Path(message["file"]), message["factory"], message["points"])
         elif message["op"] == "open":
             session = Session(message)
             answer = {"event": "open"}
@@ -135,6 +137,17 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
         "implementations": found,
         "environment": environment.environment(resolved) if usable else {},
     }
+
+
+def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
+    """The shape that a user's module gives for (points, 1), or what is wrong with it."""
+    try:
+        made = from_file(file, factory)()
+        if not isinstance(made, torch.nn.Module):
+            return {"problem": f"{factory}() returned {type(made).__name__}, not a torch.nn.Module"}
+        return {"problem": "", "shape": list(made(torch.zeros(points, 1)).shape)}
+    except Exception as error:
+        return {"problem": classify(error)[1]}
 
 
 def sources() -> dict[str, str]:

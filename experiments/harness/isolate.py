@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -62,6 +63,8 @@ class Child:
                 env=os.environ | settings,
                 start_new_session=True,
             )
+        self.overrun = ""
+        _alive.add(self)
         self.said: deque[bytes] = deque(maxlen=LAST_WORDS)
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
@@ -93,12 +96,16 @@ class Child:
 
     def close(self, gently: bool = True) -> None:
         """End it and everything it started; gently, it may first finish on its own."""
-        self.connection.close()
-        with suppress(subprocess.TimeoutExpired):  # even a lost one may be about to tell its exit code
-            self.process.wait(GRACE_S if gently else DYING_S)
+        end([self], GRACE_S if gently else DYING_S)
+
+    def out_of_memory(self, reason: str) -> None:
+        """End it because it holds too much; `receive` tells that."""
+        self.overrun = reason
+        self._kill()
+
+    def _kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # grandchildren too
-        self.process.wait()
 
     def _listen(self) -> None:
         """Take whatever it prints, however much, and keep the end of it."""
@@ -108,6 +115,8 @@ class Child:
                 self.said.append(piece)
 
     def _death(self) -> tuple[str, str]:
+        if self.overrun:
+            return "oom", self.overrun
         code = self.process.returncode
         self.listener.join(DYING_S)
         lines = b"".join(self.said).decode(errors="replace").strip().splitlines()
@@ -117,6 +126,28 @@ class Child:
             hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
             return "failed", f"the process was killed by {name}{hint}{said}"
         return "failed", f"the process ended with exit code {code}{said}"
+
+
+_alive: set[Child] = set()
+
+
+def alive() -> list[Child]:
+    """The children that have not been closed."""
+    return list(_alive)
+
+
+def end(children: Sequence[Child], patience_s: float = DYING_S) -> None:
+    """End children and everything they started; all together may take that long to finish on their own."""
+    for child in children:
+        _alive.discard(child)
+        child.connection.close()
+    deadline = time.monotonic() + patience_s
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):  # even a lost one may be about to tell its exit code
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        child._kill()
+    for child in children:
+        child.process.wait()
 
 
 def measuring(threads: int) -> Child:
@@ -155,6 +186,14 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
                 }
                 whole["implementations"][name] = problem
         return whole
+
+
+def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
+    """The `shape` that a user's module gives for (points, 1), or the `problem` with it, in a child."""
+    try:
+        return _ask({"op": "model", "file": str(file), "factory": factory, "points": points})
+    except Lost as lost:
+        return {"problem": str(lost)}
 
 
 def _ask(message: dict[str, Json]) -> dict[str, Json]:

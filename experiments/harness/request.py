@@ -1,19 +1,16 @@
 """From what a user typed to a plan; whatever is unusable is refused here, in one line, before anything is measured."""
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torch
-
 import baselines
 from experiments.harness import experiment, isolate
 from experiments.harness.case import Json, Options, sha256
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
-from experiments.harness.status import classify
+from experiments.harness.watchdog import GIB
 
 DEVICES = ("auto", "cpu", "cuda")
 POINTS = 5  # that a model of the user's is tried with
@@ -31,6 +28,7 @@ def request(
     seeds: Sequence[int] | None = None,
     threads: int = 1,
     timeout: float | None = None,
+    memory: float | None = None,
     results: Path = Path("results"),
     fresh: bool = False,
     baseline_files: Sequence[Path] = (),
@@ -48,6 +46,8 @@ def request(
         raise BadRequest(f"--threads {threads}: this machine takes 1 to {os.cpu_count()}")
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
+    if memory is not None and not memory > 0:
+        raise BadRequest(f"--memory {memory:g}: it has to be a positive number of GiB")
     names = list(dict.fromkeys(experiments)) or [
         name for name in experiment.names() if experiment.load(name).by_default
     ]
@@ -78,6 +78,7 @@ def request(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
     plan = Plan(names, files, external, options, description, results, model_file, timeout or DEFAULT_TIMEOUT_S, fresh)
+    plan = replace(plan, memory=memory * GIB if memory else None)
     every = [case.name for name in names for case in plan.cases(name)]
     for pattern in cases:
         if not any(fnmatchcase(name, pattern) for name in every):
@@ -98,24 +99,15 @@ def _python_file(option: str, path: Path) -> Path:
 
 
 def _model(text: str) -> tuple[dict[str, Json], Path]:
-    """The model's entry in the cases' parameters, and its file; the factory is called once to see that it works."""
+    """The model's entry in the cases' parameters, and its file; a child calls the factory, to see that it works."""
     name, colon, factory = text.rpartition(":")
     if not colon or not factory.isidentifier():
         raise BadRequest(f"--model {text}: it has to be FILE.py:FACTORY")
     path = _python_file("--model", Path(name))
-    try:
-        spec = importlib.util.spec_from_file_location(f"external_model_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        made = getattr(module, factory)()
-        if not isinstance(made, torch.nn.Module):
-            raise BadRequest(f"--model {text}: {factory}() returned {type(made).__name__}, not a torch.nn.Module")
-        shape = tuple(made(torch.zeros(POINTS, 1)).shape)
-    except BadRequest:
-        raise
-    except Exception as error:
-        raise BadRequest(f"--model {text}: {classify(error)[1]}") from None
+    made = isolate.shape_of(path, factory, POINTS)
+    if made["problem"]:
+        raise BadRequest(f"--model {text}: {made['problem']}")
+    shape = tuple(made["shape"])
     if shape != (POINTS, 1):
         raise BadRequest(
             f"--model {text}: it has to map (points, 1) to (points, 1), but gives {shape} for {POINTS} points"

@@ -16,6 +16,7 @@ from experiments.harness.case import Case, Json, Options, digest
 from experiments.harness.experiment import Experiment, Pass
 from experiments.harness.store import FORMAT, Sources, Store
 from experiments.harness.turns import Advance, Job, in_turns, side_by_side
+from experiments.harness.watchdog import guard
 
 DEFAULT_TIMEOUT_S = 4 * 3600.0
 Reporter = Callable[[str, int], AbstractContextManager[Advance]]
@@ -31,6 +32,7 @@ def silent(label: str, cells: int) -> AbstractContextManager[Advance]:
 class Plan:
     """What is to be measured, and where.
 
+    memory: bytes that all measuring processes together may hold; None: most of what there is.
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
     name under which children import them.
@@ -45,6 +47,7 @@ class Plan:
     model_file: Path | None = None
     timeout: float = DEFAULT_TIMEOUT_S
     fresh: bool = False
+    memory: float | None = None
     patterns: tuple[str, ...] = ()
     statuses: dict[str, int] = field(default_factory=dict)
 
@@ -78,8 +81,15 @@ class Plan:
             return case
         return replace(case, name=f"{case.name}-{Path(model['file']).stem}-{model['factory']}-{model['sha256'][:6]}")
 
-    def run(self, reporter: Reporter = silent) -> None:
-        """Measure everything that is missing."""
+    def run(self, reporter: Reporter = silent, say: Callable[[str], None] = print) -> None:
+        """Measure everything that is missing, once no other run is at work in the same folder."""
+        with (
+            self.store.alone(lambda: say(f"another run is at work in {self.results}: waiting until it ends")),
+            guard(self.memory),
+        ):
+            self._run(reporter)
+
+    def _run(self, reporter: Reporter) -> None:
         self.environment = self.store.write_environment(self.description["environment"])
         for name in self.experiments:
             wanted = experiment.load(name)
@@ -167,7 +177,7 @@ class Plan:
         """
         for path, cell in replaced.items():
             if cell["implementation"] in references:
-                self.store.write(path, cell | {"reference_only": True})
+                self.store.write_cell(path, cell | {"reference_only": True})
             else:
                 path.unlink(missing_ok=True)
         for paths in self.store.groups(case).values():
@@ -201,10 +211,16 @@ class Plan:
             "reference_only": reference_only,
             **merged,
             "timeout_s": self.timeout,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "finished": self._now(case),
         }
         self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
-        self.store.write(self.store.path(case, subject, self._key(case, subject), group), cell)
+        self.store.write_cell(self.store.path(case, subject, self._key(case, subject), group), cell)
+
+    def _now(self, case: Case) -> str:
+        """The time, but not before that of any cell of the case: the newest one counts, even if the clock went back."""
+        cells = [self.store.read(path) for path in (self.store.cells / case.experiment / case.id).glob("*.json")]
+        newest: list[str] = [cell["finished"] for cell in cells if cell]
+        return max([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *newest])
 
 
 def _ok(by_pass: dict[str, list[dict[str, Json]]]) -> bool:

@@ -1,15 +1,20 @@
-"""The store of cells: one JSON file each, written whole or not at all."""
+"""The store of cells: one JSON file each, written whole or not at all, with a digest that tells whether it still is."""
 
+import fcntl
+import hashlib
 import json
 import math
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from experiments.harness.case import Case, Json, digest, sha256
 from experiments.harness.status import ROOT
 
-FORMAT = 1
+FORMAT = 2  # 1 had no digest; its cells are read as they are
+SEAL = '{\n "digest": "'
 REQUIRED = ("format", "case", "implementation", "status", "reference_only", "rows", "sources", "environment")
 
 
@@ -31,19 +36,58 @@ class Store:
         except OSError as error:
             raise NotWritable(f"the results folder {results} cannot be written: {error.strerror}") from None
 
+    @contextmanager
+    def alone(self, waiting: Callable[[], None]) -> Iterator[None]:
+        """Keep other runs out of this folder; `waiting` is called where one is at work, until which this one waits.
+
+        The system lets go of the lock when its process ends, however that comes. Where a file system knows no locks
+        nothing is kept out. What a run that was killed left half written is removed.
+        """
+        with (self.cells / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                yield
+                return
+            for torn in self.cells.rglob(".*.part"):
+                torn.unlink(missing_ok=True)
+            yield
+
     def path(self, case: Case, implementation: str, key: str, group: str | None) -> Path:
         """Where the cell lies."""
         name = ".".join(filter(None, [implementation, key, group, "json"]))
         return self.cells / case.experiment / case.id / name
 
     def write(self, path: Path, value: Json) -> None:
-        """Store `value`, atomically: readers see the whole of it or what was there before."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-            json.dump(_finite(value), file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, path)
+        """Store `value`, atomically: readers see the whole of it or what was there before. Raises NotWritable."""
+        self._write(path, json.dumps(_finite(value), indent=1, allow_nan=False))
+
+    def write_cell(self, path: Path, cell: dict[str, Json]) -> None:
+        """The same for a cell, which gets the SHA-256 of all that follows its second line."""
+        fields = {name: value for name, value in cell.items() if name != "digest"} | {"format": FORMAT}
+        rest = json.dumps(_finite(fields), indent=1, allow_nan=False).removeprefix("{\n")
+        self._write(path, f'{SEAL}{hashlib.sha256(rest.encode()).hexdigest()}",\n{rest}')
+
+    def _write(self, path: Path, text: str) -> None:
+        part = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
+                part = file.name
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            with suppress(OSError):
+                Path(part).unlink()
+            raise NotWritable(
+                f"the results folder {self.results} cannot be written: {error.strerror}; what is finished is kept, and "
+                "the same command goes on from there"
+            ) from None
 
     def write_environment(self, environment: dict[str, Json]) -> str:
         """Store an environment once; its digest."""
@@ -59,12 +103,15 @@ class Store:
     def read(self, path: Path) -> dict[str, Json] | None:
         """One cell; a damaged file is set aside."""
         try:
-            cell: dict[str, Json] = json.loads(path.read_text())
+            text = path.read_text()
+            cell: dict[str, Json] = json.loads(text)
             if not isinstance(cell, dict) or any(name not in cell for name in REQUIRED):
                 raise ValueError("fields are missing")
-            if cell["format"] != FORMAT:
-                raise ValueError(f"format {cell['format']}, not {FORMAT}")
-        except (ValueError, OSError) as error:
+            if cell["format"] not in range(1, FORMAT + 1):
+                raise ValueError(f"format {cell['format']}, not 1 to {FORMAT}")
+            if cell["format"] > 1 and not sealed(text):
+                raise ValueError("it is not as it was written")
+        except (ValueError, OSError, RecursionError) as error:
             aside = path.with_suffix(".damaged")
             os.replace(path, aside)
             shown = aside.relative_to(self.results)
@@ -80,6 +127,12 @@ class Store:
             if len(parts) == 4:
                 groups.setdefault(parts[2], []).append(path)
         return groups
+
+
+def sealed(text: str) -> bool:
+    """Whether a cell's file holds what was written: what its first field says of all that follows is true."""
+    digest, end, rest = text.removeprefix(SEAL).partition('",\n')
+    return text.startswith(SEAL) and bool(end) and hashlib.sha256(rest.encode()).hexdigest() == digest
 
 
 def _finite(value: Json) -> Json:

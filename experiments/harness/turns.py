@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Pass
-from experiments.harness.isolate import Child, Lost, answered, measuring
+from experiments.harness.isolate import Child, Lost, answered, end, measuring
 
 Advance = Callable[[float], None]
 """Called with the fraction of one cell's pass that was just done."""
@@ -125,8 +125,7 @@ def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Jo
                         start(following or queue[0], measuring(threads))
                 yield player.job
     finally:
-        for child in working:
-            child.close(gently=False)
+        end(list(working))
 
 
 def in_turns(jobs: list[Job], processes: int, threads: int, advance: Advance, seed: int) -> None:
@@ -158,5 +157,4 @@ def in_turns(jobs: list[Job], processes: int, threads: int, advance: Advance, se
                         players.remove(player)
                         player.child.close()
         finally:
-            for player in players:
-                player.child.close(gently=False)
+            end([player.child for player in players])
