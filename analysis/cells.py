@@ -3,6 +3,7 @@
 Every `parse_*` function takes decoded JSON and raises `ValueError` with one line saying what is wrong with it.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from typing import Any
 from analysis import fields
 from analysis.fields import Json
 
-FORMAT = 1
+FORMATS = (1, 2)
+SEAL = '{\n "digest": "'
 STATUSES = ("ok", "unavailable", "expected", "wrong", "diverged", "failed", "oom", "timeout")
 COMPUTES = {  # in the order in which they are shown, in words
     "maml": "second order",
@@ -111,12 +113,18 @@ def computes_order(computes: str) -> tuple[int, str]:
     return ([*COMPUTES, computes].index(computes), computes)
 
 
+def sealed(text: str) -> bool:
+    """Whether a cell's file is as it was written: its first field is the digest of all that follows."""
+    digest, _, rest = text.removeprefix(SEAL).partition('",\n')
+    return text.startswith(SEAL) and hashlib.sha256(rest.encode()).hexdigest() == digest
+
+
 def parse_cell(raw: object, file: str) -> Cell:
     """The cell in `raw`; `file` is its name relative to the results folder. Raises `ValueError`."""
     cell = fields.mapping(raw, "the file")
     version = fields.get(cell, "format", int)
-    if version != FORMAT:
-        raise ValueError(f"format {version}, expected {FORMAT}")
+    if version not in FORMATS:
+        raise ValueError(f"format {version}, expected {' or '.join(map(str, FORMATS))}")
     status = fields.get(cell, "status", str)
     if status not in STATUSES:
         raise ValueError(f"unknown status {status!r}")

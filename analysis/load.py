@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.cells import Cell, Environment, parse_cell, parse_environment
+from analysis.cells import Cell, Environment, parse_cell, parse_environment, sealed
 from analysis.declaration import Declaration, parse_declaration
 
 COMMON = (
@@ -81,7 +81,7 @@ def read(results: Path, experiment: str) -> Experiment:
     for file in sorted(folder.glob("*/[!.]*.json")):
         name = file.relative_to(results).as_posix()
         with _leaving_out(name, warnings):
-            cells.append(_own(parse_cell(_json(file), name), experiment))
+            cells.append(_own(_cell(file.read_text(encoding="utf-8"), name), experiment))
     cells = _newest(cells, warnings)
 
     environments: dict[str, Environment] = {}
@@ -110,6 +110,14 @@ def refuse_mixed_digests(experiment: Experiment) -> None:
                     f"{experiment.name}, case {case.name} ({case.device}, {case.dtype}, seed {case.seed}): "
                     f"measured on different {what} ({digest} {sides}); measure the case again with --fresh"
                 )
+
+
+def _cell(text: str, name: str) -> Cell:
+    raw = json.loads(text)
+    cell = parse_cell(raw, name)
+    if raw["format"] > 1 and not sealed(text):
+        raise ValueError("it is not as it was written")
+    return cell
 
 
 def _json(file: Path) -> object:

@@ -211,7 +211,15 @@ def test_damaged_cells_are_set_aside_and_measured_again(plan: MakePlan) -> None:
     (path,) = first.store.cells.glob("create_graph/*/*.json")
     whole = path.read_text()
     foreign = json.dumps(json.loads(whole) | {"format": 99})
-    for damaged, why in ((whole[:100], "Expecting"), ("[]", "missing"), (foreign, "format 99"), ("\x00", "Expecting")):
+    by_hand = whole.replace('"status": "ok"', '"status": "wrong"')
+    reasons = {
+        whole[:100]: "Unterminated",
+        "[]": "missing",
+        foreign: "format 99",
+        "\x00": "Expecting",
+        by_hand: "not as",
+    }
+    for damaged, why in reasons.items():
         path.write_text(damaged)
         again = plan("create_graph")
         assert [missing for _, missing, _ in again.todo("create_graph")] == [["pytorch"]]
@@ -229,7 +237,7 @@ def test_changed_sources_are_measured_again(plan: MakePlan) -> None:
     path = next(first.store.cells.glob("create_graph/*/*.json"))
     cell = json.loads(path.read_text())
     cell["sources"]["experiments/create_graph.py"] = "0" * 64
-    path.write_text(json.dumps(cell))
+    first.store.write_cell(path, cell)
     again = plan("create_graph")
     assert again.outdated() == [str(path.parent.relative_to(again.results))]
     again.run()

@@ -1,5 +1,6 @@
 """Cells to pandas: columns, damaged files, mixed digests, several cells of one implementation."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_a_cell_of_several_rows_gives_as_many_lines(store: Store) -> None:
         (b"\xff\xfe", "not readable as JSON"),
         (b"[" * 100_000, "not readable as JSON"),
         (b"[]", "the file is not a JSON object"),
-        (b'{"format": 2}', "format 2, expected 1"),
+        (b'{"format": 3}', "format 3, expected 1 or 2"),
         (b'{"format": 1, "status": "ok", "case": 3}', "`case` has the wrong type (int)"),
         (b'{"format": 1, "status": "fine"}', "unknown status 'fine'"),
     ],
@@ -59,6 +60,19 @@ def test_a_damaged_file_is_left_out_and_named(store: Store, content: bytes, comp
     assert list(loaded.rows["implementation"]) == ["good"]
     relative = good.with_name("bad.0.json").relative_to(store.results).as_posix()
     assert loaded.warnings == [f"{relative}: left out, {complaint}"]
+
+
+def test_a_cell_that_was_edited_by_hand_is_left_out(store: Store) -> None:
+    store.declare("e")
+    good = store.cell("e", "good", rows=[{"loss": 0.25}])
+    rest = json.dumps(json.loads(good.read_text()) | {"format": 2}, indent=1).removeprefix("{\n")
+    whole = f'{{\n "digest": "{hashlib.sha256(rest.encode()).hexdigest()}",\n{rest}'
+    good.write_text(whole)
+    assert load(store.results, "e").warnings == []
+    for changed in (whole.replace("0.25", "0.24"), "{\n" + rest):
+        good.write_text(changed)
+        loaded = load(store.results, "e")
+        assert loaded.rows.empty and "left out, it is not as it was written" in loaded.warnings[0]
 
 
 @pytest.mark.parametrize(
