@@ -22,7 +22,7 @@ FIRST := $(patsubst 3.%,python3.%,$(firstword $(PYTHON)))
 EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots report test lint overhead golden regress selfcheck matrix mutants publish clean
+.PHONY: help setup tables plots report test lint overhead golden regress selfcheck matrix mutants faults publish clean
 
 help: ## this text
 	@echo "Targets:"
@@ -70,6 +70,9 @@ selfcheck: $(STAMP) ## check the timing: one implementation against itself, and 
 
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused
 	@$(BIN)/python -m tests.mutants
+
+faults: $(STAMP) ## make happen what can happen to a run: nothing may be lost, wrong or left running; 15 minutes
+	@$(BIN)/python -m tests.faults
 
 publish: $(STAMP) ## copy cells, tables and plots to results/published/MACHINE, to be committed
 	@test -n "$(MACHINE)" || { echo "name the machine: make publish MACHINE=…"; exit 2; }
