@@ -16,7 +16,7 @@ from distributed import get_worker
 import baselines
 from experiments.cluster.claim import claimed
 from experiments.harness import experiment, isolate
-from experiments.harness.case import Case, Json, Options, sha256
+from experiments.harness.case import Case, Json, Options, digest, sha256
 from experiments.harness.run import Plan
 from experiments.harness.status import ROOT
 from experiments.harness.turns import cores
@@ -83,7 +83,13 @@ def measure(order: str) -> dict[str, Json]:
         )
         plan.measure(wanted, [(case, asked["missing"])], lambda done: _go_on())
         cells = [json.loads(path.read_text()) for path in sorted(plan.store.cells.glob("*/*/*.json"))]
-    return {"environment": description["environment"], "cells": cells}
+    return {"environment": description["environment"], "cells": [cell | {"machine": _machine()} for cell in cells]}
+
+
+def _machine() -> str:
+    """Tells this machine from others of its kind, and says nothing else: a digest of what Linux drew at its start."""
+    drawn = Path("/proc/sys/kernel/random/boot_id")
+    return digest(drawn.read_text(), 8) if drawn.exists() else ""
 
 
 @cache
