@@ -27,6 +27,7 @@ CONNECT_S = 10
 POLL_S = 5.0
 WITHOUT_WORKERS_S = 300.0
 """How long a run waits for workers to come back."""
+VANISHED = "each worker that measured it vanished, perhaps for want of memory"
 CLAIM = {"device": 1.0}
 """What a timed case takes of a worker: all of it."""
 
@@ -94,7 +95,7 @@ class Cluster:
         """
         for suspect in self._attempt(plan, wanted, todo, advance):
             for case, missing in self._attempt(plan, wanted, [suspect], advance):
-                plan.add_failed(wanted, case, missing, "each worker that measured it vanished, perhaps out of memory")
+                plan.add_failed(wanted, case, missing, VANISHED)
                 advance(len(missing))
 
     def _attempt(self, plan: Plan, wanted: Experiment, todo: Todo, advance: Advance) -> Todo:
