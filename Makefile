@@ -91,7 +91,7 @@ clean: ## remove environments and caches; never touches results
 	@command -v cc gcc clang >/dev/null || { echo "a C compiler is needed to build learn2learn (cc, gcc or clang)"; exit 2; }
 	@test -x .venv/bin/python || $(FIRST) -m venv .venv
 	$(PIP) install --quiet --upgrade --constraint $(PINS) pip
-	$(PIP) install --quiet --constraint $(PINS) --build-constraint $(PINS) --editable ".[dev,peers]"
+	$(PIP) install --quiet --constraint $(PINS) --build-constraint $(PINS) --editable ".[cluster,dev,peers]"
 	$(PIP) install --quiet --no-deps --build-constraint requirements/build.txt --requirement requirements/libraries.txt
 	@touch $@
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 
@@ -109,7 +110,16 @@ def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Secti
     alone = frame[[not experiment.cells[position].case.factors for position in frame.index]]
     found = sections(experiment, alone) if len(alone) else []
     named = zip(labels(found, in_words=True), found, strict=True)
-    return [(label, section) for label, section in named if section.rows[of].notna().any()]
+    apart = [one for label, section in named for one in _environments(label, section)]
+    return [(label, section) for label, section in apart if section.rows[of].notna().any()]
+
+
+def _environments(label: str, section: Section) -> list[tuple[str, Section]]:
+    """The rows of each environment as a section of its own: only times of one machine are compared."""
+    if len(section.environments) < 2:
+        return [(label, section)]
+    groups = section.rows.groupby("environment", sort=True)
+    return [(f"{label}, environment {name}", replace(section, rows=rows)) for name, rows in groups]
 
 
 def _interval(row: dict[str, object], column: str) -> Interval:

@@ -57,6 +57,7 @@ class Case:
 class Cell:
     """One implementation's result in one case. `samples` are in the unit that their name says.
 
+    machine: of a run on several machines the one that measured it, without its name; empty: the run's own.
     misuse: it is one of the known misuses of a library, which the sources that were measured say.
     """
 
@@ -68,6 +69,7 @@ class Cell:
     library: str
     library_version: str
     environment: str
+    machine: str
     round_group: str | None
     reference_only: bool
     status: str
@@ -151,6 +153,7 @@ def parse_cell(raw: object, file: str) -> Cell:
         library=fields.get(cell, "library", str, ""),
         library_version=fields.get(cell, "library_version", str, ""),
         environment=fields.get(cell, "environment", str, ""),
+        machine=fields.get(cell, "machine", str, ""),
         round_group=None if group is None else str(group),
         reference_only=fields.get(cell, "reference_only", bool, False),
         status=status,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import study, text
+from analysis import machines, study, text
 from analysis.cells import computes_order
 from analysis.load import Experiment
 from analysis.sections import OK, number_of
@@ -44,6 +44,7 @@ def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
         f"# {text.escape(experiment.name)}: {text.escape(spec.value)} by {text.escape(spec.columns)}",
         f"The largest {text.code(spec.value)}{f' ({meaning})' if meaning else ''} over all cases with the same "
         f"{text.code(spec.columns)}, including rows that are not ok.",
+        machines.sentence(experiment.cells),
     ]
     for label, own in study.setups(table):
         rows = own.to_dict("records")

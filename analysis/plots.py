@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis import curves, intervals, points, scaling, sheet, sketch, style
+from analysis import curves, intervals, machines, points, scaling, sheet, sketch, style
 from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
@@ -42,7 +42,10 @@ def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Ite
     for spec in experiment.declaration.figures:
         with mpl.rc_context(style.rc()):
             rows = frame if spec.studies else _outside_studies(frame, experiment)
-            figure = KINDS[spec.kind](spec, experiment, _where(rows, spec.where), looks)
+            rows = _where(rows, spec.where)
+            several = machines.several(experiment.cells[position] for position in rows.index)
+            titled = replace(spec, title=f"{spec.title} (from {several})") if several else spec
+            figure = KINDS[spec.kind](titled, experiment, rows, looks)
             files = {} if figure is None else {ending: encode(figure, ending) for ending in FORMATS}
         yield Drawn(spec.name, files)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis import answer, tables, text
+from analysis import answer, machines, tables, text
 from analysis.columns import with_computed
 from analysis.legend import meaning
 from analysis.load import SHORT, Experiment, load
@@ -18,6 +18,7 @@ from analysis.render import Rendered, further_tables, render, write
 from analysis.sections import Section, labels, number_of, sections, value_of
 
 NAME = "report.html"
+_PLAIN = str.maketrans("", "", "*`")  # Markdown's
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Chapter:
     counts: str
     grids: list[Grid]
     pictures: list[Picture]
+    machines: str
     warnings: list[str] = field(default_factory=list)
 
 
@@ -87,14 +89,18 @@ def report(results: Path) -> tuple[Path, Rendered]:
 
 def _answers(framed: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
     """Who is right, who is fastest, what each costs."""
-    yield _plain("Which implementations are right", answer.verdicts(experiment for experiment, _ in framed))
+    every = [experiment for experiment, _ in framed]
+    yield _plain("Which implementations are right", answer.verdicts(every), _machines(every))
     for experiment, frame in framed:
         of = experiment.declaration.ratio_of
         compared = any(cell.computes for cell in experiment.cells)  # else these are no implementations
         if of and compared and (found := answer.fastest(experiment, frame)):
             said = f"{experiment.name}: {experiment.declaration.columns.get(of, of)}"
-            yield _plain("Which is fastest", found, f"{said}; medians and 95 % intervals")
-            yield _plain("What each costs", answer.costs(experiment, frame), said)
+            mixed = _machines([experiment])
+            yield _plain(
+                "Which is fastest", found, ". ".join(filter(None, [f"{said}; medians and 95 % intervals", mixed]))
+            )
+            yield _plain("What each costs", answer.costs(experiment, frame), ". ".join(filter(None, [said, mixed])))
 
 
 def _plain(title: str, table: answer.Table, conditions: str = "") -> Grid:
@@ -124,7 +130,12 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
     statuses = pd.Series([cell.status for cell in experiment.cells]).value_counts()
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
     question = declared.question.replace("`", "")  # Markdown's
-    return Chapter(experiment.name, question, counts, grids, pictures, experiment.warnings)
+    return Chapter(experiment.name, question, counts, grids, pictures, _machines([experiment]), experiment.warnings)
+
+
+def _machines(experiments: Iterable[Experiment]) -> str:
+    """Where the results are of several machines, so many words."""
+    return machines.sentence(cell for experiment in experiments for cell in experiment.cells).translate(_PLAIN)
 
 
 def _further(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Grid]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from analysis import stats, text
+from analysis import machines, stats, text
 from analysis.declaration import ReproductionSpec
 from analysis.load import Experiment
 from analysis.sections import OK, number_of
@@ -120,6 +120,7 @@ def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
     spec = experiment.declaration.reproduction
     assert spec is not None
     blocks = [f"# {text.escape(experiment.name)}: published and found", _HOW.format(margin=f"{100 * spec.margin:g}")]
+    blocks += filter(None, [machines.sentence(experiment.cells)])
     rows = table.to_dict("records")
     against = f"minus_{spec.against}"
     for case in sorted({str(row["case"]) for row in rows}, key=text.natural):

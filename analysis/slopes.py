@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis import stats, study, text
+from analysis import machines, stats, study, text
 from analysis.cells import computes_order
 from analysis.declaration import SlopesSpec
 from analysis.load import Experiment
 
+SETUP = [*study.SETUP, "environment"]  # a slope is of one machine and its versions
 COLUMNS = (
-    "quantity", "factor", "implementation", "computes", *study.SETUP, "points", "from", "to", "exponent", "exponent_lo",
+    "quantity", "factor", "implementation", "computes", *SETUP, "points", "from", "to", "exponent", "exponent_lo",
     "exponent_hi", "exponent_at_end", "per_unit", "per_unit_lo", "per_unit_hi",
 )  # fmt: skip
 _TEXTS = ("implementation", "computes")
@@ -48,8 +49,8 @@ def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     spec = experiment.declaration.slopes
     if spec is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    found = study.points(experiment, rows)
-    groups = found.groupby(["factor", "implementation", *study.SETUP], dropna=False, sort=False)
+    found = study.points(experiment, rows, apart=True)
+    groups = found.groupby(["factor", "implementation", *SETUP], dropna=False, sort=False)
     lines = [
         _line(own, quantity, spec)
         for (factor, *_), own in groups
@@ -78,14 +79,15 @@ def markdown(experiment: Experiment, slopes: pd.DataFrame) -> str:
         "How cost grows with one factor at a time.",
         how.strip(),
         _ROUNDS,
+        machines.sentence(cell for cell in experiment.cells if cell.case.factors),
     ]
     for quantity, every in slopes.groupby("quantity", sort=False):
         blocks.append(f"## Exponents of {text.code(quantity)}")
-        for label, own in study.setups(every):
+        for label, own in study.setups(every, SETUP):
             blocks += [f"{label}:" if label else "", text.grid(text.named(overview(own)), _TEXTS)]
     for (quantity, factor), own in slopes.groupby(["quantity", "factor"], sort=False):
         blocks.append(f"## {text.code(quantity)} against {text.code(factor)}")
-        for label, lines in study.setups(own):
+        for label, lines in study.setups(own, SETUP):
             blocks += [f"{label}:" if label else "", _section(lines)]
         studied = {cell.implementation for cell in experiment.cells if factor in cell.case.factors}
         few = sorted(studied - set(own["implementation"]))
@@ -121,7 +123,7 @@ def _line(own: pd.DataFrame, quantity: str, spec: SlopesSpec) -> dict[str, Any]:
     points = _usable(own, quantity)
     first = points.iloc[0]
     found = fit(points["x"], points[quantity].astype(float), linear=str(first["factor"]).endswith(LINEAR))
-    names = ("factor", "implementation", "computes", *study.SETUP)
+    names = ("factor", "implementation", "computes", *SETUP)
     return {
         "quantity": quantity,
         **{name: first[name] for name in names},
@@ -141,7 +143,7 @@ def _ends(name: str, interval: stats.Interval) -> dict[str, float]:
 def _order(line: Mapping[str, Any], spec: SlopesSpec) -> tuple[Any, ...]:
     """Quantities and factors as they were declared, then setups, then implementations as everywhere."""
     place = spec.of.index(line["quantity"]), spec.factors.index(line["factor"])
-    setup = text.natural(" ".join(str(line[name]) for name in study.SETUP))
+    setup = text.natural(" ".join(str(line[name]) for name in SETUP))
     return *place, setup, computes_order(line["computes"]), line["implementation"]
 
 

@@ -9,14 +9,15 @@ from analysis.load import Experiment
 from analysis.sections import OK, sections
 
 SETUP = ["device", "dtype", "threads"]  # points that differ in one of these are never on one line
+_WORDS = {"threads": "{} threads", "environment": "environment {}"}
 
 
-def points(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
+def points(experiment: Experiment, frame: pd.DataFrame, apart: bool = False) -> pd.DataFrame:
     """A row for each point that is ok: the columns of `Section.rows`, and `factor`, `x` and `rounds` beside them.
 
     A case that several studies share gives a point to each. Of an implementation that was timed in several round
     groups of a case the newest counts, but not where it was only a reference again; `rounds` is how many the case has.
-    Sorted by factor, then x.
+    apart: the newest of each environment. Sorted by factor, then x.
     """
     own = {(cell.case.id, cell.implementation) for cell in experiment.cells if cell.ok and not cell.reference_only}
     again = [cell.reference_only and (cell.case.id, cell.implementation) in own for cell in experiment.cells]
@@ -28,19 +29,22 @@ def points(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
         for factor, x in factors[section.case, section.device, section.dtype, section.threads].items():
             for row in section.rows[section.rows["status"] == OK].to_dict("records"):
                 at = {"factor": factor, "x": x, "rounds": section.rounds, **setup}
-                newest[(*setup.values(), factor, x, row["implementation"])] = row | at
-    found = pd.DataFrame(newest.values(), columns=None if newest else ["factor", "x", "implementation", *SETUP])
+                environment = row["environment"] if apart else ""
+                newest[(*setup.values(), environment, factor, x, row["implementation"])] = row | at
+    found = pd.DataFrame(
+        newest.values(), columns=None if newest else ["factor", "x", "implementation", "environment", *SETUP]
+    )
     return found.sort_values(["factor", "x"], kind="stable").reset_index(drop=True)
 
 
-def setups(found: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def setups(found: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.DataFrame]]:
     """The points by device, dtype and threads, each group with a name that says in what it differs from the others."""
-    groups = list(found.groupby(SETUP, dropna=False))
-    varying = [name for name in SETUP if found[name].nunique(dropna=False) > 1]
+    groups = list(found.groupby(by, dropna=False))
+    varying = [name for name in by if found[name].nunique(dropna=False) > 1]
     named = []
     for setup, own in groups:
-        said = dict(zip(SETUP, setup, strict=True))
-        words = [f"{said[name]} threads" if name == "threads" else str(said[name]) for name in varying]
+        said = dict(zip(by, setup, strict=True))
+        words = [_WORDS.get(name, "{}").format(said[name]) for name in varying]
         named.append((", ".join(words), own))
     return sorted(named, key=lambda group: text.natural(group[0]))
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis import overview, slopes, study
+from analysis import machines, overview, slopes, study
 from analysis.cells import COMPUTES, STATUSES
 from analysis.columns import REFERENCE, with_computed
 from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, load
@@ -51,7 +51,10 @@ def _print_counts(experiment: Experiment, console: Console) -> None:
     total = sum(counts.values())
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
     noun = "cell" if total == 1 else "cells"
-    console.print(f"[bold]{escape(experiment.name)}[/]: {total} {noun}{': ' if parts else ''}{parts}", highlight=False)
+    said = ": ".join(filter(None, [f"{total} {noun}", parts]))
+    several = machines.several(experiment.cells)
+    said += f"; from {several}" if several else ""
+    console.print(f"[bold]{escape(experiment.name)}[/]: {said}", highlight=False)
     reasons = Counter((c.status, c.implementation, " ".join(c.reason.split())) for c in experiment.cells if not c.ok)
     for (status, implementation, reason), count in sorted(reasons.items()):
         cases = f" ({count} cases)" if count > 1 else ""
@@ -90,7 +93,7 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
 def _print_slopes(found: pd.DataFrame, console: Console) -> None:
     """Of each quantity the exponents, a column per factor."""
     for quantity, every in found.groupby("quantity", sort=False):
-        for label, own in study.setups(every):
+        for label, own in study.setups(every, slopes.SETUP):
             title = ", ".join(filter(None, [f"exponent p of {quantity} ~ factor^p", label]))
             _print_table(title, slopes.overview(own), console)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import overview, text
+from analysis import machines, overview, text
 from analysis.cells import Environment
 from analysis.columns import BREAKEVEN
 from analysis.declaration import Declaration
@@ -33,6 +33,7 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     tables = [_escaped(shown(section, columns, experiment.declaration)) for section in found]
     used = [name for name in ["environment", "torch_version", *columns] if any(name in table for table in tables)]
     blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.declaration.question)]
+    blocks.append(machines.sentence(experiment.cells))
     texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
     ranged = [name for name in used if name in columns and name not in texts]
     if ranged and len(found) >= overview.FROM:

@@ -1,5 +1,7 @@
 """`maml-bench list` and `run`: what there is, and measuring it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ from rich.table import Table
 from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, progress
 
 if TYPE_CHECKING:
+    from experiments.harness.machines import Machines
     from experiments.harness.run import Plan
 
 ON_REQUEST = "fewshot, overhead, published, regress and selfcheck"  # asking them would import PyTorch for every --help
@@ -74,6 +77,10 @@ def run(
             metavar="FILE.py:FACTORY",
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Of Dask, whose workers measure; see docs/cluster.md.", metavar="tcp://HOST:PORT"),
+    ] = None,
 ) -> None:
     """Measure what is not measured yet. Nothing that is finished is lost or measured twice."""
     from experiments.harness.request import BadRequest, request
@@ -84,30 +91,30 @@ def run(
         raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
     if any(number < 0 for number in numbers):
         raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
-    with console.status("importing every implementation"):
-        plan = request(
-            experiments or [],
-            listed(implementations),
-            profile,
-            device,
-            numbers or None,
-            threads,
-            timeout,
-            memory,
-            results,
-            fresh,
-            baseline or [],
-            model,
-            listed(cases),
-        )
-    if dry_run:
-        for name in plan.experiments:
-            for case, missing, there in plan.todo(name):
-                wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
-                print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
-        print_warnings(plan.store.warnings)
-        return
-    measure(plan)
+    if scheduler is not None and (baseline or model):
+        raise BadRequest("--scheduler: --baseline and --model name files that workers do not have; run these here")
+    with machines_of(scheduler) as machines:
+        with console.status("importing every implementation"):
+            plan = request(
+                experiments or [],
+                listed(implementations),
+                profile,
+                device,
+                numbers or None,
+                threads,
+                timeout,
+                memory,
+                results,
+                fresh,
+                baseline or [],
+                model,
+                listed(cases),
+                machines,
+            )
+        if dry_run:
+            print_todo(plan)
+            return
+        measure(plan)
     if outdated := plan.outdated():
         print_warnings(
             [
@@ -117,6 +124,31 @@ def run(
         )
     counts = ", ".join(f"{count} {status}" for status, count in sorted(plan.statuses.items()))
     console.print(f"measured now: {counts or 'nothing, all of it was there'}", highlight=False)
+
+
+@contextmanager
+def machines_of(scheduler: str | None) -> Iterator["Machines | None"]:
+    """The workers of a Dask scheduler, where one is named."""
+    if scheduler is None:
+        yield None
+        return
+    from experiments.harness.request import BadRequest
+
+    try:
+        from experiments.cluster.client import connected
+    except ImportError as error:
+        raise BadRequest(f"--scheduler needs dask.distributed, which `make setup` installs: {error}") from None
+    with connected(scheduler) as cluster:
+        yield cluster
+
+
+def print_todo(plan: "Plan") -> None:
+    """What would be measured, a line for each case."""
+    for name in plan.experiments:
+        for case, missing, there in plan.todo(name):
+            wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
+            print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
+    print_warnings(plan.store.warnings)
 
 
 def measure(plan: "Plan") -> None:

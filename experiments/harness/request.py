@@ -1,6 +1,5 @@
 """From what a user typed to a plan; whatever is unusable is refused here, in one line, before anything is measured."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -9,6 +8,7 @@ from pathlib import Path
 import baselines
 from experiments.harness import experiment, isolate
 from experiments.harness.case import Json, Options, sha256
+from experiments.harness.machines import Here, Machines
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
 from experiments.harness.watchdog import GIB
 
@@ -34,16 +34,20 @@ def request(
     baseline_files: Sequence[Path] = (),
     model: str | None = None,
     cases: Sequence[str] = (),
+    machines: Machines | None = None,
 ) -> Plan:
     """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
+
+    machines: where it is measured, by default here.
 
     Raises BadRequest; and NotWritable where `results` cannot be written.
     """
     _known("experiment", experiments, experiment.names())
     _known("profile", [profile], experiment.PROFILES)
     _known("device", [device], DEVICES)
-    if not 1 <= threads <= (os.cpu_count() or 1):
-        raise BadRequest(f"--threads {threads}: this machine takes 1 to {os.cpu_count()}")
+    machines = machines or Here()
+    if not 1 <= threads <= machines.cores:
+        raise BadRequest(f"--threads {threads}: {machines.said} takes 1 to {machines.cores}")
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
     if memory is not None and not memory > 0:
@@ -65,7 +69,8 @@ def request(
     if implementations:
         files = {name: files[name] for name in (*implementations, *given)}
     chosen_model, model_file = _model(model) if model else (None, None)
-    description = isolate.describe(device, {name: str(path) for name, path in files.items()})
+    timed = any(experiment.load(name).timed for name in names)
+    description, *others = machines.describe(device, {name: str(path) for name, path in files.items()}, timed)
     if description["device"] == "cuda" and not description["cuda"]:
         raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
     for name, path in given.items():
@@ -83,7 +88,7 @@ def request(
     for pattern in cases:
         if not any(fnmatchcase(name, pattern) for name in every):
             raise BadRequest(f"--cases {pattern}: no such case; there are: {', '.join(dict.fromkeys(every))}")
-    return replace(plan, patterns=tuple(cases))
+    return replace(plan, patterns=tuple(cases), machines=machines, others=tuple(others))
 
 
 def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:

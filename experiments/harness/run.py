@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import baselines
 from experiments.harness import experiment
+from experiments.harness.answers import all_ok, merge
 from experiments.harness.case import Case, Json, Options, digest
 from experiments.harness.experiment import Experiment, Pass
+from experiments.harness.machines import Here, Machines, Todo
 from experiments.harness.store import FORMAT, Sources, Store
 from experiments.harness.turns import Advance, Job, in_turns, side_by_side
 from experiments.harness.watchdog import guard
@@ -36,6 +37,9 @@ class Plan:
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
     name under which children import them.
+    machines: where it is measured. `description` is of one of them, `others` of those that differ from it: what was
+    measured in the environment of any of them is there already.
+    sharing: how many cases are measured beside each other here; they share the processors.
     """
 
     experiments: list[str]
@@ -49,11 +53,15 @@ class Plan:
     fresh: bool = False
     memory: float | None = None
     patterns: tuple[str, ...] = ()
+    machines: Machines = field(default_factory=Here)
+    others: tuple[dict[str, Json], ...] = ()
+    sharing: int = 1
     statuses: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = Store(self.results)
         self.sources = Sources(self.external)
+        self.environment = digest(self.description["environment"])
 
     def todo(self, name: str) -> Iterator[tuple[Case, list[str], list[str]]]:
         """Every case with its subjects: those to be measured, and those that are there already."""
@@ -71,8 +79,12 @@ class Plan:
         return [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
 
     def _compiles(self, subject: str) -> bool:
-        known = self.description["implementations"].get(subject, {})
-        return bool(known.get("compiles"))
+        known = [machine["implementations"].get(subject, {}) for machine in self._descriptions]
+        return any(about.get("compiles") for about in known)
+
+    @property
+    def _descriptions(self) -> tuple[dict[str, Json], ...]:
+        return (self.description, *self.others)
 
     def _named(self, case: Case) -> Case:
         """A case with a module of the user's is another case than the built-in one, and says so in its name."""
@@ -90,14 +102,12 @@ class Plan:
             self._run(reporter)
 
     def _run(self, reporter: Reporter) -> None:
-        self.environment = self.store.write_environment(self.description["environment"])
         for name in self.experiments:
             wanted = experiment.load(name)
             self.store.write(self.store.cells / name / "experiment.json", wanted.declaration(name))
             todo = [(case, missing) for case, missing, _ in self.todo(name) if missing]
-            measure = self._with_turns if wanted.timed else self._side_by_side
             with reporter(name, sum(len(missing) for _, missing in todo)) as advance:
-                measure(wanted, todo, advance)
+                self.machines.measure(self, wanted, todo, advance)
 
     def outdated(self) -> list[str]:
         """Case folders with cells whose sources have changed since, such as those of a case that no longer exists."""
@@ -108,15 +118,20 @@ class Plan:
 
     # -- measuring
 
-    def _side_by_side(self, wanted: Experiment, todo: list[tuple[Case, list[str]]], advance: Advance) -> None:
+    def measure(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
+        """Measure cases of an experiment on this machine; each cell is stored as soon as it is finished."""
+        (self._with_turns if wanted.timed else self._side_by_side)(wanted, todo, advance)
+
+    def _side_by_side(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
         (only,) = wanted.passes
         jobs = [self._job(case, subject, only) for case, missing in todo for subject in missing]
-        for job in side_by_side(jobs, self.options.threads, advance):
-            self._store(job.case, job.subject, {only.name: job.answers}, None)
+        for job in side_by_side(jobs, self.options.threads, advance, self.sharing):
+            cell = self._cell(job.case, job.subject, {only.name: job.answers}, None)
+            self.add(wanted, job.case, [cell], self.description["environment"])
 
-    def _with_turns(self, wanted: Experiment, todo: list[tuple[Case, list[str]]], advance: Advance) -> None:
+    def _with_turns(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
         for case, missing in todo:
-            group = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+            group = _now()
             beside = [s for s in wanted.references if s in self.files and s not in missing]
             answers: dict[str, dict[str, list[dict[str, Json]]]] = {s: {} for s in missing + beside}
             takes_part = [[s for s in answers if self._compiles(s) or not p.compiled_only] for p in wanted.passes]
@@ -128,7 +143,9 @@ class Plan:
             with TemporaryDirectory() as caches, TemporaryDirectory() as said:  # empty: the first has all to compile
                 for step_pass, subjects in zip(wanted.passes, takes_part, strict=True):
                     jobs = [
-                        self._job(case, s, step_pass, Path(caches, s), Path(said)) for s in subjects if _ok(answers[s])
+                        self._job(case, s, step_pass, Path(caches, s), Path(said))
+                        for s in subjects
+                        if all_ok(answers[s])
                     ]
                     if step_pass.timed:
                         processes = step_pass.processes[self.options.profile]
@@ -139,10 +156,8 @@ class Plan:
                             pass
                     for job in jobs:
                         answers[job.subject][step_pass.name] = job.answers
-            replaced = {path: cell for s in missing for path, cell in self._found(case, s).items()}
-            for subject, by_pass in answers.items():
-                self._store(case, subject, by_pass, group, reference_only=subject in beside)
-            self._retire(case, replaced, wanted.references)
+            cells = [self._cell(case, s, by_pass, group, s in beside) for s, by_pass in answers.items()]
+            self.add(wanted, case, cells, self.description["environment"])
 
     def _job(self, case: Case, subject: str, step: Pass, cache: Path | None = None, said: Path | None = None) -> Job:
         file = self.files.get(subject)
@@ -151,23 +166,51 @@ class Plan:
 
     # -- the store
 
-    def _key(self, case: Case, subject: str) -> str:
-        environment = self.description["environment"]
+    def add(self, wanted: Experiment, case: Case, cells: list[dict[str, Json]], environment: dict[str, Json]) -> None:
+        """Store cells of one case, all from one machine and, if timed, of one round group; what they replace goes."""
+        name = self.store.write_environment(environment)
+        new = [cell["implementation"] for cell in cells if not cell["reference_only"]]
+        found = [self._found(case, subject, machine) for subject in new for machine in self._descriptions]
+        replaced = {path: cell for cells_of_one in found for path, cell in cells_of_one.items()}
+        for cell in cells:
+            key = self._key(case, cell["implementation"], environment)
+            path = self.store.path(case, cell["implementation"], key, cell["round_group"])
+            replaced.pop(path, None)
+            # not before the others of the case: the newest one counts, even if the clock went back
+            finished = max(cell["finished"], self._newest(case))
+            self.store.write_cell(path, cell | {"environment": name, "finished": finished})
+            self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
+        self._retire(case, replaced, wanted.references)
+
+    def add_failed(self, wanted: Experiment, case: Case, missing: list[str], reason: str) -> None:
+        """Store that a case took the machines with it that were to measure it; as if on the one of `description`."""
+        group = _now() if wanted.timed else None
+        end = {wanted.passes[0].name: [{"status": "failed", "reason": reason}]}
+        cells = [self._cell(case, subject, end, group) for subject in missing]
+        self.add(wanted, case, cells, self.description["environment"])
+
+    def _key(self, case: Case, subject: str, environment: dict[str, Json]) -> str:
         versions = {name: environment[name] for name in ("python", "torch", "device_model")}
         return digest([case.json(), subject, versions], 8)
 
-    def _found(self, case: Case, subject: str) -> dict[Path, dict[str, Json]]:
-        return self.store.found(case, subject, self._key(case, subject))
+    def _found(self, case: Case, subject: str, machine: dict[str, Json]) -> dict[Path, dict[str, Json]]:
+        return self.store.found(case, subject, self._key(case, subject, machine["environment"]))
 
     def _current(self, case: Case, subject: str) -> bool:
-        """Whether there is a cell that would come out the same today, as far as anyone can tell without measuring."""
-        version = self.description["implementations"].get(subject, {}).get("version", "")
+        """Whether there is a cell that would come out the same today on one of the machines.
+
+        As far as anyone can tell without measuring.
+        """
+        return any(self._current_on(machine, case, subject) for machine in self._descriptions)
+
+    def _current_on(self, machine: dict[str, Json], case: Case, subject: str) -> bool:
+        version = machine["implementations"].get(subject, {}).get("version", "")
         return any(
             not cell["reference_only"]
             and self.sources.unchanged(cell)
             and version in ("", cell["library_version"])  # one that no longer imports was measured when it did
             and not (cell["status"] == "timeout" and self.timeout > cell["timeout_s"])
-            for cell in self._found(case, subject).values()
+            for cell in self._found(case, subject, machine).values()
         )
 
     def _retire(self, case: Case, replaced: dict[Path, dict[str, Json]], references: tuple[str, ...]) -> None:
@@ -186,19 +229,19 @@ class Plan:
                 for path in paths:
                     path.unlink()
 
-    def _store(
+    def _cell(
         self,
         case: Case,
         subject: str,
         by_pass: dict[str, list[dict[str, Json]]],
         group: str | None,
         reference_only: bool = False,
-    ) -> None:
+    ) -> dict[str, Json]:
         known = self.description["implementations"].get(subject, {})
         merged = merge(by_pass)
         # also where a child did not live to tell: else the cell would stay current for ever
         merged["sources"] |= self.sources.of(f"experiments/{case.experiment}.py", self.files.get(subject))
-        cell: dict[str, Any] = {
+        return {
             "format": FORMAT,
             "experiment": case.experiment,
             "case": case.json(),
@@ -206,56 +249,19 @@ class Plan:
             "computes": known.get("computes", ""),
             "library": known.get("library", ""),
             "library_version": known.get("version", ""),
-            "environment": self.environment,
             "round_group": group,
             "reference_only": reference_only,
             **merged,
             "timeout_s": self.timeout,
-            "finished": self._now(case),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
-        self.store.write_cell(self.store.path(case, subject, self._key(case, subject), group), cell)
 
-    def _now(self, case: Case) -> str:
-        """The time, but not before that of any cell of the case: the newest one counts, even if the clock went back."""
+    def _newest(self, case: Case) -> str:
+        """When the case's newest cell was finished; empty where there is none."""
         cells = [self.store.read(path) for path in (self.store.cells / case.experiment / case.id).glob("*.json")]
-        newest: list[str] = [cell["finished"] for cell in cells if cell]
-        return max([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *newest])
+        return max((str(cell["finished"]) for cell in cells if cell), default="")
 
 
-def _ok(by_pass: dict[str, list[dict[str, Json]]]) -> bool:
-    return all(answer["status"] == "ok" for answers in by_pass.values() for answer in answers)
-
-
-def merge(by_pass: dict[str, list[dict[str, Json]]]) -> dict[str, Json]:
-    """One cell from the answers of its passes and their processes.
-
-    Rows are merged; samples stay apart by process; the first answer that is not ok decides the status.
-    """
-    answers = [answer for group in by_pass.values() for answer in group]
-    bad = next((answer for answer in answers if answer["status"] != "ok"), None)
-    last = answers[-1]
-    row: dict[str, Json] = {}
-    cell: dict[str, Any] = {
-        "status": bad["status"] if bad else "ok",
-        "reason": bad["reason"] if bad else "",
-        "note": last.get("note", ""),
-        "stream_digest": last.get("stream_digest", ""),
-        "init_digest": last.get("init_digest", ""),
-        "empty": {},
-        "samples": {},
-        "observations": {},
-        "series": {},
-        "sources": {},
-    }
-    for answer in answers:
-        cell["sources"] |= answer.get("sources", {})
-        cell["empty"] |= answer.get("empty", {})
-        row |= answer.get("row", {})
-        if bad is None:
-            for name, values in answer["samples"].items():
-                cell["samples"].setdefault(name, []).append(values)
-            cell["observations"] |= answer["observations"]
-            cell["series"] |= answer["series"]
-    cell["rows"] = last.get("rows") or [bad.get("row", {}) if bad else row]
-    return cell
+def _now() -> str:
+    """The name of a round group that begins now."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")

@@ -92,7 +92,9 @@ class Store:
     def write_environment(self, environment: dict[str, Json]) -> str:
         """Store an environment once; its digest."""
         name = digest(environment)
-        self.write(self.cells / "environments" / f"{name}.json", environment)
+        path = self.cells / "environments" / f"{name}.json"
+        if not path.exists():
+            self.write(path, environment)
         return name
 
     def found(self, case: Case, implementation: str, key: str) -> dict[Path, dict[str, Json]]:

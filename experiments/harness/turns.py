@@ -88,8 +88,10 @@ def cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Job]:
-    """Measure jobs on all cores, `threads` to each child; yields each job when it has ended.
+def side_by_side(jobs: list[Job], threads: int, advance: Advance, sharing: int = 1) -> Iterator[Job]:
+    """Measure jobs on all cores, or on one of `sharing` parts of them, `threads` to each child.
+
+    Yields each job when it has ended.
 
     A child serves one implementation and goes on to its next case, since starting one takes longer than most cases.
     """
@@ -102,7 +104,7 @@ def side_by_side(jobs: list[Job], threads: int, advance: Advance) -> Iterator[Jo
         working[child].ask(job.opening())
 
     try:
-        children = max(1, len(cores()) // threads)
+        children = max(1, len(cores()) // threads // sharing)
         if jobs and jobs[0].case.device == "cuda":
             children = min(children, ON_ONE_GPU)
         for _ in range(min(len(queue), children)):

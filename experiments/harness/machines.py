@@ -1,0 +1,48 @@
+"""Where a run is measured: by child processes on this machine, or by others, as `experiments/cluster` has them."""
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from experiments.harness import isolate
+from experiments.harness.case import Case, Json
+from experiments.harness.experiment import Experiment
+from experiments.harness.turns import Advance
+
+if TYPE_CHECKING:
+    from experiments.harness.run import Plan
+
+Todo = list[tuple[Case, list[str]]]
+"""Cases, each with the subjects that are to be measured."""
+
+
+class Machines(Protocol):
+    """What a plan has to know of them."""
+
+    @property
+    def said(self) -> str:
+        """What to call one of them."""
+
+    @property
+    def cores(self) -> int:
+        """Processors, of the machine that has the fewest."""
+
+    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
+        """What `isolate.describe` says on each, those that say the same once; `timed`: whether they are to time."""
+
+    def measure(self, plan: "Plan", wanted: Experiment, todo: Todo, advance: Advance) -> None:
+        """Measure cases of one experiment, and `plan.add` their cells as they are finished."""
+
+
+class Here:
+    """This machine."""
+
+    said = "this machine"
+    cores = os.cpu_count() or 1
+
+    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
+        """Asked of a child."""
+        return [isolate.describe(device, files)]
+
+    def measure(self, plan: "Plan", wanted: Experiment, todo: Todo, advance: Advance) -> None:
+        """By children."""
+        plan.measure(wanted, todo, advance)
