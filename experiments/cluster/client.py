@@ -35,7 +35,8 @@ CLAIM = {"device": 1.0}
 @contextmanager
 def connected(address: str) -> Iterator["Cluster"]:
     """The workers of a scheduler. Raises BadRequest where there is none, or a worker that is of no use."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said in one line
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in one line
     try:
         with warnings.catch_warnings(action="ignore"):  # versions may differ: they are in each cell's environment
             client = Client(address, timeout=CONNECT_S)
