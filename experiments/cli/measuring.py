@@ -11,7 +11,9 @@ from experiments.cli.screen import Baseline, Results, console, listed, print_war
 if TYPE_CHECKING:
     from experiments.harness.run import Plan
 
-ON_REQUEST = "fewshot, overhead, published, regress and selfcheck"  # asking them would import PyTorch for every --help
+ON_REQUEST = (
+    "fewshot, overhead, published, regress, selfcheck and sharding"  # asking them would import PyTorch for every --help
+)
 
 
 def list_() -> None:
@@ -44,6 +46,7 @@ def list_() -> None:
 
 
 def run(
+    context: typer.Context,
     experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
     implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
     cases: Annotated[
@@ -94,6 +97,7 @@ def run(
             baseline or [],
             model,
             listed(cases),
+            context.obj,
         )
     if dry_run:
         for name in plan.experiments:

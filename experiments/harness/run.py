@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import baselines
-from experiments.harness import experiment
+from experiments.harness import checkpoint, experiment
 from experiments.harness.case import Case, Json, Options, digest
 from experiments.harness.experiment import Experiment, Pass
+from experiments.harness.ranks import Ranks
 from experiments.harness.store import FORMAT, Sources, Store
 from experiments.harness.turns import Advance, Job, in_turns, side_by_side
 
@@ -32,6 +33,7 @@ class Plan:
     """What is to be measured, and where.
 
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
+    ranks: what the meta-batches are sharded over, where torchrun started several.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
     name under which children import them.
     """
@@ -46,6 +48,7 @@ class Plan:
     timeout: float = DEFAULT_TIMEOUT_S
     fresh: bool = False
     patterns: tuple[str, ...] = ()
+    ranks: Ranks | None = None
     statuses: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,8 +67,20 @@ class Plan:
 
     def cases(self, name: str) -> list[Case]:
         """The cases of an experiment that are part of this run."""
-        every = map(self._named, experiment.load(name).cases(self.options))
-        return [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
+        every = self.offered(name)
+        chosen = [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
+        return [self._over_ranks(case) for case in chosen]
+
+    def offered(self, name: str) -> list[Case]:
+        """All cases of an experiment, by the names that patterns are for."""
+        return [self._named(case) for case in experiment.load(name).cases(self.options)]
+
+    def _over_ranks(self, case: Case) -> Case:
+        """A case over several ranks is another one, and says so: sums in another order have other last bits."""
+        if self.ranks is None:
+            return case
+        count = self.ranks.count
+        return replace(case, name=f"{case.name}-ranks{count}", params=case.params | {"ranks": count})
 
     def _compiles(self, subject: str) -> bool:
         known = self.description["implementations"].get(subject, {})
@@ -101,7 +116,10 @@ class Plan:
     def _side_by_side(self, wanted: Experiment, todo: list[tuple[Case, list[str]]], advance: Advance) -> None:
         (only,) = wanted.passes
         jobs = [self._job(case, subject, only) for case, missing in todo for subject in missing]
-        for job in side_by_side(jobs, self.options.threads, advance):
+        for job in jobs:
+            job.checkpoint = self._checkpoint(job.case, job.subject)
+        at_work = self.ranks.together if self.ranks else side_by_side
+        for job in at_work(jobs, self.options.threads, advance):
             self._store(job.case, job.subject, {only.name: job.answers}, None)
 
     def _with_turns(self, wanted: Experiment, todo: list[tuple[Case, list[str]]], advance: Advance) -> None:
@@ -140,6 +158,14 @@ class Plan:
         return Job(case, subject, outside, self.model_file, step, self.timeout, cache, said)
 
     # -- the store
+
+    def _checkpoint(self, case: Case, subject: str) -> Path:
+        """Where the training of a cell keeps how far it is, with these sources; what cannot be used is set aside."""
+        version = self.description["implementations"].get(subject, {}).get("version", "")
+        path = self.store.checkpoint(case, subject, self._key(case, subject), digest([self.sources.all, version], 8))
+        if problem := checkpoint.damaged(path):
+            self.store.set_aside(path, "checkpoint", f"training starts anew ({problem})")
+        return path
 
     def _key(self, case: Case, subject: str) -> str:
         environment = self.description["environment"]
@@ -205,6 +231,9 @@ class Plan:
         }
         self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
         self.store.write(self.store.path(case, subject, self._key(case, subject), group), cell)
+        if cell["status"] not in ("failed", "oom", "timeout"):  # with more time or memory it may go on
+            for path in self.store.checkpoints(case, subject, self._key(case, subject)):
+                path.unlink()
 
 
 def _ok(by_pass: dict[str, list[dict[str, Json]]]) -> bool:
