@@ -5,6 +5,7 @@ import typer
 from experiments.audit.command import audit
 from experiments.cli import checks, fetching, measuring, showing
 from experiments.cli.screen import refuse
+from experiments.harness import torchrun
 
 app = typer.Typer(
     add_completion=False,
@@ -31,9 +32,12 @@ def main() -> None:
     from experiments.harness.store import NotWritable
 
     try:
-        app()
+        with torchrun.ranks() as ranks:
+            app(obj=ranks)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
+    except torchrun.Gone as gone:
+        refuse(str(gone), code=1)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
+from baselines.contract import trainable
+from experiments.harness import checkpoint, sharded
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
 from experiments.harness.evaluate import heldout_losses
@@ -49,29 +51,52 @@ def cases(options: Options) -> list[Case]:
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Train once, looking at held-out tasks at regular intervals; a turn lasts from one look to the next."""
+    """Train once, looking at held-out tasks at regular intervals; a turn lasts from one look to the next.
+
+    Each look leaves a checkpoint, from which the training goes on where it was interrupted.
+    """
     yield 0.0
     row = bench.verify()
     iterations = bench.params["iterations"]
     every = iterations // bench.params["evaluations"]
+    model = bench.setup.spec.model
+    adam = torch.optim.Adam(trainable(model).values(), lr=bench.params["outer_lr"])
     looks = Looks(bench)
-    looks.look(0)
     curve: list[float] = []  # the query loss of every iteration
+    resumed: list[int] = []
+    if told := checkpoint.resume(bench.checkpoint, model, adam):
+        looks.curve, curve, resumed = told["looks"], told["curve"], told["resumed"]
+        resumed.append(looks.iteration)
+    else:
+        looks.look(0)
+    start = looks.iteration
     unread: list[Tensor] = []  # what is still on the device
-    training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))
-    for iteration, loss in enumerate(training, start=1):
+    training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations, start), adam)
+    for iteration, loss in enumerate(training, start=start + 1):
         if loss is not None:
             unread.append(loss)
         if iteration % every == 0 or iteration == iterations:
             curve += read(unread, first=len(curve) + 1)
             unread.clear()
             looks.look(iteration)
+            sharded.same_everywhere(model)
+            if iteration < iterations:
+                checkpoint.save(
+                    bench.checkpoint, model, adam, {"looks": looks.curve, "curve": curve, "resumed": resumed}
+                )
             yield iteration / iterations
     series = {"heldout": looks.curve}
     if curve:
         series["train"] = {"iteration": [float(i + 1) for i in range(len(curve))], "query_loss": curve}
     return Result(
-        row=row | {"iterations": iterations, "heldout_tasks": bench.params["heldout_tasks"]},
+        row=row
+        | {
+            "iterations": iterations,
+            "heldout_tasks": bench.params["heldout_tasks"],
+            "ranks": bench.params.get("ranks", 1),
+            "execution": bench.setup.baseline.execution,
+            "resumed_at": ", ".join(map(str, resumed)),
+        },
         observations={"loss_before": looks.before.tolist(), "query_loss": looks.after.tolist()},
         series=series,
         note="K = 1: joint training; Reptile's own recipe has K ≥ 5" if bench.computes == "reptile" else "",
@@ -87,6 +112,11 @@ class Looks:
         bench.stream("heldout", tasks=bench.params["heldout_tasks"], seed=0)
         self.batch = bench.batch(0, "heldout")
         self.curve: dict[str, list[float]] = {"iteration": [], "loss_before": [], "query_loss": []}
+
+    @property
+    def iteration(self) -> int:
+        """After which the last look was."""
+        return int(self.curve["iteration"][-1])
 
     def look(self, iteration: int) -> None:
         """Query losses before and after adaptation, (tasks,) each, and their means into the curve."""
@@ -113,6 +143,9 @@ EXPERIMENT = Experiment(
     columns={
         "iterations": "meta-iterations, that is, outer steps",
         "heldout_tasks": "held-out tasks, the same for every implementation and seed",
+        "ranks": "ranks that each meta-batch was sharded over",
+        "resumed_at": "iterations at which an interrupted training went on from its checkpoint",
+        "execution": "how it ran, where the implementation chooses",
         "loss_before": "mean query loss on held-out tasks before adaptation",
         "query_loss": "mean query loss on held-out tasks after adaptation",
         "oracle": "what the implementation was verified against before training",
@@ -123,6 +156,7 @@ EXPERIMENT = Experiment(
     compare="query_loss",
     agreement={"series": "train", "column": "query_loss", "first": 100, "tolerance": 1e-9, "dtype": "float64"},
     best_first="query_loss",
+    ranks="any",
     figures=(
         {
             "kind": "curves",

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from experiments.harness.machines import Machines
     from experiments.harness.run import Plan
 
-ON_REQUEST = "fewshot, overhead, published, regress and selfcheck"  # asking them would import PyTorch for every --help
+ON_REQUEST = (
+    "fewshot, overhead, published, regress, selfcheck and sharding"  # asking them would import PyTorch for every --help
+)
 
 
 def list_() -> None:
@@ -47,6 +49,7 @@ def list_() -> None:
 
 
 def run(
+    context: typer.Context,
     experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
     implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
     cases: Annotated[
@@ -93,23 +96,26 @@ def run(
         raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
     if scheduler is not None and (baseline or model):
         raise BadRequest("--scheduler: --baseline and --model name files that workers do not have; run these here")
+    if scheduler is not None and context.obj is not None:
+        raise BadRequest("--scheduler: torchrun has given this run its ranks already; use one of the two")
     with machines_of(scheduler) as machines:
         with console.status("importing every implementation"):
             plan = request(
                 experiments or [],
                 listed(implementations),
-                profile,
-                device,
-                numbers or None,
-                threads,
-                timeout,
-                memory,
-                results,
-                fresh,
-                baseline or [],
-                model,
-                listed(cases),
-                machines,
+                profile=profile,
+                device=device,
+                seeds=numbers or None,
+                threads=threads,
+                timeout=timeout,
+                memory=memory,
+                results=results,
+                fresh=fresh,
+                baseline_files=baseline or [],
+                model=model,
+                cases=listed(cases),
+                machines=machines,
+                ranks=context.obj,
             )
         if dry_run:
             print_todo(plan)

@@ -18,10 +18,10 @@ Baseline = Annotated[
 ]
 
 
-def refuse(message: str) -> None:
-    """One clear line on standard error, exit code 2."""
+def refuse(message: str, code: int = 2) -> None:
+    """One clear line on standard error, and the exit code."""
     Console(stderr=True, soft_wrap=True).print(f"maml-bench: {message}", style="red", markup=False, highlight=False)
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 def listed(text: str) -> list[str]:

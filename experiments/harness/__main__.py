@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.harness import torchrun
+
 LINES = 10  # of progress for an experiment, at most
 
 
@@ -29,17 +31,21 @@ def main() -> None:
     except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
         refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
     try:
-        plan = request(
-            asked.experiments,
-            profile=asked.profile,
-            device=asked.device,
-            threads=asked.threads,
-            results=asked.results,
-            cases=list(filter(None, asked.cases.split(","))),
-        )
-        plan.run(progress)
+        with torchrun.ranks() as ranks:
+            plan = request(
+                asked.experiments,
+                profile=asked.profile,
+                device=asked.device,
+                threads=asked.threads,
+                results=asked.results,
+                cases=list(filter(None, asked.cases.split(","))),
+                ranks=ranks,
+            )
+            plan.run(progress)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
+    except torchrun.Gone as gone:
+        refuse(str(gone), code=1)
     except KeyboardInterrupt:
         print("stopped; what is finished is kept, and the same command goes on from there")
         sys.exit(130)
@@ -47,9 +53,9 @@ def main() -> None:
     print(f"measured now: {counts or 'nothing, all of it was there'}")
 
 
-def refuse(message: str) -> None:
-    """One clear line on standard error, exit code 2."""
-    sys.exit(print(f"experiments.harness: {message}", file=sys.stderr) or 2)
+def refuse(message: str, code: int = 2) -> None:
+    """One clear line on standard error, and the exit code."""
+    sys.exit(print(f"experiments.harness: {message}", file=sys.stderr) or code)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from baselines.contract import Baseline, Computes, InnerLoop, Loss, MetaGradient
 from experiments import models
 from experiments.harness import environment
 from experiments.harness.case import Case, Json
+from experiments.harness.sharded import sharded
 from experiments.harness.status import Unavailable, Wrong
 from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Reference, Weights, reference, remembered
 from experiments.models.initial import FAN_IN, initialise
@@ -66,6 +67,8 @@ class Bench:
     """How many processes have measured the same cell in the same pass before this one."""
     oracle_results: Path | None = None
     """A folder that all processes of one run and case share, since many ask an oracle the same."""
+    checkpoint: Path | None = None
+    """Where a training run keeps how far it is, and looks for how far an earlier one was."""
 
     def __post_init__(self) -> None:
         self.params = self.case.params
@@ -119,9 +122,11 @@ class Bench:
         support_x, query_x = (x.unflatten(2, image) for x in (batch.support_x, batch.query_x))
         return batch._replace(support_x=support_x, query_x=query_x)
 
-    def batches(self, count: int) -> Iterator[TaskBatch]:
-        """The first `count` meta-batches, in order."""
-        return (self.batch(i) for i in range(count))
+    def batches(self, count: int, start: int = 0) -> Iterator[TaskBatch]:
+        """The first `count` meta-batches, in order, from number `start` on; those before are drawn for the digest."""
+        for i in range(start):
+            self.stream().batch(i)
+        return (self.batch(i) for i in range(start, count))
 
     def model(self, dtype: torch.dtype) -> nn.Module:
         """A fresh model with the case's initial weights, drawn in float64 and then cast."""
@@ -162,10 +167,13 @@ class Bench:
         return Spec(self.model(dtype), self.loss, self.inner, self.device, dtype)
 
     def build(self, spec: Spec) -> Setup:
-        """A new implementation for `spec`; raises Unavailable with the implementation's own reason."""
+        """A new implementation for `spec`, over all ranks where the process is one of several.
+
+        Raises Unavailable with the implementation's own reason.
+        """
         if reason := self.implementation.unavailable(spec):
             raise Unavailable(reason)
-        return Setup(spec, self.implementation(spec))
+        return Setup(spec, sharded(self.implementation(spec)))
 
     @functools.cached_property
     def setup(self) -> Setup:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import baselines
-from experiments.harness import environment, experiment
+from experiments.harness import environment, experiment, sharded
 from experiments.harness.bench import Bench, from_file
 from experiments.harness.case import Case, Json, sha256
 from experiments.harness.experiment import Result
@@ -92,9 +92,10 @@ class Session:
         wanted = experiment.load(case.experiment)
         if m["cache"]:
             os.environ |= caches(m["cache"])
-        self.bench = Bench(
-            case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"], _path(m["oracle_results"])
-        )
+        if m.get("group"):
+            sharded.join(m["group"], case.device)
+        paths = (_path(m[name]) for name in ("oracle_results", "checkpoint"))
+        self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"], *paths)
         (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
         return chosen.measure(self.bench)
 

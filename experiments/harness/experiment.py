@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.harness.case import Case, Json, Options
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent.parent
 PROFILES = ("quick", "full")
+Sharding = Literal["one", "any", "several"]
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Experiment:
     """Whether implementations that compile take part in a case; compiling takes them seconds for each."""
     by_default: bool = True
     """Whether a run that names no experiment includes it."""
+    ranks: Sharding = "one"
+    """Over how many ranks it may shard its meta-batches. Where it may over several it has one pass."""
     references: tuple[str, ...] = ()
     ratio_of: str = ""
     compare: str = ""

@@ -30,11 +30,18 @@ up to a third of the time of one and the same call."""
 
 
 class Lost(Exception):
-    """A child did not answer: it died, or it ran out of time. `status` is the cell's."""
+    """A child did not answer: it died, or it ran out of time. `status` is the cell's.
 
-    def __init__(self, status: str, reason: str) -> None:
+    killed: by SIGKILL, which no child brings upon itself.
+    """
+
+    def __init__(self, status: str, reason: str, killed: bool = False) -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.killed = status, killed
+
+    def end(self) -> dict[str, Json]:
+        """Its end, as a child that lived would have told it."""
+        return {"event": "end", "status": self.status, "reason": str(self), "killed": self.killed}
 
 
 class Child:
@@ -114,9 +121,9 @@ class Child:
             while piece := os.read(output.fileno(), 4096):
                 self.said.append(piece)
 
-    def _death(self) -> tuple[str, str]:
+    def _death(self) -> tuple[str, str, bool]:
         if self.overrun:
-            return "oom", self.overrun
+            return "oom", self.overrun, False
         code = self.process.returncode
         self.listener.join(DYING_S)
         lines = b"".join(self.said).decode(errors="replace").strip().splitlines()
@@ -124,8 +131,8 @@ class Child:
         if code < 0:
             name = signal.Signals(-code).name
             hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
-            return "failed", f"the process was killed by {name}{hint}{said}"
-        return "failed", f"the process ended with exit code {code}{said}"
+            return "failed", f"the process was killed by {name}{hint}{said}", name == "SIGKILL"
+        return "failed", f"the process ended with exit code {code}{said}", False
 
 
 _alive: set[Child] = set()

@@ -9,13 +9,16 @@ from baselines.contract import TaskBatch, trainable
 from experiments.harness.bench import Setup
 
 
-def outer_loop(setup: Setup, lr: float, batches: Iterable[TaskBatch]) -> Iterator[Tensor | None]:
+def outer_loop(
+    setup: Setup, lr: float, batches: Iterable[TaskBatch], adam: torch.optim.Adam | None = None
+) -> Iterator[Tensor | None]:
     """Train the setup's model in place; after each iteration, its mean query loss over tasks, () or None.
 
-    The loss stays on the device, so that reading it forces no synchronisation on every iteration.
+    The loss stays on the device, so that reading it forces no synchronisation on every iteration. adam: one for the
+    model's parameters, which goes on from where it is; None: a new one.
     """
     parameters = trainable(setup.spec.model)
-    adam = torch.optim.Adam(parameters.values(), lr=lr)
+    adam = adam or torch.optim.Adam(parameters.values(), lr=lr)
     for batch in batches:
         losses, grads = setup.meta_gradient(batch)
         for name, p in parameters.items():

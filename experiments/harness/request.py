@@ -9,6 +9,7 @@ import baselines
 from experiments.harness import experiment, isolate
 from experiments.harness.case import Json, Options, sha256
 from experiments.harness.machines import Here, Machines
+from experiments.harness.ranks import Ranks
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
 from experiments.harness.watchdog import GIB
 
@@ -35,6 +36,7 @@ def request(
     model: str | None = None,
     cases: Sequence[str] = (),
     machines: Machines | None = None,
+    ranks: Ranks | None = None,
 ) -> Plan:
     """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
 
@@ -55,6 +57,7 @@ def request(
     names = list(dict.fromkeys(experiments)) or [
         name for name in experiment.names() if experiment.load(name).by_default
     ]
+    _over_ranks(names, ranks)
     files = baselines.names()
     if any(experiment.load(name).misuses for name in names):
         files |= baselines.misuses()
@@ -82,9 +85,10 @@ def request(
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
-    plan = Plan(names, files, external, options, description, results, model_file, timeout or DEFAULT_TIMEOUT_S, fresh)
+    timeout = timeout or DEFAULT_TIMEOUT_S
+    plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh, ranks=ranks)
     plan = replace(plan, memory=memory * GIB if memory else None)
-    every = [case.name for name in names for case in plan.cases(name)]
+    every = [case.name for name in names for case in plan.offered(name)]
     for pattern in cases:
         if not any(fnmatchcase(name, pattern) for name in every):
             raise BadRequest(f"--cases {pattern}: no such case; there are: {', '.join(dict.fromkeys(every))}")
@@ -95,6 +99,18 @@ def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
     for name in given:
         if name not in allowed:
             raise BadRequest(f"unknown {kind} '{name}'; there are: {', '.join(allowed)}")
+
+
+def _over_ranks(names: Sequence[str], ranks: Ranks | None) -> None:
+    """Refuse what does not shard its meta-batches under torchrun, and without it what is about nothing else."""
+    for name in names:
+        allowed = experiment.load(name).ranks
+        if ranks and allowed == "one":
+            sharding = [other for other in experiment.names() if experiment.load(other).ranks != "one"]
+            raise BadRequest(f"{name} cannot be run by torchrun over several ranks; allowed are {', '.join(sharding)}")
+        if not ranks and allowed == "several":
+            command = f"torchrun --nproc-per-node 2 -m experiments run {name}"
+            raise BadRequest(f"{name} takes two ranks or more: {command}")
 
 
 def _python_file(option: str, path: Path) -> Path:

@@ -10,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import baselines
-from experiments.harness import experiment
+from experiments.harness import checkpoint, experiment
 from experiments.harness.answers import all_ok, merge
 from experiments.harness.case import Case, Json, Options, digest
 from experiments.harness.experiment import Experiment, Pass
 from experiments.harness.machines import Here, Machines, Todo
+from experiments.harness.ranks import Ranks
 from experiments.harness.store import FORMAT, Sources, Store
 from experiments.harness.turns import Advance, Job, in_turns, side_by_side
 from experiments.harness.watchdog import guard
@@ -35,6 +36,7 @@ class Plan:
 
     memory: bytes that all measuring processes together may hold; None: most of what there is.
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
+    ranks: what the meta-batches are sharded over, where torchrun started several.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
     name under which children import them.
     machines: where it is measured. `description` is of one of them, `others` of those that differ from it: what was
@@ -56,6 +58,7 @@ class Plan:
     machines: Machines = field(default_factory=Here)
     others: tuple[dict[str, Json], ...] = ()
     sharing: int = 1
+    ranks: Ranks | None = None
     statuses: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,8 +78,20 @@ class Plan:
 
     def cases(self, name: str) -> list[Case]:
         """The cases of an experiment that are part of this run."""
-        every = map(self._named, experiment.load(name).cases(self.options))
-        return [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
+        every = self.offered(name)
+        chosen = [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
+        return [self._over_ranks(case) for case in chosen]
+
+    def offered(self, name: str) -> list[Case]:
+        """All cases of an experiment, by the names that patterns are for."""
+        return [self._named(case) for case in experiment.load(name).cases(self.options)]
+
+    def _over_ranks(self, case: Case) -> Case:
+        """A case over several ranks is another one, and says so: sums in another order have other last bits."""
+        if self.ranks is None:
+            return case
+        count = self.ranks.count
+        return replace(case, name=f"{case.name}-ranks{count}", params=case.params | {"ranks": count})
 
     def _compiles(self, subject: str) -> bool:
         known = [machine["implementations"].get(subject, {}) for machine in self._descriptions]
@@ -125,7 +140,11 @@ class Plan:
     def _side_by_side(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
         (only,) = wanted.passes
         jobs = [self._job(case, subject, only) for case, missing in todo for subject in missing]
-        for job in side_by_side(jobs, self.options.threads, advance, self.sharing):
+        for job in jobs:
+            job.checkpoint = self._checkpoint(job.case, job.subject)
+        threads = self.options.threads
+        work = self.ranks.together(jobs, threads, advance) if self.ranks else None
+        for job in work or side_by_side(jobs, threads, advance, self.sharing):
             cell = self._cell(job.case, job.subject, {only.name: job.answers}, None)
             self.add(wanted, job.case, [cell], self.description["environment"])
 
@@ -180,6 +199,9 @@ class Plan:
             finished = max(cell["finished"], self._newest(case))
             self.store.write_cell(path, cell | {"environment": name, "finished": finished})
             self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
+            if cell["status"] not in ("failed", "oom", "timeout"):  # with more time or memory it may go on
+                for made in self.store.checkpoints(case, cell["implementation"], key):
+                    made.unlink()
         self._retire(case, replaced, wanted.references)
 
     def add_failed(self, wanted: Experiment, case: Case, missing: list[str], reason: str) -> None:
@@ -188,6 +210,15 @@ class Plan:
         end = {wanted.passes[0].name: [{"status": "failed", "reason": reason}]}
         cells = [self._cell(case, subject, end, group) for subject in missing]
         self.add(wanted, case, cells, self.description["environment"])
+
+    def _checkpoint(self, case: Case, subject: str) -> Path:
+        """Where the training of a cell keeps how far it is, with these sources; what cannot be used is set aside."""
+        version = self.description["implementations"].get(subject, {}).get("version", "")
+        key = self._key(case, subject, self.description["environment"])
+        path = self.store.checkpoint(case, subject, key, digest([self.sources.all, version], 8))
+        if problem := checkpoint.damaged(path):
+            self.store.set_aside(path, "checkpoint", f"training starts anew ({problem})")
+        return path
 
     def _key(self, case: Case, subject: str, environment: dict[str, Json]) -> str:
         versions = {name: environment[name] for name in ("python", "torch", "device_model")}

@@ -1,6 +1,7 @@
 """The store of cells: one JSON file each, written whole or not at all, with a digest that tells whether it still is."""
 
 import fcntl
+import functools
 import hashlib
 import json
 import math
@@ -114,12 +115,24 @@ class Store:
             if cell["format"] > 1 and not sealed(text):
                 raise ValueError("it is not as it was written")
         except (ValueError, OSError, RecursionError) as error:
-            aside = path.with_suffix(".damaged")
-            os.replace(path, aside)
-            shown = aside.relative_to(self.results)
-            self.warnings.append(f"a damaged cell was set aside as {shown} and is measured again ({error})")
+            self.set_aside(path, "cell", f"is measured again ({error})")
             return None
         return cell
+
+    def set_aside(self, path: Path, what: str, so: str) -> None:
+        """Keep a damaged file under another name, and warn."""
+        aside = path.with_suffix(".damaged")
+        os.replace(path, aside)
+        self.warnings.append(f"a damaged {what} was set aside as {aside.relative_to(self.results)} and {so}")
+
+    def checkpoint(self, case: Case, implementation: str, key: str, sources: str) -> Path:
+        """Where a training run keeps how far it is; other sources have another place."""
+        return self.results / "checkpoints" / case.experiment / case.id / f"{implementation}.{key}.{sources}.pt"
+
+    def checkpoints(self, case: Case, implementation: str, key: str) -> list[Path]:
+        """All there are of one cell, of whatever sources."""
+        whole = self.checkpoint(case, implementation, key, "*")
+        return sorted(whole.parent.glob(whole.name))
 
     def groups(self, case: Case) -> dict[str, list[Path]]:
         """The case's cells by their round group."""
@@ -165,6 +178,12 @@ class Sources:
         return any(
             self._now(name) != then for name, then in cell["sources"].items() if not name.startswith("external_")
         )
+
+    @functools.cached_property
+    def all(self) -> dict[str, str]:
+        """The present content of all code that a measuring process may import."""
+        ours = [path for folder in ("baselines", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
+        return {name: self._now(name) for name in [*(str(path.relative_to(ROOT)) for path in ours), *self.external]}
 
     def of(self, experiment: str, file: Path | None) -> dict[str, str]:
         """The present content of an experiment's file and of an implementation's, if it has one."""

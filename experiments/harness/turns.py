@@ -27,6 +27,7 @@ class Job:
     timeout: seconds of work that one process may take for it.
     cache: where the processes that measure the cell keep what they compile; None: where compilers keep it by default.
     oracle_results: where all processes that measure the case keep what an oracle said.
+    checkpoint: where a training run keeps how far it is.
     """
 
     case: Case
@@ -37,6 +38,7 @@ class Job:
     timeout: float
     cache: Path | None = None
     oracle_results: Path | None = None
+    checkpoint: Path | None = None
     answers: list[dict[str, Json]] = field(default_factory=list)
 
     def opening(self) -> dict[str, Json]:
@@ -51,6 +53,7 @@ class Job:
             "repeat": len(self.answers),
             "cache": str(self.cache) if self.cache else None,
             "oracle_results": str(self.oracle_results) if self.oracle_results else None,
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
         }
 
 
@@ -73,7 +76,7 @@ class Player:
         try:
             answer = self.child.receive()
         except Lost as lost:
-            answer = {"event": "end", "status": lost.status, "reason": str(lost)}
+            answer = lost.end()
         self.left_s -= time.monotonic() - self.asked
         done = 1.0 if answer["event"] == "end" else answer.get("done", self.done)
         advance(done - self.done)

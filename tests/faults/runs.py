@@ -47,6 +47,8 @@ def cells(results: Path) -> Cells:
             cell = json.loads(path.read_text())
         except ValueError:
             continue
+        for row in cell["rows"]:
+            row.pop("resumed_at", None)  # where a training went on from its checkpoint
         found[str(path.relative_to(results))] = {name: cell[name] for name in cell if name not in DIFFERENT}
     return found
 

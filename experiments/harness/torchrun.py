@@ -1,0 +1,24 @@
+"""Whether torchrun started this process as one of several ranks; to ask imports no PyTorch."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from experiments.harness.ranks import Ranks
+
+
+class Gone(Exception):
+    """The run has lost a rank and ends; the message says which, and what to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; what is finished is kept, and the same command goes on from there")
+
+
+def ranks() -> AbstractContextManager["Ranks | None"]:
+    """All ranks, for rank 0; None without others. Any other rank serves rank 0, and then its process ends."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext()
+    from experiments.harness.ranks import gathered
+
+    return gathered()
