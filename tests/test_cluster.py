@@ -58,7 +58,7 @@ def eventually(found: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 240
     while not (value := found()):
         assert time.monotonic() < deadline
-        time.sleep(0.3)
+        time.sleep(0.5)
     return value
 
 
@@ -181,7 +181,7 @@ def test_a_timed_case_claims_the_device(box: Box, plan: MakePlan, monkeypatch: p
 
         def watch() -> None:
             nonlocal highest
-            while not watching.wait(0.3):
+            while not watching.wait(0.5):
                 highest = max(highest, len(measuring_children(psutil.Process(box.started[-1].pid))))
 
         watcher = threading.Thread(target=watch)
