@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis import text
+from analysis import study, text
 from analysis.cells import COMPUTES, Cell, computes_order
 from analysis.load import Experiment
-from analysis.sections import OK, Section, labels, sections, value_of
+from analysis.sections import OK, Row, Section, labels, sections, value_of
 from analysis.stats import Interval
 
 Table = dict[str, list[str]]
@@ -67,9 +67,9 @@ def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
     of = experiment.declaration.ratio_of
     table: Table = {name: [] for name in ("setting", "computes", "fastest", of, "not told apart")}
     for label, section in _timed(experiment, frame):
-        for kind in sorted(set(section.rows["computes"]), key=computes_order):
-            rows = section.rows[(section.rows["computes"] == kind) & (section.rows["status"] == OK)]
-            own = {row["implementation"]: row for row in rows.dropna(subset=[of]).to_dict("records")}
+        for kind in sorted({line["computes"] for line in section.lines}, key=computes_order):
+            rows = [line for line in section.lines if line["computes"] == kind and line["status"] == OK]
+            own = {row["implementation"]: row for row in rows if row[of] is not None}
             times = {name: _interval(row, of) for name, row in own.items()}
             if not times:
                 continue
@@ -93,7 +93,7 @@ def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
     timed = _timed(experiment, frame)
     named: dict[tuple[str, str], dict[str, str]] = {}
     for label, section in timed:
-        for row in section.rows.to_dict("records"):
+        for row in section.lines:
             value = _interval(row, of)
             if row["status"] == OK and value.value == value.value:
                 named.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
@@ -107,19 +107,21 @@ def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Secti
     of = experiment.declaration.ratio_of
     if not of or of not in frame.columns:
         return []
-    alone = frame[[not experiment.cells[position].case.factors for position in frame.index]]
+    alone = study.outside(experiment, frame)
     found = sections(experiment, alone) if len(alone) else []
     named = zip(labels(found, in_words=True), found, strict=True)
     apart = [one for label, section in named for one in _environments(label, section)]
-    return [(label, section) for label, section in apart if section.rows[of].notna().any()]
+    return [(label, section) for label, section in apart if any(line[of] is not None for line in section.lines)]
 
 
 def _environments(label: str, section: Section) -> list[tuple[str, Section]]:
-    """The rows of each environment as a section of its own: only times of one machine are compared."""
+    """The lines of each environment as a section of its own: only times of one machine are compared."""
     if len(section.environments) < 2:
         return [(label, section)]
-    groups = section.rows.groupby("environment", sort=True)
-    return [(f"{label}, environment {name}", replace(section, rows=rows)) for name, rows in groups]
+    groups: dict[str, list[Row]] = {}
+    for line in section.lines:
+        groups.setdefault(str(line["environment"]), []).append(line)
+    return [(f"{label}, environment {name}", replace(section, lines=groups[name])) for name in sorted(groups)]
 
 
 def _interval(row: dict[str, object], column: str) -> Interval:

@@ -1,14 +1,15 @@
 """The columns that follow from samples, observations and series: times, ratios, losses, comparisons, agreement."""
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis import stats
-from analysis.cells import Cell, Value
-from analysis.declaration import Agreement, Declaration
+from analysis.cells import Cell, Numbers, Value
+from analysis.declaration import Agreement, Declaration, Trend
 from analysis.load import Experiment
 
 BREAKEVEN = "breakeven_steps"
@@ -21,7 +22,10 @@ def with_computed(experiment: Experiment) -> pd.DataFrame:
     """`experiment.rows` and the computed columns, each set of them beside the column that it explains."""
     declared = experiment.declaration
     computed: list[dict[str, Value]] = [{} for _ in experiment.cells]
-    together = _together(experiment.cells)
+    together = grouped(experiment.cells, _turns)
+    same_case = grouped(experiment.cells, lambda cell: cell.case.id)
+    same_setting = grouped(experiment.cells, lambda cell: cell.case.setting)
+    compared: dict[Hashable, dict[str, Value]] = {}
     for cell, columns in zip(experiment.cells, computed, strict=True):
         if "verdict" in declared.columns:
             columns["verdict"] = cell.verdict
@@ -32,10 +36,15 @@ def with_computed(experiment: Experiment) -> pd.DataFrame:
         for reference in declared.references:
             columns |= _ratio(cell, reference, together[_turns(cell)], declared.ratio_of)
         columns |= _breakeven(cell, together[_turns(cell)])
-        if declared.compare:
-            columns |= _comparison(cell, experiment.cells, declared.compare)
+        if declared.compare in cell.observations:
+            over_seeds = (cell.case.setting, cell.computes, cell.implementation, cell.environment)
+            if over_seeds not in compared:
+                compared[over_seeds] = _comparison(cell, same_setting[cell.case.setting], declared.compare)
+            columns |= compared[over_seeds]
         if declared.agreement:
-            columns |= _agreement(cell, experiment.cells, declared.agreement)
+            columns |= _agreement(cell, same_case[cell.case.id], declared.agreement)
+        if declared.trend:
+            columns |= _trend(cell, declared.trend)
     extra = pd.DataFrame(computed, index=pd.RangeIndex(len(computed), name="cell"))
     if BREAKEVEN in extra.columns:
         extra[BREAKEVEN] = extra[BREAKEVEN].convert_dtypes()  # steps stay whole although some rows have none
@@ -58,14 +67,14 @@ def partner(cell: Cell, candidates: Iterable[Cell]) -> Cell | None:
     return max(candidates, key=lambda other: (other.environment == cell.environment, other.finished), default=None)
 
 
-def curve(cell: Cell, series: str, column: str) -> list[float]:
+def curve(cell: Cell, series: str, column: str) -> Numbers:
     """One curve of a cell; empty if it has none of these names."""
-    return cell.series.get(series, {}).get(column, [])
+    return cell.series.get(series, {}).get(column, array("d"))
 
 
-def curve_reference(cell: Cell, cells: Iterable[Cell], series: str, column: str) -> Cell | None:
-    """The cell whose curve `cell`'s is measured against: same case, same `computes`; None without one."""
-    peers = [other for other in cells if other.case.id == cell.case.id and curve(other, series, column)]
+def curve_reference(cell: Cell, same_case: Iterable[Cell], series: str, column: str) -> Cell | None:
+    """The cell of the same case whose curve `cell`'s is measured against, of the same `computes`; None without one."""
+    peers = [other for other in same_case if curve(other, series, column)]
     name = reference_for(peers, cell.computes)
     return partner(cell, (other for other in peers if other.implementation == name))
 
@@ -79,10 +88,11 @@ def _turns(cell: Cell) -> Hashable:
     return cell.case.id, cell.round_group
 
 
-def _together(cells: Iterable[Cell]) -> dict[Hashable, list[Cell]]:
+def grouped(cells: Iterable[Cell], by: Callable[[Cell], Hashable]) -> dict[Hashable, list[Cell]]:
+    """Cells by what they share, in their order."""
     groups: dict[Hashable, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(_turns(cell), []).append(cell)
+        groups.setdefault(by(cell), []).append(cell)
     return groups
 
 
@@ -102,12 +112,14 @@ def _ratio(cell: Cell, reference: str, together: Iterable[Cell], of: str) -> dic
 def _breakeven(cell: Cell, together: Iterable[Cell]) -> dict[str, Value]:
     """Of one that compiles: after how many steps it has caught up with the fastest that does not."""
     own = _start(cell, compiled=True)
+    if own is None or cell.round_group is None:
+        return {}
     others = [
         (start, other.implementation)
         for other in together
         if other.computes == cell.computes and (start := _start(other, compiled=False))
     ]
-    if own is None or not others or cell.round_group is None:
+    if not others:
         return {}
     (step_s, first_s), name = min(others)
     steps = stats.breakeven_steps(own[1], own[0], first_s, step_s)
@@ -123,10 +135,9 @@ def _start(cell: Cell, compiled: bool) -> tuple[float, float] | None:
     return stats.time_interval(cell.samples[STEP]).value / 1e3, first_s
 
 
-def _comparison(cell: Cell, cells: Sequence[Cell], of: str) -> dict[str, Value]:
-    if of not in cell.observations:
-        return {}
-    peers = [c for c in cells if c.case.setting == cell.case.setting and of in c.observations]
+def _comparison(cell: Cell, same_setting: Sequence[Cell], of: str) -> dict[str, Value]:
+    """Over the seeds, hence the same for all of them."""
+    peers = [c for c in same_setting if of in c.observations]
     reference = reference_for(peers, cell.computes)
 
     def by_seed(implementation: str, environment: str | None = None) -> dict[int, float]:
@@ -142,10 +153,12 @@ def _comparison(cell: Cell, cells: Sequence[Cell], of: str) -> dict[str, Value]:
     return {f"{of}_reference": reference, **_named(f"{of}_difference", difference), f"{of}_verdict": verdict}
 
 
-def _agreement(cell: Cell, cells: Sequence[Cell], declared: Agreement) -> dict[str, Value]:
+def _agreement(cell: Cell, same_case: Sequence[Cell], declared: Agreement) -> dict[str, Value]:
     own = curve(cell, declared.series, declared.column)
-    other = curve_reference(cell, cells, declared.series, declared.column) if own else None
-    if other is None or cell.case.dtype != declared.dtype:
+    if not own or cell.case.dtype != declared.dtype:
+        return {}
+    other = curve_reference(cell, same_case, declared.series, declared.column)
+    if other is None:
         return {}
     if other.implementation == cell.implementation:
         return {"agreement": math.nan, "agreement_verdict": REFERENCE}
@@ -153,6 +166,18 @@ def _agreement(cell: Cell, cells: Sequence[Cell], declared: Agreement) -> dict[s
     if math.isnan(distance):
         return {}
     return {"agreement": distance, "agreement_verdict": "within" if distance <= declared.tolerance else "beyond"}
+
+
+def _trend(cell: Cell, declared: Trend) -> dict[str, Value]:
+    x, y = (curve(cell, declared.series, column) for column in (declared.x, declared.y))
+    if len(x) < 2 or len(y) < 2:
+        return {}
+    slope = stats.mean_slope(x, y)
+    rise = stats.Interval(*(end * (x[-1] - x[0]) for end in slope))
+    per_1000 = stats.Interval(*(end * 1000 for end in slope))
+    verdict = stats.verdict(rise.lo, rise.hi, -math.inf, declared.most, ("", "within", "beyond"))
+    name = declared.y
+    return _named(name, rise) | _named(f"{name}_per_1000", per_1000) | {f"{name}_verdict": verdict}
 
 
 def _parent(name: str, declared: Declaration) -> str:
@@ -165,6 +190,8 @@ def _parent(name: str, declared: Declaration) -> str:
         return name.replace("verdict", "speedup", 1)
     if declared.compare and name.removeprefix(declared.compare) in ("_reference", "_difference", "_verdict"):
         return declared.compare
+    if declared.trend and name.removeprefix(declared.trend.y) in ("_per_1000", "_verdict"):
+        return declared.trend.y
     return {"agreement_verdict": "agreement", BREAKEVEN: FIRST_STEP, "breakeven_against": BREAKEVEN}.get(name, "")
 
 

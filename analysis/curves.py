@@ -1,5 +1,6 @@
 """Curves over the meta-iterations: as they are, and as the distance from the reference's."""
 
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from analysis import stats, style, text
 from analysis.cells import COMPUTES, Cell, computes_order
-from analysis.columns import curve, curve_reference, reference_for
+from analysis.columns import curve, curve_reference, grouped, reference_for
 from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
 _POINTS = 400  # of a curve; more would only be noise and large files
 _MARKS = 9  # markers along a curve
+_CASES = 6  # a row of panels each
 
 Array = NDArray[np.float64]
 
@@ -32,7 +34,8 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     cells = _cells(experiment, frame, spec)
     if not cells:
         return None
-    settings = sorted({cell.case.setting for cell in cells}, key=_natural)
+    settings, more = style.first(sorted({cell.case.setting for cell in cells}, key=_natural), _CASES)
+    cells = [cell for cell in cells if cell.case.setting in settings]
     kinds = [""] if spec.together else sorted({cell.computes for cell in cells}, key=computes_order)
     figure, axes = _panels(len(settings), len(kinds))
     seconds = "" if spec.together else reference_for(cells, "maml")
@@ -58,7 +61,7 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     if seconds and len(kinds) > 1:
         handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label=f"{seconds}, for comparison"))
     seeds = {cell.case.seed for cell in cells}
-    caption = [f"Mean over {len(seeds)} seeds, band: 95 % t interval over seeds."] if len(seeds) > 1 else []
+    caption = more + ([f"Mean over {len(seeds)} seeds, band: 95 % t interval over seeds."] if len(seeds) > 1 else [])
     block = max(_block(len(_x(cell, spec))) for cell in cells)
     caption += [f"Each point is the mean of up to {block} successive ones."] if block > 1 else []
     return style.finish(figure, spec.title, handles, caption)
@@ -69,12 +72,13 @@ def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, lo
 
     So far, since what rounding leaves of one iteration jumps between nothing and a few eps. None without data.
     """
-    cells = _cells(experiment, frame, spec)
-    distances = [(cell, distance) for cell in cells if (distance := _distance(cell, cells, spec)) is not None]
-    if not distances:
+    pairs = list(_pairs(_cells(experiment, frame, spec), spec))
+    if not pairs:
         return None
-    settings = sorted({(cell.case.name, cell.case.device, cell.case.threads) for cell, _ in distances}, key=_natural)
-    dtypes = sorted({cell.case.dtype for cell, _ in distances})
+    settings, more = style.first(sorted({_any_dtype(cell) for cell, _ in pairs}, key=_natural), _CASES)
+    pairs = [(cell, other) for cell, other in pairs if _any_dtype(cell) in settings]
+    distances = [(cell, _distance(cell, other, spec)) for cell, other in pairs]
+    dtypes = sorted({cell.case.dtype for cell, _ in pairs})
     figure, axes = _panels(len(settings), len(dtypes))
     floored = False
     for row, setting in enumerate(settings):
@@ -83,7 +87,7 @@ def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, lo
             here = [
                 (cell, distance)
                 for cell, distance in distances
-                if (cell.case.name, cell.case.device, cell.case.threads) == setting and cell.case.dtype == dtype
+                if _any_dtype(cell) == setting and cell.case.dtype == dtype
             ]
             by_cell = {id(cell): distance for cell, distance in here}
             for name, own in _by_name([cell for cell, _ in here], looks):
@@ -103,13 +107,14 @@ def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, lo
         label = spec.ylabel or f"relative distance of {style.axis_label(spec.y)}"
         axes[row, 0].set_ylabel(_row_label(setting, settings, label))
     _label_x(axes, spec)
-    references = sorted({other.implementation for cell, _ in distances if (other := _reference(cell, cells, spec))})
+    references = sorted({other.implementation for _, other in pairs})
     caption = [f"The largest distance so far from the reference that computes the same ({', '.join(references)})."]
-    if len({cell.case.seed for cell, _ in distances}) > 1:
+    caption += more
+    if len({cell.case.seed for cell, _ in pairs}) > 1:
         caption.append("Line: median over seeds, band: their range.")
     if floored:
         caption.append(f"Equal to the last bit: drawn at {style.FLOOR:g}.")
-    handles = [_handle(name, looks[name]) for name in _names([cell for cell, _ in distances], looks)]
+    handles = [_handle(name, looks[name]) for name in _names([cell for cell, _ in pairs], looks)]
     handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label="machine epsilon"))
     return style.finish(figure, spec.title, handles, caption)
 
@@ -139,14 +144,20 @@ def _names(cells: list[Cell], looks: style.Looks) -> list[str]:
     return [name for name in looks if name in present]
 
 
-def _reference(cell: Cell, cells: list[Cell], spec: FigureSpec) -> Cell | None:
-    return curve_reference(cell, cells, spec.series, spec.y)
+def _any_dtype(cell: Cell) -> tuple[str, str, int | None]:
+    return cell.case.name, cell.case.device, cell.case.threads
 
 
-def _distance(cell: Cell, cells: list[Cell], spec: FigureSpec) -> Array | None:
-    other = _reference(cell, cells, spec)
-    if other is None or other.implementation == cell.implementation:
-        return None
+def _pairs(cells: list[Cell], spec: FigureSpec) -> Iterator[tuple[Cell, Cell]]:
+    """Each cell with the one that its curve is measured against, where that is another implementation's."""
+    same_case = grouped(cells, lambda cell: cell.case.id)
+    for cell in cells:
+        other = curve_reference(cell, same_case[cell.case.id], spec.series, spec.y)
+        if other is not None and other.implementation != cell.implementation:
+            yield cell, other
+
+
+def _distance(cell: Cell, other: Cell, spec: FigureSpec) -> Array:
     own, theirs = (curve(c, spec.series, spec.y) for c in (cell, other))
     return np.maximum.accumulate(np.maximum(stats.relative_drift(own, theirs), style.FLOOR))
 

@@ -29,6 +29,16 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Trend:
+    """A curve that may rise from its beginning to its end by at most so much, in its own unit."""
+
+    series: str
+    x: str
+    y: str
+    most: float
+
+
+@dataclass(frozen=True)
 class FigureSpec:
     """A figure that an experiment declares; which fields count depends on its kind.
 
@@ -112,6 +122,7 @@ class Declaration:
     slopes: SlopesSpec | None = None
     pivot: PivotSpec | None = None
     reproduction: ReproductionSpec | None = None
+    trend: Trend | None = None
 
 
 def parse_declaration(raw: object) -> Declaration:
@@ -119,6 +130,7 @@ def parse_declaration(raw: object) -> Declaration:
     declared = fields.mapping(raw, "the file")
     parts = ("agreement", "slopes", "pivot", "reproduction")
     agreement, slopes, pivot, reproduction = (fields.get(declared, part, dict, None) for part in parts)
+    trend = fields.get(declared, "trend", dict, None)
     parsed = Declaration(
         name=fields.get(declared, "name", str),
         question=fields.get(declared, "question", str, ""),
@@ -133,6 +145,7 @@ def parse_declaration(raw: object) -> Declaration:
         slopes=None if slopes is None else _slopes(slopes),
         pivot=None if pivot is None else _pivot(pivot),
         reproduction=None if reproduction is None else _reproduction(reproduction),
+        trend=None if trend is None else _trend(trend),
     )
     tables = [parsed.name, *(t.name for t in (parsed.slopes, parsed.pivot, parsed.reproduction) if t)]
     if twice := [name for name in tables if tables.count(name) > 1]:
@@ -148,6 +161,11 @@ def _agreement(raw: Json) -> Agreement:
         tolerance=float(fields.get(raw, "tolerance", (int, float))),
         dtype=fields.get(raw, "dtype", str),
     )
+
+
+def _trend(raw: Json) -> Trend:
+    texts = {part: fields.get(raw, part, str) for part in ("series", "x", "y")}
+    return Trend(**texts, most=float(fields.get(raw, "most", (int, float))))
 
 
 def _figure(raw: object) -> FigureSpec:

@@ -1,9 +1,9 @@
 """What figures of dots on a log axis share: which sections have data, what is missing, and lines between kinds."""
 
+import math
 from collections.abc import Container, Sequence
 from itertools import groupby
 
-import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import style
@@ -11,13 +11,12 @@ from analysis.cells import COMPUTES, computes_order
 from analysis.declaration import FigureSpec
 from analysis.legend import why_empty
 from analysis.load import Experiment
-from analysis.sections import OK, Section
+from analysis.sections import OK, Section, value_of
 
 
 def numbers(section: Section, column: str) -> bool:
     """Whether a section has any number in this column."""
-    present = column in section.rows.columns
-    return present and bool(pd.to_numeric(section.rows[column], errors="coerce").notna().any())
+    return any(not math.isnan(value_of(line, column)) for line in section.lines)
 
 
 def with_data(spec: FigureSpec, found: list[Section]) -> tuple[list[Section], list[str]]:
@@ -71,8 +70,9 @@ def not_ok(found: list[Section], where: str, names: Container[str] | None = None
     """Which rows, of these implementations, have no dot since they are not ok; `where`: what a section is here."""
     status: dict[str, set[str]] = {}
     for section in found:
-        for name, word in zip(section.rows["implementation"], section.rows["status"], strict=True):
+        for line in section.lines:
+            name, word = str(line["implementation"]), str(line["status"])
             if word != OK and (names is None or name in names):
-                status.setdefault(str(name), set()).add(str(word))
+                status.setdefault(name, set()).add(word)
     gone = [f"{name} ({', '.join(sorted(words))})" for name, words in sorted(status.items())]
     return [f"Not in every {where}: {'; '.join(gone)}."] if gone else []

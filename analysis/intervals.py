@@ -14,6 +14,7 @@ from analysis.load import Experiment
 from analysis.sections import OK, Section, gaps, labels, sections, value_of
 
 _LINE = 0.27  # inches per implementation
+_CASES = 8  # a row of panels each
 
 
 def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
@@ -21,6 +22,7 @@ def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame
     found, values = dots.with_data(spec, sections(experiment, frame))
     if not values:
         return None
+    found, more = style.first(found, _CASES)
     orders = [_order(section, values) for section in found]
     heights = [len(order) + 1.2 for order in orders]
     figure = Figure(figsize=(style.WIDTH, 1.0 + _LINE * sum(heights) + 0.35 * len(found)), layout="constrained")
@@ -32,12 +34,12 @@ def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame
         axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or style.axis_label(column))
         _room_for_numbers(axis)
     caption = _caption(found, values) + dots.missing(spec, values, experiment) + dots.not_ok(found, "panel")
-    return style.finish(figure, spec.title, [], [*filter(None, [spec.caption]), *caption])
+    return style.finish(figure, spec.title, [], [*filter(None, [spec.caption]), *more, *caption])
 
 
 def _panels(axes: Any, section: Section, order: list[int], values: list[str], looks: style.Looks) -> None:
     """One section: names on the left, then a panel per column."""
-    rows = [section.rows.iloc[position].to_dict() for position in order]
+    rows = [section.lines[position] for position in order]
     for column, axis in zip(values, axes, strict=True):
         for position, row in enumerate(rows):
             _dot(axis, position, row, column, looks)
@@ -56,10 +58,10 @@ def _order(section: Section, values: list[str]) -> list[int]:
 
     Among them best first by the first column, ties and gaps by the next ones.
     """
-    rows = section.rows
-    ranks = [[_rank(row, column) for column in values] for row in rows.to_dict("records")]
-    shown = [i for i, rank in enumerate(ranks) if rows["status"].iloc[i] == OK and min(rank) < np.inf]
-    return sorted(shown, key=lambda i: (computes_order(str(rows["computes"].iloc[i])), ranks[i]))
+    lines = section.lines
+    ranks = [[_rank(line, column) for column in values] for line in lines]
+    shown = [i for i, rank in enumerate(ranks) if lines[i]["status"] == OK and min(rank) < np.inf]
+    return sorted(shown, key=lambda i: (computes_order(str(lines[i]["computes"])), ranks[i]))
 
 
 def _rank(row: dict[Any, Any], column: str) -> float:
@@ -97,7 +99,7 @@ def _room_for_numbers(axis: Axes) -> None:
 
 def _caption(found: list[Section], values: list[str]) -> list[str]:
     """How the rows are ordered, what bars are, and what single implementations say of having no dot."""
-    kinds = [str(kind) for section in found for kind in section.rows["computes"]]
+    kinds = [str(line["computes"]) for section in found for line in section.lines]
     said = []
     if len(set(kinds)) > 1:
         said.append(f"Best first among what computes the same: {dots.kinds_in_words(kinds)}.")

@@ -35,6 +35,13 @@ def meaning(column: str, declared: Declaration) -> str:
             "seeds, with 95 % t interval: negative is better; `same` means within ±2 % of the reference's loss; "
             "one seed alone stays `undecided`"
         )
+    if declared.trend and column == f"{declared.trend.y}_per_1000":
+        return f"the same for each 1,000 of {declared.trend.x}"
+    if declared.trend and column == declared.trend.y:
+        return (
+            f"{declared.columns.get(column, column)}, with a 95 % t interval over ten equal stretches of it; `within` "
+            f"means that all of the interval is at most {declared.trend.most:.3g}, `beyond` that all of it is above"
+        )
     if column == "agreement" and declared.agreement:
         curve = declared.agreement
         return (
@@ -46,7 +53,6 @@ def meaning(column: str, declared: Declaration) -> str:
 
 def why_empty(column: str, experiment: Experiment) -> str:
     """The reasons that the cells give for a column without values."""
-    reasons = dict.fromkeys(cell.empty[column] for cell in experiment.cells if column in cell.empty)
     if column == "agreement" and experiment.declaration.agreement:
         return f"compared in {experiment.declaration.agreement.dtype} only"
-    return "; ".join(reasons) or "no row has a value"
+    return "; ".join(experiment.reasons.get(column, ())) or "no row has a value"

@@ -2,30 +2,31 @@
 
 from collections import Counter
 
-import pandas as pd
-
 from analysis import text
 from analysis.cells import STATUSES, computes_order
 from analysis.columns import BREAKEVEN
-from analysis.sections import Section, number_of, worst_counts
+from analysis.sections import Row, Section, number_of, worst_counts
 
 FROM = 4  # as many sections as a reader no longer takes in at a glance
 
 
 def overview(found: list[Section], columns: list[str]) -> dict[str, list[str]]:
     """Headers to cells, without empty columns; names are not escaped."""
-    rows = pd.concat([section.rows.assign(section=number, dtype=section.dtype) for number, section in enumerate(found)])
+    rows: dict[tuple[str, str], list[tuple[int, Row]]] = {}
+    for number, section in enumerate(found):
+        for row in section.lines:
+            rows.setdefault((row["computes"], row["implementation"]), []).append((number, row))
+    dtypes = sorted({section.dtype for section in found})
     lines = []
-    groups = sorted(rows.groupby(["computes", "implementation"]), key=lambda g: (computes_order(g[0][0]), g[0][1]))
-    for (computes, name), own in groups:
-        line = {"implementation": str(name), "computes": str(computes)}
-        counts = Counter(own.drop_duplicates(["section", "status"])["status"])
+    for (computes, name), own in sorted(rows.items(), key=lambda g: (computes_order(g[0][0]), g[0][1])):
+        line = {"implementation": name, "computes": computes}
+        counts = Counter(status for _, status in dict.fromkeys((number, row["status"]) for number, row in own))
         line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
         for column in (column for column in columns if not column.endswith("_difference")):
             # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
-            for dtype in sorted(set(rows["dtype"])) if worst_counts(column) else [""]:
-                chosen = own[own["dtype"] == dtype] if dtype else own
-                line[_header(column, dtype)] = _range(column, chosen[column].dropna())
+            for dtype in dtypes if worst_counts(column) else [""]:
+                chosen = [row[column] for _, row in own if not dtype or row["dtype"] == dtype]
+                line[_header(column, dtype)] = _range(column, chosen)
         lines.append(line)
     table = {header: [line[header] for line in lines] for header in lines[0]}
     return {header: cells for header, cells in table.items() if any(cells)}
@@ -40,7 +41,7 @@ def _header(column: str, dtype: str) -> str:
     return f"{column}, worst in {dtype}" if dtype else f"{column}, range"
 
 
-def _range(column: str, values: pd.Series) -> str:
+def _range(column: str, values: list[object]) -> str:
     """The smallest and the largest number, and the words that stand in the place of numbers."""
     numbers = [number for value in values if (number := number_of(value)) == number]
     words = sorted({value for value in values if isinstance(value, str)})

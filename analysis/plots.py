@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis import curves, intervals, machines, points, scaling, sheet, sketch, style
+from analysis import curves, intervals, machines, points, scaling, sheet, sketch, study, style
 from analysis.declaration import FigureSpec
 from analysis.load import Experiment
 
@@ -41,7 +41,7 @@ def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Ite
     """The declared figures; `frame` comes from `columns.with_computed`, `looks` from `style.assign`."""
     for spec in experiment.declaration.figures:
         with mpl.rc_context(style.rc()):
-            rows = frame if spec.studies else _outside_studies(frame, experiment)
+            rows = frame if spec.studies else study.outside(experiment, frame)
             rows = _where(rows, spec.where)
             several = machines.several(experiment.cells[position] for position in rows.index)
             titled = replace(spec, title=f"{spec.title} (from {several})") if several else spec
@@ -57,11 +57,6 @@ def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFram
         kept = frame[column].isin(values) if column in frame.columns else pd.Series(False, frame.index)
         frame = frame[kept.fillna(False).astype(bool)]
     return frame
-
-
-def _outside_studies(frame: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
-    """The rows of cases that are no point of a study: those that are shown one by one, whatever they are called."""
-    return frame[[not experiment.cells[position].case.factors for position in frame.index]]
 
 
 def encode(figure: Figure, ending: str) -> bytes:

@@ -17,6 +17,7 @@ from analysis.sections import OK, Section, labels, sections, value_of
 
 _FLOATS = ("float16", "float32", "float64")
 _LANE = 0.055  # inches per case, beside each other in the row of an implementation
+_CASES = 24
 
 
 class Point(NamedTuple):
@@ -40,6 +41,7 @@ def draw_points(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     found, values = dots.with_data(spec, sections(experiment, frame))
     if not values:
         return None
+    found, more = _first(found)
     panels = _points(found, values)
     every = [point for points in panels.values() for point in points]
     names = [name for name in looks if name in {point.implementation for point in every}]
@@ -62,20 +64,32 @@ def draw_points(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     handles = [Line2D([], [], color=style.INK, marker=markers[case], linestyle="", label=case) for case in cases]
     if any(column.startswith("error") for column in values):
         handles.append(Line2D([], [], color=style.GREY, label="machine epsilon"))
-    caption = [*filter(None, [spec.caption]), *_caption(every), *dots.missing(spec, values, experiment)]
+    caption = [*filter(None, [spec.caption]), *more, *_caption(every), *dots.missing(spec, values, experiment)]
     return style.finish(figure, spec.title, handles, caption + dots.not_ok(found, "case", names))
 
 
+def _first(found: list[Section]) -> tuple[list[Section], list[str]]:
+    """The sections of as many cases as there is room for, in all dtypes, and what to say of the others."""
+    cases = _cases(found)
+    shown, more = style.first(list(dict.fromkeys(cases)), _CASES)
+    return [section for section, case in zip(found, cases, strict=True) if case in shown], more
+
+
+def _cases(found: list[Section]) -> list[str]:
+    """What each section's case is called by: what tells it from the others, apart from the dtype."""
+    return labels([replace(section, dtype="") for section in found])
+
+
 def _points(found: list[Section], values: list[str]) -> Panels:
-    """What there is to show; a case is called by what tells it from the others, apart from the dtype."""
+    """What there is to show."""
     panels: Panels = {}
-    cases = labels([replace(section, dtype="") for section in found])
+    cases = _cases(found)
     for column in values:
         for dtype in sorted({section.dtype for section in found}):
             points = [
                 Point(str(row["implementation"]), case, value_of(row, column), row["status"] == OK)
                 for section, case in zip(found, cases, strict=True)
-                for row in (section.rows.to_dict("records") if section.dtype == dtype else ())
+                for row in (section.lines if section.dtype == dtype else ())
             ]
             if shown := [point for point in points if math.isfinite(point.value)]:
                 panels[column, dtype] = shown

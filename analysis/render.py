@@ -25,6 +25,8 @@ class Rendered:
 
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    framed: dict[str, tuple[Experiment, pd.DataFrame]] = field(default_factory=dict)
+    """Each experiment that was rendered and its rows, so that nobody has to read its cells again."""
 
 
 def render(results: Path, experiments: Sequence[str] | None = None, plots: bool = True) -> Rendered:
@@ -47,6 +49,7 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
         experiment = stored[name]
         rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
         frame = with_computed(experiment)
+        rendered.framed[name] = experiment, frame
         for drawn in _tables(experiment, frame):
             rendered.files += _save(results / "tables", drawn, ("csv", "md"))
         if plots:

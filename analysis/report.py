@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis import answer, machines, tables, text
-from analysis.columns import with_computed
+from analysis.cells import Cell
+from analysis.columns import grouped
 from analysis.legend import meaning
-from analysis.load import SHORT, Experiment, load
+from analysis.load import SHORT, Experiment
 from analysis.render import Rendered, further_tables, render, write
 from analysis.sections import Section, labels, number_of, sections, value_of
 
 NAME = "report.html"
 _PLAIN = str.maketrans("", "", "*`")  # Markdown's
+Behind = Mapping[Hashable, list[Cell]]
+"""The cells of each setting and implementation."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,8 @@ def report(results: Path) -> tuple[Path, Rendered]:
     Raises as `render` does: NothingToRender, MixedDigests.
     """
     rendered = render(results)
-    names = [file.stem for file in rendered.files if file.suffix == ".csv"]
-    stored = [load(results, name) for name in names if (results / "cells" / name / "experiment.json").exists()]
-    framed = [(experiment, with_computed(experiment)) for experiment in stored]
+    framed = list(rendered.framed.values())
+    stored = [experiment for experiment, _ in framed]
     page = Environment(
         loader=PackageLoader("analysis", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -120,8 +122,11 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
     declared = experiment.declaration
     columns = tables.shown_columns(declared, frame.columns)
     found = sections(experiment, frame)
+    behind = grouped(experiment.cells, lambda cell: (cell.case.setting, cell.implementation))
     grids = [*_further(experiment, frame)]  # first, since of many sections the last are folded away
-    grids += [_grid(name, section, columns, experiment) for name, section in zip(labels(found), found, strict=True)]
+    grids += [
+        _grid(name, section, columns, experiment, behind) for name, section in zip(labels(found), found, strict=True)
+    ]
     pictures = []
     for figure in declared.figures:
         file = results / "plots" / f"{figure.name}.png"
@@ -152,30 +157,28 @@ def _entry(value: object) -> Entry:
     return Entry(text.number(number), number)
 
 
-def _grid(name: str, section: Section, columns: list[str], experiment: Experiment) -> Grid:
+def _grid(name: str, section: Section, columns: list[str], experiment: Experiment, behind: Behind) -> Grid:
     """A section as its Markdown shows it; every row links to the cells behind it."""
     declared = experiment.declaration
     table = tables.shown(section, columns, declared)
     rows = []
-    for position, row in enumerate(section.rows.to_dict("records")):
+    for position, row in enumerate(section.lines):
         entries = []
         for column, cells in table.items():
             value = value_of(row, column)
             entries.append(Entry(cells[position], cells[position] if math.isnan(value) else value))
-        rows.append([*entries, Entry("", links=_files(row, section, experiment))])
+        rows.append([*entries, Entry("", links=_files(row, section, behind))])
     headers = [(column, meaning(column, declared)) for column in table]
     return Grid(name, [*headers, ("cells", "the stored cells that a row is made of")], rows, _conditions(section))
 
 
-def _files(row: dict[Any, Any], section: Section, experiment: Experiment) -> tuple[str, ...]:
+def _files(row: dict[Any, Any], section: Section, behind: Behind) -> tuple[str, ...]:
     """The cells of a row, relative to the results folder."""
     setting = (section.case, section.device, section.dtype, section.threads)
     return tuple(
         cell.file
-        for cell in experiment.cells
-        if cell.case.setting == setting
-        and cell.implementation == row["implementation"]
-        and cell.environment[:SHORT] == row["environment"]
+        for cell in behind[setting, row["implementation"]]
+        if cell.environment[:SHORT] == row["environment"]
         and (section.rounds == 1 or _in_groups(cell.round_group, row["round_group"]))
     )
 

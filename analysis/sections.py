@@ -1,8 +1,10 @@
 """Rows grouped for people: one section per case and round group, in it one line per implementation, over its seeds."""
 
-from collections import Counter
+import math
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,9 @@ _LINE = ["implementation", "library_version", "torch_version", "environment", "l
 class Section:
     """The rows that may be compared with each other.
 
-    `rows` has one line per implementation (and environment, where one was measured in several): its values are
-    means over the seeds that are ok, or the stored values where there is one. `status` is `ok` if any seed is;
-    `seeds` counts these, `remarks` says the rest. `params` are the case's. `empty`: of columns that
+    `lines` has one per implementation (and environment, where one was measured in several), best first: by column
+    the mean over the seeds that are ok, or the stored value where there is one, None without. `status` is `ok` if any
+    seed is; `seeds` counts these, `remarks` says the rest. `params` are the case's. `empty`: of columns that
     others have a value in, by reason, the implementations that are ok and say why they have none.
     """
 
@@ -35,21 +37,41 @@ class Section:
     threads: int | None
     round: int
     rounds: int
-    rows: pd.DataFrame
+    lines: list[Row]
     streams: tuple[str, ...]
     weights: tuple[str, ...]
     environments: tuple[str, ...]
     empty: Gaps
 
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The lines as a table."""
+        return pd.DataFrame(self.lines)
+
+
+_LATEST: deque[tuple[Experiment, pd.DataFrame, list[Section]]] = deque(maxlen=6)
+
 
 def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
-    """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`."""
+    """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`.
+
+    Tables, figures and the summary ask for those of the very same frame: they are made once.
+    """
+    for of, made_of, known in _LATEST:
+        if of is experiment and made_of is frame:
+            return known
+    found = _sections(experiment, frame)
+    _LATEST.append((experiment, frame, found))
+    return found
+
+
+def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     lines = frame.groupby(level="cell").cumcount()
     frame = frame.assign(round=_rounds(experiment, frame), line=lines, position=frame.index)
-    # plain dictionaries: a study has hundreds of lines of dozens of columns, too many to ask pandas for one by one
-    records = [{name: _present(value) for name, value in row.items()} for row in frame.to_dict("records")]
     found = []
-    for (case, device, dtype, threads), rows in _grouped(records, ["case", "device", "dtype", "threads"]).items():
+    for (case, device, dtype, threads), rows in _grouped(
+        _records(frame), ["case", "device", "dtype", "threads"]
+    ).items():
         rounds = max(row["round"] for row in rows)
         for (number,), group in sorted(_grouped(rows, ["round"]).items()):
             lines = [_line(own) for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)]
@@ -63,7 +85,7 @@ def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
                     threads=threads,
                     round=number,
                     rounds=rounds,
-                    rows=_sorted(pd.DataFrame(lines), experiment.declaration.best_first),
+                    lines=_sorted(lines, experiment.declaration.best_first),
                     streams=_distinct(group, "stream_digest"),
                     weights=_distinct(group, "init_digest"),
                     environments=_distinct(group, "environment"),
@@ -136,8 +158,10 @@ def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
     return numbers
 
 
-def _present(value: Any) -> Any:
-    return None if pd.isna(value) else value
+def _records(frame: pd.DataFrame) -> list[Row]:
+    """Plain dictionaries, with None for what is missing: there may be too many to ask pandas for one by one."""
+    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in frame.columns]
+    return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _grouped(rows: list[Row], by: list[str]) -> dict[tuple[Any, ...], list[Row]]:
@@ -152,7 +176,7 @@ def _line_order(group: tuple[tuple[Any, ...], list[Row]]) -> tuple[list[str], in
     return [str(name) for name in names], line
 
 
-def _line(rows: list[Row]) -> dict[str, object]:
+def _line(rows: list[Row]) -> Row:
     """One implementation over its seeds."""
     ok = [row for row in rows if row["status"] == OK]
     counted = {name: [row[name] for row in ok or rows] for name in rows[0]}
@@ -167,6 +191,8 @@ def _line(rows: list[Row]) -> dict[str, object]:
 
 def _over_seeds(name: str, values: list[Any]) -> object:
     """Mean of numbers, but the worst of errors and agreement; of texts the one, or all that occur."""
+    if len(values) == 1:
+        return values[0]
     present = [value for value in values if value is not None]
     distinct = list(dict.fromkeys(present))
     if len(distinct) < 2:
@@ -192,7 +218,7 @@ def _interval(name: str, values: list[Any]) -> stats.Interval:
     return stats.geometric_interval(numbers) if name.startswith("speedup_vs_") else stats.t_interval(numbers)
 
 
-def _verdict(line: dict[str, object], name: str, single: list[Any]) -> object:
+def _verdict(line: Row, name: str, single: list[Any]) -> object:
     ratio = name.replace("verdict", "speedup", 1)
     if not set(single) - {None, "reference"}:
         return _over_seeds(name, single)
@@ -213,7 +239,7 @@ def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
             yield remark if count == len(rows) else f"{count} × {remark}"
 
 
-def _gaps(lines: list[dict[str, object]], cells: list[Cell]) -> Gaps:
+def _gaps(lines: list[Row], cells: list[Cell]) -> Gaps:
     """Why lines that are ok have no value where others have one, as far as a cell says so."""
     found: Gaps = {}
     filled = {column for line in lines for column, value in line.items() if value is not None}
@@ -225,12 +251,15 @@ def _gaps(lines: list[dict[str, object]], cells: list[Cell]) -> Gaps:
     return found
 
 
-def _sorted(rows: pd.DataFrame, best_first: str) -> pd.DataFrame:
+def _sorted(lines: list[Row], best_first: str) -> list[Row]:
     """Best first among those that compute the same; what is not ok comes last, and so does what has no value."""
-    value = pd.to_numeric(rows[best_first], errors="coerce") if best_first in rows.columns else 0.0
-    kind = [computes_order(str(computes)) for computes in rows["computes"]]
-    keys = pd.DataFrame({"bad": rows["status"] != OK, "kind": kind, "value": value, "name": rows["implementation"]})
-    return rows.loc[keys.sort_values(["bad", "kind", "value", "name"], kind="stable").index].reset_index(drop=True)
+
+    def rank(line: Row) -> tuple[object, ...]:
+        value = value_of(line, best_first)
+        value = math.inf if math.isnan(value) else value
+        return line["status"] != OK, computes_order(str(line["computes"])), value, line["implementation"]
+
+    return sorted(lines, key=rank)
 
 
 def _distinct(rows: list[Row], column: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.cells import Cell
+from analysis.cells import Cell, Numbers
 from analysis.columns import curve
 from analysis.declaration import FigureSpec
 from analysis.load import Experiment
@@ -75,7 +75,7 @@ def _letter(way: int) -> str:
     return chr(ord("A") + way)
 
 
-def _image(axis: Axes, pixels: list[float]) -> None:
+def _image(axis: Axes, pixels: Numbers) -> None:
     side = math.isqrt(len(pixels))
     rows = [pixels[i * side : (i + 1) * side] for i in range(side)]
     axis.imshow(rows, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")

@@ -46,7 +46,7 @@ def t_interval(values: ArrayLike) -> Interval:
     mean = float(x.mean())
     if x.size == 1:
         return Interval(mean, math.nan, math.nan)
-    half = _quantile(x.size - 1) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    half = _quantile(x.size - 1) * _deviation(x) / math.sqrt(x.size)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -68,7 +68,7 @@ def medians(processes: Processes) -> NDArray[np.float64]:
     >>> medians([[1.0, 2.0, 9.0], [4.0]]).tolist()
     [2.0, 4.0]
     """
-    return np.array([np.median(process) for process in processes], dtype=float)
+    return np.array([_median(process) for process in processes], dtype=float)
 
 
 def time_interval(processes: Processes) -> Interval:
@@ -85,7 +85,7 @@ def time_interval(processes: Processes) -> Interval:
         return NOTHING
     per_process = medians(processes)
     _, lo, hi = geometric_interval(per_process)
-    return Interval(float(np.median(per_process)), lo, hi)
+    return Interval(_median(per_process.tolist()), lo, hi)
 
 
 def ratio_interval(reference: Processes, own: Processes) -> Interval:
@@ -103,7 +103,7 @@ def ratio_interval(reference: Processes, own: Processes) -> Interval:
         rounds = min(len(theirs), len(mine))
         with np.errstate(divide="ignore", invalid="ignore"):  # a clock too coarse to see a step gives no ratio
             logarithms = np.log(theirs[:rounds]) - np.log(mine[:rounds])
-        ratios.append(float(np.exp(np.median(logarithms))))
+        ratios.append(float(np.exp(_median(logarithms.tolist()))))
     return geometric_interval(ratios) if np.isfinite(ratios).all() else NOTHING
 
 
@@ -130,7 +130,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     x = np.asarray(values, dtype=float)
     if x.size < 2:
         return t_interval(x)
-    mean, half = float(x.mean()), 1.96 * float(x.std(ddof=1)) / math.sqrt(x.size)
+    mean, half = float(x.mean()), 1.96 * _deviation(x) / math.sqrt(x.size)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -197,6 +197,22 @@ def growth_per_unit(x: ArrayLike, y: ArrayLike) -> Interval:
     return _line_slope(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
 
 
+def mean_slope(x: ArrayLike, y: ArrayLike, stretches: int = 10) -> Interval:
+    """How fast y changes from the first x to the last, in y's unit per 1 of x, with a t interval over equal stretches.
+
+    For what climbs in steps, such as a process' memory: a straight line through all points by least squares would take
+    each for an independent one, and its interval would be far too narrow. `x`, `y`: [n]; nothing below two points.
+
+    >>> [round(end, 3) for end in mean_slope([0, 1, 2, 3], [5.0, 6.0, 6.0, 8.0])]
+    [1.0, -1.484, 3.484]
+    """
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if xs.size < 2:
+        return NOTHING
+    ends = np.unique(np.linspace(0, xs.size - 1, stretches + 1).round().astype(int))
+    return t_interval(np.diff(ys[ends]) / np.diff(xs[ends]))
+
+
 def breakeven_steps(first_s: float, step_s: float, other_first_s: float, other_step_s: float) -> float:
     """After how many steps an implementation with a slow first one has caught up with another, in total time.
 
@@ -211,6 +227,21 @@ def breakeven_steps(first_s: float, step_s: float, other_first_s: float, other_s
     if not step_s < other_step_s:
         return math.inf
     return float(max(1, math.ceil((first_s - other_first_s) / (other_step_s - step_s))))
+
+
+def _median(values: Sequence[float]) -> float:
+    """As np.median, which takes ten times as long for the few values that there mostly are; NaN if any is."""
+    ascending = sorted(values)
+    middle = len(ascending) // 2
+    if any(map(math.isnan, ascending)):
+        return math.nan
+    return ascending[middle] if len(ascending) % 2 else (ascending[middle - 1] + ascending[middle]) / 2
+
+
+def _deviation(x: NDArray[np.float64]) -> float:
+    """As x.std(ddof=1), to the last bit, in half the time; `x`: [n], at least two."""
+    centred = x - np.add.reduce(x) / x.size
+    return math.sqrt(np.add.reduce(centred * centred) / (x.size - 1))
 
 
 @cache  # curves ask for it at every point

@@ -21,13 +21,15 @@ def points(experiment: Experiment, frame: pd.DataFrame, apart: bool = False) -> 
     """
     own = {(cell.case.id, cell.implementation) for cell in experiment.cells if cell.ok and not cell.reference_only}
     again = [cell.reference_only and (cell.case.id, cell.implementation) in own for cell in experiment.cells]
-    frame = frame[[not again[position] for position in frame.index]]
+    point = [bool(cell.case.factors) and not again[i] for i, cell in enumerate(experiment.cells)]
+    frame = frame[[point[position] for position in frame.index]]
     factors = {cell.case.setting: cell.case.factors for cell in experiment.cells}
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for section in sections(experiment, frame):  # the round groups of a case come in the order of time
+    # the round groups of a case come in the order of time
+    for section in sections(experiment, frame) if len(frame) else ():
         setup = {"device": section.device, "dtype": section.dtype, "threads": section.threads}
         for factor, x in factors[section.case, section.device, section.dtype, section.threads].items():
-            for row in section.rows[section.rows["status"] == OK].to_dict("records"):
+            for row in (line for line in section.lines if line["status"] == OK):
                 at = {"factor": factor, "x": x, "rounds": section.rounds, **setup}
                 environment = row["environment"] if apart else ""
                 newest[(*setup.values(), environment, factor, x, row["implementation"])] = row | at
@@ -35,6 +37,12 @@ def points(experiment: Experiment, frame: pd.DataFrame, apart: bool = False) -> 
         newest.values(), columns=None if newest else ["factor", "x", "implementation", "environment", *SETUP]
     )
     return found.sort_values(["factor", "x"], kind="stable").reset_index(drop=True)
+
+
+def outside(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of cases that are no point of a study: those that are shown one by one, whatever they are called."""
+    points = [bool(experiment.cells[position].case.factors) for position in frame.index]
+    return frame[[not point for point in points]] if any(points) else frame
 
 
 def setups(found: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.DataFrame]]:

@@ -106,6 +106,16 @@ def _unused(options: Sequence[Option], first: int, used: Container[Option]) -> O
     return next((option for option in turned if option not in used), turned[0])
 
 
+def first(cases: Sequence[Option], most: int) -> tuple[list[Option], list[str]]:
+    """As many cases as a figure has room for, and a line of its caption where these are not all.
+
+    >>> first(["k1", "k5"], 2), first(["k1", "k5", "k10"], 2)
+    ((['k1', 'k5'], []), (['k1', 'k5'], ['The first 2 of 3 cases; the tables have all.']))
+    """
+    said = [f"The first {most} of {len(cases)} cases; the tables have all."] if len(cases) > most else []
+    return list(cases[:most]), said
+
+
 def rc() -> Any:
     """The matplotlib settings under which figures are drawn and saved."""
     return {**sns.axes_style("whitegrid"), **_RC}

@@ -20,22 +20,26 @@ from analysis.load import Experiment, MixedDigests, Unreadable, experiments_in, 
 from analysis.sections import OK, labels, sections, value_of
 from analysis.text import number, times
 
+Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
+
 _GAP = 2  # characters between columns
 _HEADER = 12  # characters of a line in a ratio's header
 _MARKS = {"same": "=", "undecided": "?"}
 _MARKS_MEAN = "×: times as fast as the reference; =: the same within ±2 %; ?: undecided"
 
 
-def print_summary(results: Path, console: Console) -> None:
-    """Per experiment: cells by status, what is not ok and why, the speed-ups, and where tables and plots are."""
+def print_summary(results: Path, console: Console, framed: Framed | None = None) -> None:
+    """Per experiment: cells by status, what is not ok and why, the speed-ups, and where tables and plots are.
+
+    framed: experiments that are loaded already, with the rows of `with_computed`.
+    """
     names = experiments_in(results)
     for name in names:
         try:
-            experiment = load(results, name)
+            experiment, frame = (framed or {}).get(name) or _framed(results, name)
         except (MixedDigests, Unreadable) as error:
             console.print(f"[bold]{escape(name)}[/]: [red]{escape(str(error))}[/]")
             continue
-        frame = with_computed(experiment)
         _print_counts(experiment, console)
         _print_speedups(experiment, frame, console)
         _print_slopes(slopes.frame(experiment, frame), console)
@@ -44,6 +48,11 @@ def print_summary(results: Path, console: Console) -> None:
         console.print(escape("  ".join(f"{folder}: {results / folder}" for folder in written)))
     if not names:
         console.print(escape(f"no results in {results}"))
+
+
+def _framed(results: Path, name: str) -> tuple[Experiment, pd.DataFrame]:
+    experiment = load(results, name)
+    return experiment, with_computed(experiment)
 
 
 def _print_counts(experiment: Experiment, console: Console) -> None:
@@ -79,8 +88,7 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
         return
     marked = False
     for name, section in zip(labels(found), found, strict=True):
-        timed = section.rows[section.rows["status"] == OK].dropna(subset=[declared.ratio_of])
-        rows: list[dict[Any, Any]] = timed.to_dict("records")
+        rows = [line for line in section.lines if line["status"] == OK and line[declared.ratio_of] is not None]
         if rows:
             table = {header: [str(row[header]) for row in rows] for header in ("implementation", "computes")}
             table |= {column: [_short(row, column) for row in rows] for column in columns}

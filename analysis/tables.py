@@ -1,7 +1,7 @@
 """The two tables of an experiment: tidy CSV for programs, Markdown for people."""
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ def shown_columns(declared: Declaration, present: Iterable[str]) -> list[str]:
     order: list[str] = []
     for name in declared.markdown:
         made_of_it = {declared.ratio_of: ratios, declared.compare: difference}
+        if declared.trend:
+            made_of_it[declared.trend.y] = [c for c in [f"{declared.trend.y}_per_1000"] if c in present]
         order += [name, *made_of_it.get(name, [])]
     order += [*ratios, *difference, *agreement]
     merged = ("_lo", "_hi", "_verdict")  # shown inside the column that they belong to
@@ -81,6 +83,9 @@ def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> 
     if declared.compare and column == f"{declared.compare}_difference":
         verdict = _word(row, f"{declared.compare}_verdict")
         return verdict if value != value else f"{text.interval(whole, sign=True)} {verdict}"
+    if declared.trend and column in (declared.trend.y, f"{declared.trend.y}_per_1000"):
+        verdict = _word(row, f"{column}_verdict")
+        return "" if value != value else " ".join(filter(None, [text.interval(whole, sign=True), verdict]))
     if column == "agreement":
         verdict = _word(row, "agreement_verdict")
         return verdict if value != value else f"{text.number(value)} {verdict}"
@@ -91,14 +96,14 @@ def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> 
 
 def shown(section: Section, columns: list[str], declared: Declaration) -> dict[str, list[str]]:
     """Header to cells as plain text, in order, without empty columns; a cell for each of the section's rows."""
-    rows: list[dict[Hashable, Any]] = section.rows.to_dict("records")
+    rows = section.lines
     table = {"implementation": [str(row["implementation"]) for row in rows]}
-    if section.rows["computes"].nunique() > 1:
+    if len({row["computes"] for row in rows}) > 1:
         table["computes"] = [_word(row, "computes") for row in rows]
     if len(section.environments) > 1:
         for name in ("torch_version", "environment"):
             table[name] = [_word(row, name) for row in rows]
-    if section.rows["seeds"].max() > 1:
+    if max(row["seeds"] for row in rows) > 1:
         table["seeds"] = [str(row["seeds"]) for row in rows]
     table |= {name: [cell_text(row, name, declared) for row in rows] for name in columns}
     if any(row["remarks"] for row in rows):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("matplotlib", "pandas", "rich", "scipy", "seaborn", "tabulate", "typer")
+HEAVY = ("matplotlib", "orjson", "pandas", "rich", "scipy", "seaborn", "tabulate", "typer")
 
 
 def bare(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

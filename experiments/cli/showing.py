@@ -27,7 +27,7 @@ def render(
         refuse(str(error))
         return
     print_warnings(rendered.warnings)
-    print_summary(results, console)
+    print_summary(results, console, rendered.framed)
 
 
 def report(results: Results = Path("results")) -> None:

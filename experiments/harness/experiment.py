@@ -80,6 +80,7 @@ class Experiment:
     slopes: dict[str, Json] | None = None
     pivot: dict[str, Json] | None = None
     reproduction: dict[str, Json] | None = None
+    trend: dict[str, Json] | None = None
 
     @property
     def timed(self) -> bool:
@@ -90,7 +91,7 @@ class Experiment:
         """What the store keeps of it for `analysis`."""
         kept = (
             "columns", "markdown", "references", "ratio_of", "compare", "agreement", "best_first", "figures", "slopes",
-            "pivot", "reproduction",
+            "pivot", "reproduction", "trend",
         )  # fmt: skip
         fields: dict[str, Any] = asdict(self)
         return {"name": name, "question": question(name), **{key: fields[key] for key in kept}}

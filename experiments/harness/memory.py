@@ -1,5 +1,6 @@
-"""Memory of one call: the level with model and batch resident, then the peak."""
+"""Memory of one call: the level with model and batch resident, then the peak; and what is alive between calls."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,9 +28,10 @@ def peaks(
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         row["resident_gpu_mib"] = torch.cuda.memory_allocated(device) / MIB
-    before = _resident_set(reset_peak=True)
+    reset = _reset_peak()
+    before = resident_set()
     call()
-    after = _resident_set(reset_peak=False)
+    after = resident_set()
     if seen:
         torch.cuda.synchronize(device)
         row["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / MIB
@@ -38,7 +40,7 @@ def peaks(
         unseen = f"PyTorch's allocator does not see the arrays of {framework}"
         reason = unseen if device.type == "cuda" else NO_CUDA
         empty |= dict.fromkeys(("resident_gpu_mib", "peak_gpu_mib", "peak_gpu_reserved_mib"), reason)
-    if before is None or after is None:
+    if not reset or before is None or after is None:
         empty |= dict.fromkeys(("resident_rss_mib", "peak_rss_mib"), "the system does not tell a process' peak")
     else:
         row |= {"resident_rss_mib": before["VmRSS"] / 1024, "peak_rss_mib": after["VmHWM"] / 1024}
@@ -65,15 +67,38 @@ def _tensor_peak(call: Callable[[], object], device: torch.device) -> int:
     return peak
 
 
-def _resident_set(reset_peak: bool) -> dict[str, int] | None:
-    """VmRSS and VmHWM of this process in KiB (Linux); None elsewhere, or where the peak cannot be reset."""
+def _reset_peak() -> bool:
+    """Let VmHWM of this process begin anew; whether the system does that."""
     try:
-        if reset_peak:
-            Path("/proc/self/clear_refs").write_text("5")
-        lines = Path("/proc/self/status").read_text().splitlines()
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def resident_set(process: int | str = "self") -> dict[str, int] | None:
+    """VmRSS and VmHWM, its peak, of a process in KiB (Linux); None elsewhere, or where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
         return None
-    return {key: int(value.split()[0]) for key, _, value in (line.partition(":") for line in lines) if key in FIELDS}
+    found = {key: int(value.split()[0]) for key, _, value in (line.partition(":") for line in lines) if key in FIELDS}
+    return found or None
+
+
+def live_tensor_bytes(device: torch.device) -> int:
+    """Bytes of all tensors that are alive on `device`, exactly, after a collection of garbage.
+
+    On CUDA what PyTorch's allocator has given out; on a CPU the storages, each once, of the tensors that Python's
+    collector knows. Of those that live in C++ alone, in a graph that leaks, only resident memory tells.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.memory_allocated(device))
+    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter) and o.device == device]
+    storages = {storage._cdata: storage.nbytes() for storage in (tensor.untyped_storage() for tensor in tensors)}
+    return sum(storages.values())
 
 
 FIELDS = ("VmRSS", "VmHWM")

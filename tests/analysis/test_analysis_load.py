@@ -37,7 +37,7 @@ def test_a_cell_of_several_rows_gives_as_many_lines(store: Store) -> None:
     store.cell("e", "pytorch", rows=[{"quantity": "x.grad"}, {"quantity": "y.grad"}], series={"s": {"x": [1, 2]}})
     loaded = load(store.results, "e")
     assert list(loaded.rows["quantity"]) == ["x.grad", "y.grad"]
-    assert loaded.cells[loaded.rows.index[1]].series == {"s": {"x": [1.0, 2.0]}}
+    assert list(loaded.cells[loaded.rows.index[1]].series["s"]["x"]) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
