@@ -80,15 +80,16 @@ class Ranks:
         self.groups = 0
 
     def together(self, jobs: list[Job], threads: int, advance: Advance) -> Iterator[Job]:
-        """Measure one job after the other, each on all ranks; yields each when it has ended.
-
-        A case whose parameters have `processes` is measured by so many of each rank, one after the other. Raises Gone.
-        """
+        """Measure one job after the other, each on all ranks; yields each when it has ended. Raises Gone."""
         for job in jobs:
-            processes: int = job.case.params.get("processes", 1)
-            while len(job.answers) < processes and all(answer["status"] == "ok" for answer in job.answers):
-                job.answers.append(self._measure(job, threads, lambda done: advance(done / processes)))  # noqa: B023
+            self._repeatedly(job, threads, advance)
             yield job
+
+    def _repeatedly(self, job: Job, threads: int, advance: Advance) -> None:
+        """By as many processes of each rank, one after the other, as the case's parameters say; by default one."""
+        processes: int = job.case.params.get("processes", 1)
+        while len(job.answers) < processes and all(answer["status"] == "ok" for answer in job.answers):
+            job.answers.append(self._measure(job, threads, lambda done: advance(done / processes)))
 
     def _measure(self, job: Job, threads: int, advance: Advance) -> dict[str, Json]:
         """How a cell ended: on rank 0, or on the rank to blame."""
@@ -192,7 +193,7 @@ def gathered() -> Iterator[Ranks]:
         sys.exit(serve(store, rank))
 
     def ended(*_: object) -> None:
-        raise gone("torchrun has ended the run, as it does where a rank has died")
+        raise gone("torchrun has ended the run, because a rank has died or it was told to")
 
     signal.signal(signal.SIGTERM, ended)
     others = accepted(store, count - 1)
