@@ -97,9 +97,11 @@ class Ranks:
         opening = job.opening() | {"group": f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.groups}"}
         for other in self.others:
             other.send({"op": "start", "threads": threads})
-        with started(threads) as own:
-            members: dict[int, Member] = {0: own} | {other.rank: other for other in self.others}
+        own = started(threads)
+        members: dict[int, Member] = {0: own} | {other.rank: other for other in self.others}
+        try:
             end = turns(members, opening, job.timeout, advance)
+        finally:
             own.close(gently=False)
         for other in self.others:
             other.stop()
