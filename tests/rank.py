@@ -15,7 +15,7 @@ from experiments.harness.case import Case
 from experiments.harness.experiment import Result
 from experiments.harness.outer_loop import outer_loop
 
-NAMES = ("unrolled", "learn2learn", "higher", "mixed-mode", "fomaml", "reptile")
+NAMES = ("unrolled", "learn2learn", "mixed-mode", "fomaml", "reptile")
 TASKS = (10, 2)  # on 3 ranks 4, 3 and 3; and 1, 1 and none
 PARAMS: dict[str, Any] = {
     "family": "sinusoid",

@@ -19,6 +19,7 @@ from experiments.harness.isolate import Lost
 from experiments.harness.ranks import Member, Ranks, answers, turns
 from experiments.harness.request import BadRequest, request
 from experiments.models.communication import LINKS, dominated_from, ring_s
+from experiments.sharding import predicted
 from tests import rank
 from tests.conftest import Call
 
@@ -200,3 +201,11 @@ def test_communication_dominates_from_that_many_ranks_and_not_before(link: Any, 
     ranks = dominated_from(link, size, work_s)
     assert ring_s(link, size, ranks) >= work_s * (1 - 1e-9)
     assert ranks == 2 or ring_s(link, size, ranks - 1) <= work_s * (1 + 1e-9)
+
+
+def test_the_page_on_scale_computes_what_it_says() -> None:
+    lines = (ROOT / "docs" / "scale.md").read_text().partition("| ranks, fabric |")[2].splitlines()[2:]
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert len(rows) == 5
+    for _, size, milliseconds, tasks, *told in rows:
+        assert told == [str(value) for value in predicted(int(size), float(milliseconds) / 1e3, int(tasks)).values()]

@@ -81,15 +81,16 @@ class Ranks:
         self.groups = 0
 
     def together(self, jobs: list[Job], threads: int, advance: Advance) -> Iterator[Job]:
-        """Measure one job after the other, each on all ranks; yields each when it has ended.
-
-        A case whose parameters have `processes` is measured by so many of each rank, one after the other. Raises Gone.
-        """
+        """Measure one job after the other, each on all ranks; yields each when it has ended. Raises Gone."""
         for job in jobs:
-            processes: int = job.case.params.get("processes", 1)
-            while len(job.answers) < processes and all(answer["status"] == "ok" for answer in job.answers):
-                job.answers.append(self._measure(job, threads, lambda done: advance(done / processes)))  # noqa: B023
+            self._repeatedly(job, threads, advance)
             yield job
+
+    def _repeatedly(self, job: Job, threads: int, advance: Advance) -> None:
+        """By as many processes of each rank, one after the other, as the case's parameters say; by default one."""
+        processes: int = job.case.params.get("processes", 1)
+        while len(job.answers) < processes and all(answer["status"] == "ok" for answer in job.answers):
+            job.answers.append(self._measure(job, threads, lambda done: advance(done / processes)))
 
     def _measure(self, job: Job, threads: int, advance: Advance) -> dict[str, Json]:
         """How a cell ended: on rank 0, or on the rank to blame."""
@@ -97,9 +98,11 @@ class Ranks:
         opening = job.opening() | {"group": f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.groups}"}
         for other in self.others:
             other.send({"op": "start", "threads": threads})
-        with started(threads) as own:
-            members: dict[int, Member] = {0: own} | {other.rank: other for other in self.others}
+        own = started(threads)
+        members: dict[int, Member] = {0: own} | {other.rank: other for other in self.others}
+        try:
             end = turns(members, opening, job.timeout, advance)
+        finally:
             own.close(gently=False)
         for other in self.others:
             other.stop()
@@ -193,7 +196,7 @@ def gathered() -> Iterator[Ranks]:
         sys.exit(serve(store, rank))
 
     def ended(*_: object) -> None:
-        raise gone("torchrun has ended the run, as it does where a rank has died")
+        raise gone("torchrun has ended the run, because a rank has died or it was told to")
 
     signal.signal(signal.SIGTERM, ended)
     others = accepted(store, count - 1)
