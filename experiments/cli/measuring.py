@@ -11,7 +11,8 @@ from experiments.cli.screen import Baseline, Results, console, listed, print_war
 if TYPE_CHECKING:
     from experiments.harness.run import Plan
 
-ON_REQUEST = "fewshot, overhead, published, regress and selfcheck"  # asking them would import PyTorch for every --help
+ON_REQUEST = "fewshot, overhead, published, regress, rendering, selfcheck and steadiness"
+"""Asking the experiments would import PyTorch for every --help."""
 
 
 def list_() -> None:
