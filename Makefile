@@ -4,13 +4,13 @@
 
 PYTHON  ?= python3##   what .venv is made with (3.11 or newer); for `make matrix` a list, by default "3.11 3.12"
 VENV    ?= .venv##     the environment; a path given here is used as it is and nothing is installed into it
-PROFILE ?= quick##     of `make tables` and `make overhead`: quick (minutes) or full (paper lengths, hours)
+PROFILE ?= quick##     of `make tables`, `overhead` and `load`: quick (minutes) or full (paper lengths, hours)
 DEVICE  ?= auto##      auto, cpu or cuda
 RESULTS ?= results##   the folder of cells, tables and plots
 MACHINE ?=##           the name under which `make publish` keeps a reference run
 TORCH   ?= 2.0.1 2.4.1 2.8.0 2.13.0 2.15.0##   PyTorch versions for `make matrix`
 KEEP    ?=##           1: `make matrix` keeps the environments (several GB each) in .nox
-ARGS    ?=##           more options for tables, overhead, regress or selfcheck, such as ARGS="--fresh"
+ARGS    ?=##           more options for tables, overhead, load, regress or selfcheck, such as ARGS="--fresh"
 
 BIN   := $(VENV)/bin
 BENCH := $(BIN)/python -m experiments
@@ -22,7 +22,8 @@ FIRST := $(patsubst 3.%,python3.%,$(firstword $(PYTHON)))
 EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots report test lint overhead golden regress selfcheck matrix mutants faults publish clean
+.PHONY: help setup tables plots report test lint overhead golden regress selfcheck load matrix mutants faults publish
+.PHONY: clean
 
 help: ## this text
 	@echo "Targets:"
@@ -67,6 +68,9 @@ regress: $(STAMP) ## check every implementation on the golden cases; exit 1 wher
 
 selfcheck: $(STAMP) ## check the timing: one implementation against itself, and slowed by 5 %, 40 times each; half an hour
 	@$(BENCH) selfcheck --device $(DEVICE) --results $(RESULTS) $(ARGS)
+
+load: $(STAMP) ## check a large store and a long run; PROFILE=full: 100,000 cells and 50,000 iterations, some hours
+	@$(BENCH) load --profile $(PROFILE) --device $(DEVICE) --results $(RESULTS) $(ARGS)
 
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused
 	@$(BIN)/python -m tests.mutants

@@ -1,6 +1,5 @@
 """Cells to pandas: one experiment of a results folder as a tidy DataFrame, with the cells behind it."""
 
-import gc
 import json
 import os
 import re
@@ -91,11 +90,10 @@ def read(results: Path, experiment: str) -> Experiment:
         raise Unreadable(f"cells/{experiment}/{_DECLARATION}: {_one_line(error)}") from None
 
     cells: list[Cell] = []
-    with _no_garbage():
-        for inside in _cell_files(folder):
-            name = f"cells/{experiment}/{inside}"
-            with _leaving_out(name, warnings):
-                cells.append(_own(_cell(folder / inside, name), experiment))
+    for inside in _cell_files(folder):
+        name = f"cells/{experiment}/{inside}"
+        with _leaving_out(name, warnings):
+            cells.append(_own(_cell(folder / inside, name), experiment))
     cells = _newest(cells, warnings)
 
     environments: dict[str, Environment] = {}
@@ -146,18 +144,6 @@ def _cell(file: Path, name: str) -> Cell:
 def _json(file: Path) -> object:
     with open(file, "rb") as content:
         return orjson.loads(content.read())
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """What is read has no cycles: looking for some, again and again as it grows, would take half as long as reading."""
-    looking = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if looking:
-            gc.enable()
 
 
 @contextmanager

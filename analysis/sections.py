@@ -160,7 +160,7 @@ def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
 
 def _records(frame: pd.DataFrame) -> list[Row]:
     """Plain dictionaries, with None for what is missing: there may be too many to ask pandas for one by one."""
-    columns = [frame[name].astype(object).where(frame[name].notna(), None) for name in frame.columns]
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).to_numpy().tolist() for name in frame]
     return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 

@@ -20,7 +20,7 @@ from experiments.harness.status import Diverged
 
 ITERATIONS = {"quick": 2_000, "full": 50_000}
 WARM_UP = 0.1  # of the iterations
-LOOKS = 90
+LOOKS = 90  # after the first
 MOST_MIB = 5e6 / memory.MIB
 
 
@@ -38,7 +38,7 @@ def cases(options: Options) -> list[Case]:
 
 def _params(first: Case, iterations: int) -> dict[str, Json]:
     kept = {name: value for name, value in first.params.items() if name not in ("evaluations", "heldout_tasks")}
-    return kept | {"iterations": iterations}
+    return kept | {"iterations": iterations, "looks": LOOKS}
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
@@ -47,7 +47,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     row = bench.verify()
     iterations: int = bench.params["iterations"]
     warm_up = round(WARM_UP * iterations)
-    every = max(1, (iterations - warm_up) // LOOKS)
+    every = (iterations - warm_up) // bench.params["looks"]
     looks: dict[str, list[float]] = {"iteration": [], "tensor_bytes": [], "resident_mib": []}
     loop = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))
     for iteration, loss in enumerate(loop, start=1):

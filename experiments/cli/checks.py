@@ -1,4 +1,4 @@
-"""`maml-bench regress`, `selfcheck` and `compare`: what came out against what should have."""
+"""`maml-bench regress`, `selfcheck`, `load` and `compare`: what came out against what should have."""
 
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +95,56 @@ def selfcheck(
     console.print(check.table(found))
     console.print(f"table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
     raise typer.Exit(not all(outcome.passed for outcome in found))
+
+
+def load(
+    implementations: Annotated[
+        str, typer.Option(help="Whose memory is looked at: names, separated by commas. Default: all.")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="quick, or full: 100,000 cells and 50,000 iterations.")] = "quick",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: Results = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
+    baseline: Baseline = None,
+) -> None:
+    """How long a large store takes to render, and whether memory grows over a long training run.
+
+    The exit code is 1 where a limit is not kept: 30 s and 2 GiB to render; no byte of tensors and 5 MB per run.
+    """
+    from analysis import limits as check
+    from analysis.render import render as render_all
+    from experiments.harness.request import request
+
+    with console.status("importing every implementation"):
+        plan = request(
+            check.EXPERIMENTS,
+            listed(implementations),
+            profile,
+            device,
+            results=results,
+            fresh=fresh,
+            baseline_files=baseline or [],
+        )
+    measure(plan)
+    rendered = render_all(results, check.EXPERIMENTS)
+    print_warnings(rendered.warnings)
+    for experiment, frame in rendered.framed.values():
+        for title, cells in check.shown(experiment, frame):
+            table = Table(*cells, title=title, title_justify="left", box=None, pad_edge=False)
+            for row in zip(*cells.values(), strict=True):
+                table.add_row(*map(escape, row))
+            console.print(table)
+    asked = {
+        (name, (case.name, case.device, case.dtype, case.threads, case.seed), subject)
+        for name in check.EXPERIMENTS
+        for case, missing, there in plan.todo(name)
+        for subject in (*missing, *there)
+    }
+    broken = sorted(check.problems(rendered.framed, asked, plan.environment))
+    print_warnings(broken)
+    said = f"{len(broken)} limit{'s' * (len(broken) != 1)} not kept" if broken else "all limits kept"
+    console.print(f"{said}; tables: {results / 'tables'}", highlight=False)
+    raise typer.Exit(bool(broken))
 
 
 def compare(

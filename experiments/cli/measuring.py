@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from experiments.harness.machines import Machines
     from experiments.harness.run import Plan
 
-ON_REQUEST = (
-    "fewshot, overhead, published, regress, selfcheck and sharding"  # asking them would import PyTorch for every --help
-)
+ON_REQUEST = "fewshot, overhead, published, regress, rendering, selfcheck, sharding and steadiness"
+"""Asking the experiments would import PyTorch for every --help."""
 
 
 def list_() -> None:

@@ -1,0 +1,103 @@
+"""A large store: nothing is read or searched again and again, and figures stay as large as a page."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results_factory import Store
+from rich.console import Console
+
+from analysis import columns, curves, intervals, load, sections
+from analysis.render import render
+from analysis.report import report
+from analysis.summary import print_summary
+
+SEEDS, CASES, IMPLEMENTATIONS = 3, 10, ("fomaml", "other", "unrolled")
+FIGURES: list[dict[str, Any]] = [
+    {"kind": "curves", "name": "c", "series": "s", "x": "i", "y": "loss"},
+    {"kind": "intervals", "name": "t", "values": ["step_ms"]},
+    {"kind": "points", "name": "p", "values": ["error"]},
+]
+
+
+@pytest.fixture
+def large(store: Store) -> Store:
+    """90 cells that are timed, compared and drawn."""
+    store.declare(
+        "e",
+        columns={"step_ms": "time", "loss": "loss"},
+        markdown=["step_ms", "loss"],
+        references=["unrolled"],
+        ratio_of="step_ms",
+        compare="loss",
+        agreement={"series": "s", "column": "loss", "first": 2, "tolerance": 1e-9, "dtype": "float32"},
+        figures=FIGURES,
+    )
+    environment = store.environment()
+    for case in range(CASES):
+        for seed in range(SEEDS):
+            for i, name in enumerate(IMPLEMENTATIONS):
+                store.cell(
+                    "e",
+                    name,
+                    {"name": f"case{case}", "seed": seed},
+                    environment=environment,
+                    computes="fomaml" if name == "fomaml" else "maml",
+                    round_group=f"g{case}-{seed}",
+                    samples={"step_ms": [[1.0 + i, 2.0 + i], [1.5 + i]]},
+                    observations={"loss": [1.0 + i, 2.0]},
+                    rows=[{"error": 1e-7 * (i + 1)}],
+                    series={"s": {"i": [0, 1], "loss": [2.0, 1.0 + i]}},
+                )
+    return store
+
+
+def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: dict[str, list[str]] = {}
+
+    def count(module: Any, name: str) -> None:
+        own = getattr(module, name)
+
+        def counted(*arguments: Any) -> Any:
+            calls.setdefault(name, []).append(str(arguments[-1]))
+            return own(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(load, "parse_cell")
+    count(columns, "_comparison")
+    count(sections, "_sections")
+    rendered = render(large.results)
+    print_summary(large.results, Console(quiet=True), rendered.framed)
+    cells = CASES * SEEDS * len(IMPLEMENTATIONS)
+    assert len(calls["parse_cell"]) == len(set(calls["parse_cell"])) == cells
+    assert len(calls["_comparison"]) == cells / SEEDS  # it is over the seeds
+    assert len(calls["_sections"]) == 1
+    calls.clear()
+    report(large.results)
+    assert len(calls["parse_cell"]) == cells
+
+
+def test_peers_are_found_without_a_search_through_all(large: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each cell only cells of its own case are asked for their curve."""
+    asked: list[str] = []
+    own = columns.curve
+    monkeypatch.setattr(columns, "curve", lambda cell, *names: asked.append(cell.file) or own(cell, *names))
+    columns.with_computed(load.load(large.results, "e"))
+    cells = CASES * SEEDS * len(IMPLEMENTATIONS)
+    assert len(asked) <= cells * (len(IMPLEMENTATIONS) + 2)
+
+
+def test_a_figure_shows_the_first_cases_and_says_how_many_there_are(large: Store) -> None:
+    render(large.results)
+    for figure, most in (("c", curves._CASES), ("t", intervals._CASES)):
+        text = svg_text(large.results / "plots" / f"{figure}.svg")
+        assert f"The first {most} of {CASES} cases; the tables have all." in text
+    assert "The first" not in svg_text(large.results / "plots" / "p.svg")  # it has room for more
+    assert f"case{CASES - 1}" in (large.results / "tables" / "e.md").read_text()
+
+
+def svg_text(file: Path) -> str:
+    """What an SVG says: matplotlib draws glyphs and keeps the text in comments."""
+    lines = file.read_text().splitlines()
+    return " ".join(line.strip().removeprefix("<!--").removesuffix("-->").strip() for line in lines if "<!--" in line)

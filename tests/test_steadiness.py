@@ -1,0 +1,81 @@
+"""Memory of a long training run: what is alive is counted exactly, and a leak is told."""
+
+import csv
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import torch
+
+from analysis import limits
+from experiments import steadiness
+from experiments.harness import memory
+from experiments.harness.experiment import Result
+from tests.conftest import Call, bench
+
+LEAKING = '''
+"""Unrolled MAML that keeps a tensor of every call."""
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+KEPT = []
+
+
+class Leaking(Unrolled):
+    """Keeps every task's losses."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """As its base class does."""
+        result = super().meta_gradient(prepared)
+        KEPT.append(result.task_losses.clone())
+        return result
+'''
+
+
+def trained(subject: str = "unrolled") -> Result:
+    found: list[Result] = []
+
+    def keeping() -> Generator[float, None, None]:
+        found.append((yield from steadiness.measure(bench(subject, outer_lr=1e-3, iterations=60, looks=3))))
+
+    assert list(keeping()) == [0.0, 0.1, 0.4, 0.7, 1.0]
+    return found[0]
+
+
+def test_live_bytes_are_counted_exactly_and_each_storage_once() -> None:
+    device = torch.device("cpu")
+    before = memory.live_tensor_bytes(device)
+    tensor = torch.zeros(1000, dtype=torch.float64)
+    view = tensor[10:20]
+    assert memory.live_tensor_bytes(device) == before + 8000
+    del tensor  # the view keeps the whole storage
+    assert memory.live_tensor_bytes(device) == before + 8000
+    cycle: list[object] = [view]
+    cycle.append(cycle)
+    del view, cycle
+    assert memory.live_tensor_bytes(device) == before
+
+
+@pytest.mark.parametrize("subject", ["unrolled", "higher"])
+def test_not_a_byte_of_tensors_is_left_by_an_iteration(subject: str) -> None:
+    result = trained(subject)
+    assert (result.row["tensors"], result.row["tensor_change_bytes"]) == ("constant", 0)
+    looks = result.series["memory"]
+    assert looks["iteration"] == [6, 24, 42, 60]  # after a tenth
+    assert len(looks["growth_mib"]) == 4 and looks["growth_mib"][0] == 0
+
+
+def test_the_command_tells_a_leak_and_fails(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "leaking.py").write_text(LEAKING)
+    monkeypatch.setitem(steadiness.ITERATIONS, "quick", 60)
+    monkeypatch.setattr(steadiness, "LOOKS", 6)
+    monkeypatch.setattr(limits, "EXPERIMENTS", ("steadiness",))
+    code, out, _ = call("load", "--device", "cpu", "--implementations", "unrolled", "--baseline", "leaking.py")
+    assert code == 1
+    assert "steadiness, leaking: the bytes of live tensors changed by" in " ".join(out.split())
+    with (tmp_path / "results" / "tables" / "steadiness.csv").open() as lines:
+        rows = {row["implementation"]: row for row in csv.DictReader(lines)}
+    assert {name: row["tensors"] for name, row in rows.items()} == {"unrolled": "constant", "leaking": "not constant"}
+    assert float(rows["leaking"]["tensor_change_bytes"]) == 54 * 10 * 4  # looks after the first × tasks × float32
+    assert rows["unrolled"]["growth_mib_verdict"] == "within"
