@@ -17,7 +17,7 @@ class Gone(Exception):
 
 def ranks() -> AbstractContextManager["Ranks | None"]:
     """All ranks, for rank 0; None without others. Any other rank serves rank 0, and then its process ends."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         return nullcontext()
     from experiments.harness.ranks import gathered
 
