@@ -1,5 +1,6 @@
 """The walk-through notebook runs from top to bottom, and still shows what is stored in it."""
 
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -9,9 +10,10 @@ NOTEBOOK = Path(__file__).parent.parent / "docs" / "walkthrough.ipynb"
 
 
 def shown(notebook: nbformat.NotebookNode) -> list[list[set[str]]]:
-    """Of each code cell, the kinds of its outputs."""
+    """Of each code cell, the kinds of its outputs; printed lines come in one piece or in several, as time has it."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [[set(output.get("data", {"stream": ""})) for output in cell.outputs] for cell in cells]
+    found = [[set(output.get("data", {"stream": ""})) for output in cell.outputs] for cell in cells]
+    return [[kind for kind, _ in groupby(kinds)] for kinds in found]
 
 
 def test_the_walk_through_runs_and_shows_what_it_showed() -> None:
