@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's matrices are small here: its threads would only wait
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 import baselines
 from baselines import _tracing
 from experiments.__main__ import main
+from experiments.harness import isolate
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case
 from experiments.harness.request import request
@@ -26,6 +28,7 @@ Call = Callable[..., tuple[int, str, str]]
 IMPLEMENTATIONS = sorted(baselines.names())
 COMPILED = {"compiled", "fomaml-compiled", "jax", "jax-mixed-mode", "pretraining-compiled"}
 """Those that compile, which takes them seconds for each shape; not asked of them, since importing does, too."""
+DESCRIBED: dict[tuple[Any, ...], dict[str, Any]] = {}
 SMALL: dict[str, Any] = {
     "family": "sinusoid",
     "model": {"hidden": 2, "width": 8, "activation": "tanh"},
@@ -48,6 +51,21 @@ def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """In this process traced graphs run as they are, where a test does not ask for `machine_code`: that takes long."""
     if "machine_code" not in request.keywords:
         monkeypatch.setattr(_tracing.MachineCode, "__call__", lambda self, *tensors: self.graph(*tensors))
+
+
+@pytest.fixture(autouse=True)
+def described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a child says of the same files is asked once in this process: to import everything takes it seconds."""
+    ask = isolate.describe
+
+    def describe(device: str, files: dict[str, str]) -> dict[str, Any]:
+        contents = tuple((name, file, Path(file).read_text()) for name, file in files.items())
+        key = (device, os.environ.get("PYTHONPATH"), contents)
+        if key not in DESCRIBED:
+            DESCRIBED[key] = ask(device, files)
+        return copy.deepcopy(DESCRIBED[key])
+
+    monkeypatch.setattr(isolate, "describe", describe)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from experiments.harness import run as running
 from experiments.harness import store as storing
-from experiments.harness.store import sealed
+from experiments.harness.store import Store, sealed
 from experiments.harness.watchdog import installed, resident
 from tests.conftest import Call
 from tests.faults import of_runs
@@ -48,12 +49,12 @@ def test_a_second_run_waits_for_the_first_and_measures_nothing_twice(plan: MakeP
     assert first.statuses == {"ok": 1} and second.statuses == {}
 
 
-def test_what_a_killed_run_left_half_written_is_removed(plan: MakePlan) -> None:
-    run = plan("create_graph")
-    torn = run.store.cells / "create_graph" / "case" / ".x.part"
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    torn = store.cells / "create_graph" / "case" / ".x.part"
     torn.parent.mkdir(parents=True)
     torn.write_text("{")
-    with run.store.alone(lambda: None):
+    with store.alone(lambda: None):
         assert not torn.exists()
 
 
@@ -73,29 +74,26 @@ def test_a_full_disk_is_one_line_and_loses_nothing(call: Call, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_cell_that_is_not_as_it_was_written_is_set_aside(plan: MakePlan, damage: str) -> None:
-    import random
-
-    run = plan("create_graph")
-    path = run.store.cells / "create_graph" / "case" / "mine.json"
-    cell = dict.fromkeys(storing.REQUIRED, "") | {"rows": [{"loss": 0.25}, {"loss": 17}]}
-    run.store.write_cell(path, cell)
-    assert run.store.read(path) == json.loads(path.read_text())
+def test_a_cell_that_is_not_as_it_was_written_is_set_aside(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path)
+    path = store.cells / "create_graph" / "case" / "mine.json"
+    store.write_cell(path, dict.fromkeys(storing.REQUIRED, "") | {"rows": [{"loss": 0.25}, {"loss": 17}]})
+    assert store.read(path) == json.loads(path.read_text())
     path.write_text(DAMAGES[damage](path.read_text(), random.Random(5)))
-    assert run.store.read(path) is None
-    assert path.with_suffix(".damaged").exists() and len(run.store.warnings) == 1
+    assert store.read(path) is None
+    assert path.with_suffix(".damaged").exists() and len(store.warnings) == 1
 
 
-def test_a_cell_of_the_format_before_has_no_seal_and_is_read(plan: MakePlan) -> None:
-    run = plan("create_graph")
-    run.run()
-    (path,) = run.store.cells.glob("create_graph/*/*.json")
+def test_a_cell_of_the_format_before_has_no_seal_and_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.cells / "create_graph" / "case" / "mine.json"
+    store.write_cell(path, dict.fromkeys(storing.REQUIRED, ""))
     assert sealed(path.read_text())
     cell = json.loads(path.read_text()) | {"format": 1}
     path.write_text(json.dumps({name: cell[name] for name in cell if name != "digest"}))
-    assert [missing for _, missing, _ in plan("create_graph").todo("create_graph")] == [[]]
+    assert store.read(path) is not None
     path.write_text(json.dumps(cell | {"format": 2, "digest": "0" * 64}))
-    assert [missing for _, missing, _ in plan("create_graph").todo("create_graph")] == [["pytorch"]]
+    assert store.read(path) is None
 
 
 def test_what_is_measured_last_is_the_newest_even_if_the_clock_goes_back(
