@@ -127,7 +127,8 @@ class Child:
         code = self.process.returncode
         self.listener.join(DYING_S)
         lines = b"".join(self.said).decode(errors="replace").strip().splitlines()
-        said = f": {scrub(lines[-1])[:200]}" if lines else ""
+        last = "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else ""
+        said = f": {scrub(last)[:200]}" if lines else ""
         if code < 0:
             name = signal.Signals(-code).name
             hint = ", perhaps for want of memory" if name == "SIGKILL" else ""

@@ -48,7 +48,7 @@ BODIES = {  # what the process does, the status of its row, and what its reason 
 
 def children(undisturbed: Undisturbed, folder: Path, times: int) -> dict[str, Outcome]:
     """All at once, each in the training of an implementation of its own: an outcome for each."""
-    files = {name: folder / f"{name.replace(' ', '_')}.py" for name in BODIES}
+    files = {name: folder / f"{name.replace(' ', '-')}.py" for name in BODIES}
     for name, file in files.items():
         file.write_text(HEAD.format(BODIES[name][0]))
     found = {name: Outcome(0, 0) for name in BODIES}
