@@ -69,7 +69,7 @@ regress: $(STAMP) ## check every implementation on the golden cases; exit 1 wher
 selfcheck: $(STAMP) ## check the timing: one implementation against itself, and slowed by 5 %, 40 times each; half an hour
 	@$(BENCH) selfcheck --device $(DEVICE) --results $(RESULTS) $(ARGS)
 
-load: $(STAMP) ## check a large store and a long run; PROFILE=full: 100,000 cells and 50,000 iterations, some hours
+load: $(STAMP) ## check a large store and a long run; PROFILE=full: 100,000 cells and 50,000 iterations
 	@$(BENCH) load --profile $(PROFILE) --device $(DEVICE) --results $(RESULTS) $(ARGS)
 
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused

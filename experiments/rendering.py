@@ -24,6 +24,7 @@ from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, digest, sha256
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.status import ROOT, scrub
+from experiments.harness.store import seal
 
 CELLS = {"quick": 2_000, "full": 100_000}
 SEEDS = {"metagradient": 25, "training": 25, "cost": 3}
@@ -65,7 +66,10 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 def run(*arguments: object) -> dict[str, Json]:
-    """Call `maml-bench` in a process of its own: what it took. Raises RuntimeError, with its last line, if it fails."""
+    """Call `maml-bench` in a process of its own: what it took.
+
+    Raises RuntimeError, with its last line, if it fails, or with that of a cell that it left out.
+    """
     usual = {name: value for name, value in os.environ.items() if name not in isolate.HEAP_SETTINGS}
     command = [sys.executable, "-P", "-m", "experiments", *map(str, arguments)]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -76,10 +80,11 @@ def run(*arguments: object) -> dict[str, Json]:
             peak = max(peak, (memory.resident_set(process.pid) or {"VmHWM": 0})["VmHWM"])
             time.sleep(POLL_S)
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-        if process.returncode:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise RuntimeError(f"maml-bench {arguments[0]}: {scrub(''.join(last)) or 'no message'}")
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+        bad = lines[-1:] if process.returncode else [line for line in lines if "left out" in line][:1]
+        if process.returncode or bad:
+            raise RuntimeError(f"maml-bench {arguments[0]}: {scrub(''.join(bad)) or 'no message'}")
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return {"wall_s": wall, "cpu_s": cpu, "peak_rss_mib": peak / 1024}
 
@@ -101,7 +106,7 @@ def enlarge(small: Path, large: Path, cells: int) -> int:
             case = folder / Case(**cell["case"]).id
             case.mkdir(exist_ok=True)
             file = ".".join(filter(None, [cell["implementation"], "copy", cell["round_group"], "json"]))
-            size += (case / file).write_text(json.dumps(cell, indent=1))
+            size += (case / file).write_text(seal(cell))
     return size
 
 

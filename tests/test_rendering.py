@@ -9,7 +9,7 @@ from analysis.load import read
 from experiments import rendering
 
 GROWTH = Path(__file__).parent.parent / "results" / "published" / "cpu-amd-epyc-2-cores-growth"
-NEW = ("stream_digest", "init_digest", "round_group", "case")
+NEW = ("digest", "format", "stream_digest", "init_digest", "round_group", "case")
 
 
 def test_copies_differ_from_real_cells_in_names_seeds_and_draws_only(

@@ -67,10 +67,8 @@ class Store:
         self._write(path, json.dumps(_finite(value), indent=1, allow_nan=False))
 
     def write_cell(self, path: Path, cell: dict[str, Json]) -> None:
-        """The same for a cell, which gets the SHA-256 of all that follows its second line."""
-        fields = {name: value for name, value in cell.items() if name != "digest"} | {"format": FORMAT}
-        rest = json.dumps(_finite(fields), indent=1, allow_nan=False).removeprefix("{\n")
-        self._write(path, f'{SEAL}{hashlib.sha256(rest.encode()).hexdigest()}",\n{rest}')
+        """The same for a cell, sealed."""
+        self._write(path, seal(cell))
 
     def _write(self, path: Path, text: str) -> None:
         part = ""
@@ -142,6 +140,13 @@ class Store:
             if len(parts) == 4:
                 groups.setdefault(parts[2], []).append(path)
         return groups
+
+
+def seal(cell: dict[str, Json]) -> str:
+    """A cell's text, which begins with the SHA-256 of all that follows its second line."""
+    fields = {name: value for name, value in cell.items() if name != "digest"} | {"format": FORMAT}
+    rest = json.dumps(_finite(fields), indent=1, allow_nan=False).removeprefix("{\n")
+    return f'{SEAL}{hashlib.sha256(rest.encode()).hexdigest()}",\n{rest}'
 
 
 def sealed(text: str) -> bool:
