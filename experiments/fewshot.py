@@ -120,8 +120,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         means = {k: summary(each) for k, each in zip(learned.adapts.told, found, strict=True)}
         for steps in (0, learned.steps):
             rows.append(told | learned.row | {"mode": mode, "steps": steps} | means[steps])
-            if steps and p["family"] == "omniglot":
-                rows[-1] |= published(p, bench.subject, mode, steps)
+            rows[-1] |= published(p, bench.subject, mode, steps)
         if mode == TRANSDUCTIVE:
             curve = {name: [float(means[k][name]) for k in range(TOLD_STEPS + 1)] for name in means[0]}
             series["adaptation"] = {"step": [float(k) for k in range(TOLD_STEPS + 1)]} | curve
@@ -133,7 +132,9 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 def published(params: dict[str, Json], subject: str, mode: str, steps: int) -> dict[str, Json]:
-    """The published number of a setting, and where it stands."""
+    """The published number of a setting, and where it stands; nothing where there is no paper, or no adaptation."""
+    if params["family"] != "omniglot" or steps == 0:
+        return {}
     ways, shots = params["ways"], params["shots"]
     figure = papers.find(f"omniglot-{ways}way", PAPERS.get((subject, mode), ""), shots, shots, steps)
     if figure is None:
@@ -159,10 +160,9 @@ def refuse(bench: Bench, row: dict[str, Json]) -> None:
     rows = []
     for mode in (TRANSDUCTIVE, ALONE):
         if mode == TRANSDUCTIVE or (bench.subject, mode) in PAPERS:
-            reptile = bench.subject == REPTILE and p["family"] == "omniglot"
+            reptile = bench.subject == REPTILE
             steps = reptile_images.wanted(p, mode == ALONE).test_steps if reptile else p["test_steps"]
-            rows.append(row | {"mode": mode, "steps": steps})
-            rows[-1] |= published(p, bench.subject, mode, steps) if p["family"] == "omniglot" else {}
+            rows.append(row | {"mode": mode, "steps": steps} | published(p, bench.subject, mode, steps))
     raise Unavailable(f"not run here: {reason}", rows=rows)
 
 

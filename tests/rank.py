@@ -14,25 +14,15 @@ from experiments.harness.bench import Bench
 from experiments.harness.case import Case
 from experiments.harness.experiment import Result
 from experiments.harness.outer_loop import outer_loop
+from tests.conftest import SMALL
 
 NAMES = ("unrolled", "learn2learn", "mixed-mode", "fomaml", "reptile")
 TASKS = (10, 2)  # on 3 ranks 4, 3 and 3; and 1, 1 and none
-PARAMS: dict[str, Any] = {
-    "family": "sinusoid",
-    "model": {"hidden": 2, "width": 8, "activation": "tanh"},
-    "shots": 4,
-    "queries": 6,
-    "inner_lr": 0.1,
-    "inner_steps": 2,
-    "outer_lr": 1e-2,
-    "iterations": 12,
-    "evaluations": 4,
-    "heldout_tasks": 5,
-}
+TRAINING = {"outer_lr": 1e-2, "iterations": 12, "evaluations": 4, "heldout_tasks": 5}
 
 
 def bench(name: str, tasks: int, dtype: str = "float64", checkpoint: Path | None = None) -> Bench:
-    case = Case("training", "small", PARAMS | {"tasks": tasks}, "cpu", dtype, 0, 1)
+    case = Case("training", "small", SMALL | TRAINING | {"tasks": tasks}, "cpu", dtype, 0, 1)
     return Bench(case, name, None, None, checkpoint=checkpoint)
 
 

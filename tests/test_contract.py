@@ -264,33 +264,6 @@ def test_one_task_and_one_point(name: str, tasks: int, points: int) -> None:
         torch.testing.assert_close(g, expected.grads[key], rtol=1e-10, atol=1e-14)
 
 
-def test_the_notebook_says_what_it_cannot_serve() -> None:
-    implementation = baselines.load(baselines.names()["notebook"])
-
-    def reason(model: nn.Module, steps: int = 1) -> str:
-        spec = Spec(model, nn.functional.mse_loss, InnerLoop(0.1, steps), torch.device("cpu"), torch.float32)
-        return implementation.unavailable(spec) or ""
-
-    assert "one inner step" in reason(mlp(), steps=2)
-    assert "Conv1d" in reason(nn.Sequential(nn.Conv1d(1, 1, 1)))
-    assert "Tied" in reason(Tied())
-    assert "frozen" in reason(frozen())
-
-
-def test_the_notebooks_container_prints_and_clears_its_buffer(capsys: pytest.CaptureFixture[str]) -> None:
-    implementation = build("notebook", mlp())
-    implementation.meta_gradient(batch())
-    implementation.container.show_and_clear()
-    printed = capsys.readouterr().out
-    assert [line.split(":")[0] for line in printed.splitlines() if ": tensor(" in line] == [
-        "hidden.weight",
-        "hidden.bias",
-        "out.weight",
-        "out.bias",
-    ]
-    assert implementation.container.buffer == {}
-
-
 @pytest.mark.parametrize("name", DISTINCT)
 def test_leaks_nothing(name: str) -> None:
     """Number and size of live tensors are the same after 50 calls and after many more, without collecting."""
@@ -314,24 +287,3 @@ def test_leaks_nothing(name: str) -> None:
             assert live() == before
         finally:
             gc.enable()
-
-
-def test_those_that_compile_say_so() -> None:
-    assert {name for name in IMPLEMENTATIONS if baselines.load(baselines.find(name)).compiles} == COMPILED
-
-
-def test_finding_files() -> None:
-    assert {"notebook", "unrolled", "learn2learn", "higher", "fomaml", "reptile"} < set(IMPLEMENTATIONS)
-    assert {"learn2learn-first-order", "higher-first-order"} < set(IMPLEMENTATIONS)
-    assert not any(name.startswith("-") for name in IMPLEMENTATIONS)
-
-
-def test_a_file_without_an_implementation_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    file = tmp_path / "nothing.py"
-    file.write_text("x = 1\n")
-    with pytest.raises(ImportError, match="defines 0 subclasses"):
-        baselines.load(file)
-    file = tmp_path / "vague.py"
-    file.write_text("from baselines.contract import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
-    with pytest.raises(ImportError, match="is not one of 'maml', 'fomaml', 'reptile'"):
-        baselines.load(file)

@@ -16,7 +16,7 @@ from experiments.harness.experiment import Result
 from experiments.harness.status import Unavailable
 from experiments.models.cnn import cnn
 from experiments.models.losses import LOSSES
-from experiments.recipes import accuracy, reptile_images
+from experiments.recipes import accuracy, adam_images, reptile_images
 from experiments.tasks import digits, glyphs
 from experiments.tasks.episodes import Classes, Episodes
 
@@ -134,7 +134,7 @@ def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypat
 
 
 def test_maml_learns_to_learn_characters_that_it_never_saw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "LOOKS", 1)
+    monkeypatch.setattr(adam_images, "LOOKS", 1)
     trained, untrained = (
         measured(subject, case("glyphs", iterations=100, episodes=50))[1] for subject in (fewshot.MAML, "untrained")
     )
@@ -179,7 +179,7 @@ def test_reptile_moves_by_the_mean_displacement(monkeypatch: pytest.MonkeyPatch)
             pass
         after.append(learner.weights())
         learner.put(before)
-    curve = accuracy.LearningCurve(b, 1, 0)
+    curve = accuracy.LearningCurve(b, 0)
     assert list(reptile_images.iterate(b, learner, curve)) == [1.0]
     assert curve.series["iteration"] == [0, 1]
     for found, one, other in zip(learner.weights(), *after, strict=True):  # ε is 1 in the first iteration

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.harness.isolate import alive
+from experiments.harness.memory import resident_set
 
 INTERVAL_S = 0.2
 SHARE = 0.9  # of the memory that there is
 GIB = 2.0**30
-PAGE = 4096
 CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -24,7 +24,7 @@ def guard(limit: float | None) -> Iterator[None]:
     Its cell is `oom`. Does nothing where the system does not tell what a process holds.
     """
     limit = limit or SHARE * installed()
-    if not Path("/proc/self/statm").exists():
+    if resident_set() is None:
         yield
         return
     done = threading.Event()
@@ -60,9 +60,9 @@ def _watch(limit: float, done: threading.Event) -> None:
 
 def resident(pid: int) -> int:
     """Resident bytes of a process and of all that it started; 0 where it is gone."""
+    own = resident_set(pid)
     try:
-        own = PAGE * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (OSError, IndexError):
-        return 0
-    return own + sum(resident(int(child)) for child in started)
+    except OSError:
+        started = []
+    return (1024 * own["VmRSS"] if own else 0) + sum(resident(int(child)) for child in started)

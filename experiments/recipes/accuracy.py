@@ -45,15 +45,11 @@ def accuracies(adapts: Adapts, batches: Iterator[TaskBatch], alone: bool = False
 
 
 class LearningCurve:
-    """The accuracy on validation episodes after `steps` steps: before, and at `LOOKS` points of, a training."""
+    """The accuracy on validation episodes after `steps` steps, against the iterations of a training."""
 
-    def __init__(self, bench: Bench, iterations: int, steps: int) -> None:
-        self.bench, self.every, self.steps = bench, max(1, iterations // LOOKS), steps
+    def __init__(self, bench: Bench, steps: int) -> None:
+        self.bench, self.steps = bench, steps
         self.series: dict[str, list[float]] = {"iteration": [], "accuracy": []}
-
-    def due(self, iteration: int) -> bool:
-        """Whether it is time for a look."""
-        return iteration % self.every == 0
 
     def look(self, iteration: int, adapts: Adapts) -> None:
         """Add a point."""

@@ -2,16 +2,14 @@
 
 from collections.abc import Generator
 
-import torch
 from torch import nn
 
 from baselines.contract import InnerLoop
 from experiments.harness.bench import Bench
 from experiments.harness.case import Json
 from experiments.harness.evaluate import Adaptation
-from experiments.harness.outer_loop import outer_loop
-from experiments.harness.status import Diverged
-from experiments.recipes.accuracy import TOLD_STEPS, Learned, LearningCurve
+from experiments.recipes import adam
+from experiments.recipes.accuracy import LOOKS, TOLD_STEPS, Learned, LearningCurve
 
 
 def train(bench: Bench, _alone: bool, before: Learned | None) -> Generator[float, None, Learned]:
@@ -21,15 +19,13 @@ def train(bench: Bench, _alone: bool, before: Learned | None) -> Generator[float
     p = bench.params
     row = bench.verify()
     model = bench.setup.spec.model
-    curve = LearningCurve(bench, p["iterations"], p["test_steps"])
-    curve.look(0, adaptation(bench, model, p["test_steps"]))
-    training = outer_loop(bench.setup, p["outer_lr"], bench.batches(p["iterations"]))
-    for iteration, loss in enumerate(training, start=1):
-        if curve.due(iteration):
-            if loss is not None and not torch.isfinite(loss):
-                raise Diverged(f"the query loss is not finite at iteration {iteration}")
-            curve.look(iteration, adaptation(bench, model, p["test_steps"]))
-            yield iteration / p["iterations"]
+    curve = LearningCurve(bench, p["test_steps"])
+
+    def look(iteration: int) -> None:
+        curve.look(iteration, adaptation(bench, model, p["test_steps"]))
+
+    look(0)
+    yield from adam.iterate(bench, LOOKS, look)
     return learned(bench, model, {"iterations": p["iterations"]} | row, curve.series)
 
 

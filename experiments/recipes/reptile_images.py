@@ -17,7 +17,7 @@ from baselines.contract import Loss, Stateless, trainable
 from experiments.harness.bench import Bench
 from experiments.harness.case import Json
 from experiments.harness.evaluate import predictions
-from experiments.recipes.accuracy import TOLD_STEPS, Learned, LearningCurve
+from experiments.recipes.accuracy import LOOKS, TOLD_STEPS, Learned, LearningCurve
 from experiments.tasks import stream
 from experiments.tasks.draws import Source
 
@@ -114,7 +114,7 @@ def train(bench: Bench, alone: bool, before: Learned | None) -> Generator[float,
         return before
     told = sorted({*range(TOLD_STEPS + 1), settings.test_steps})
     learner = Reptile(bench.model(bench.dtype), bench.loss, settings, told)
-    curve = LearningCurve(bench, settings.iterations, settings.test_steps)
+    curve = LearningCurve(bench, settings.test_steps)
     yield from iterate(bench, learner, curve)
     row: dict[str, Json] = {"iterations": settings.iterations, "alpha": settings.lr, "alpha_effective": settings.lr}
     row["inner_reduction"] = f"mean over minibatches of {settings.minibatch}, by Adam"
@@ -125,6 +125,7 @@ def iterate(bench: Bench, learner: Reptile, curve: LearningCurve) -> Generator[f
     """The outer loop; yields the fraction that is done."""
     p, settings = bench.params, learner.settings
     tasks = stream(p | {"shots": settings.shots, "queries": 0}, bench.case.seed, settings.tasks, "train")
+    every = max(1, settings.iterations // LOOKS)
     curve.look(0, learner)
     for iteration in range(settings.iterations):
         batch = bench.tensors(tasks.batch(iteration))
@@ -139,7 +140,7 @@ def iterate(bench: Bench, learner: Reptile, curve: LearningCurve) -> Generator[f
         outer = settings.outer_lr * (1 - iteration / settings.iterations)
         means = [torch.stack(each).mean(0) for each in zip(*after, strict=True)]
         learner.put([old + outer * (new - old) for old, new in zip(before, means, strict=True)])
-        if curve.due(iteration + 1):
+        if (iteration + 1) % every == 0:
             curve.look(iteration + 1, learner)
             yield (iteration + 1) / settings.iterations
 

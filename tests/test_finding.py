@@ -1,0 +1,29 @@
+"""Implementations are found by their files, and a file without one is refused."""
+
+from pathlib import Path
+
+import pytest
+
+import baselines
+from tests.conftest import COMPILED, IMPLEMENTATIONS
+
+
+def test_those_that_compile_say_so() -> None:
+    assert {name for name in IMPLEMENTATIONS if baselines.load(baselines.find(name)).compiles} == COMPILED
+
+
+def test_finding_files() -> None:
+    assert {"notebook", "unrolled", "learn2learn", "higher", "fomaml", "reptile"} < set(IMPLEMENTATIONS)
+    assert {"learn2learn-first-order", "higher-first-order"} < set(IMPLEMENTATIONS)
+    assert not any(name.startswith("-") for name in IMPLEMENTATIONS)
+
+
+def test_a_file_without_an_implementation_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "nothing.py"
+    file.write_text("x = 1\n")
+    with pytest.raises(ImportError, match="defines 0 subclasses"):
+        baselines.load(file)
+    file = tmp_path / "vague.py"
+    file.write_text("from baselines.contract import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
+    with pytest.raises(ImportError, match="is not one of 'maml', 'fomaml', 'reptile'"):
+        baselines.load(file)
