@@ -24,6 +24,7 @@ from experiments.harness.bench import Bench, from_file
 from experiments.harness.case import Case, Json, sha256
 from experiments.harness.experiment import Result
 from experiments.harness.status import ROOT, Stopped, classify, scrub
+from experiments.tasks import forget
 
 PR_SET_PDEATHSIG = 1
 
@@ -69,6 +70,7 @@ class Session:
     """The measuring of one cell by one pass."""
 
     def __init__(self, message: dict[str, Any]) -> None:
+        forget()
         self.message = message
         self.bench: Bench | None = None
         self.work: Generator[float, None, Result] | None = None
