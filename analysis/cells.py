@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from analysis import fields
@@ -45,12 +46,12 @@ class Case:
     threads: int | None
     factors: dict[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def setting(self) -> tuple[str, str, str, int | None]:
         """The case without its seed: what tables and panels group by."""
         return self.name, self.device, self.dtype, self.threads
 
-    @property
+    @cached_property
     def id(self) -> tuple[str, str, str, int | None, int | None]:
         """The setting and the seed: rows with the same id must have seen the same draws."""
         return *self.setting, self.seed
@@ -202,8 +203,11 @@ def _each(raw: Json, name: str, parse: Callable[[object], Any]) -> dict[str, Any
 def _numbers(raw: object) -> Numbers:
     """A list of numbers; null, which JSON has for what is not finite, becomes NaN."""
     if isinstance(raw, list):
-        with suppress(TypeError):
-            return array("d", [math.nan if value is None else value for value in raw] if None in raw else raw)
+        try:
+            return array("d", raw)
+        except TypeError:
+            with suppress(TypeError):
+                return array("d", [math.nan if value is None else value for value in raw])
     raise ValueError("not a list of numbers")
 
 
@@ -211,7 +215,7 @@ def _samples(raw: object) -> list[Numbers]:
     if not isinstance(raw, list):
         raise ValueError("not one list per process")
     processes = [_numbers(process) for process in raw]
-    if not all(math.isfinite(value) and value >= 0 for process in processes for value in process):
+    if not all(math.isfinite(sum(process)) and min(process, default=0.0) >= 0 for process in processes):
         raise ValueError("a sample is negative or not a number")
     return [process for process in processes if process]
 

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ SHORT = 8  # characters of an environment digest in tables
 
 _TIMING = re.compile(r"_(ns|us|ms|s)(_lo|_hi)?$|^(speedup|verdict)_vs_|^breakeven_")
 _DECLARATION = "experiment.json"
+_OF_CASE = ("device", "dtype", "threads", "seed")
+_of_case = attrgetter(*_OF_CASE)
 
 
 class MixedDigests(ValueError):
@@ -48,6 +52,8 @@ class Experiment:
     environments: dict[str, Environment]
     rows: pd.DataFrame
     warnings: list[str]
+    sections: deque[tuple[pd.DataFrame, Any]] = field(default_factory=lambda: deque(maxlen=4), repr=False)
+    """What `analysis.sections` made last of which rows."""
 
     @property
     def name(self) -> str:
@@ -93,7 +99,7 @@ def read(results: Path, experiment: str) -> Experiment:
     for inside in _cell_files(folder):
         name = f"cells/{experiment}/{inside}"
         with _leaving_out(name, warnings):
-            cells.append(_own(_cell(folder / inside, name), experiment))
+            cells.append(_own(_cell(f"{folder}/{inside}", name), experiment))
     cells = _newest(cells, warnings)
 
     environments: dict[str, Environment] = {}
@@ -131,9 +137,9 @@ def _cell_files(folder: Path) -> list[str]:
     return [f"{case}/{name}" for case, name in sorted(names) if name.endswith(".json") and name[0] != "."]
 
 
-def _cell(file: Path, name: str) -> Cell:
-    with open(file, "rb") as content:
-        text = content.read()
+def _cell(file: str, name: str) -> Cell:
+    with open(file, "rb", buffering=0) as content:
+        text = content.readall()
     raw = orjson.loads(text)
     cell = parse_cell(raw, name)
     if raw["format"] > 1 and not sealed(text):
@@ -184,12 +190,14 @@ def _newest(cells: Iterable[Cell], warnings: list[str]) -> list[Cell]:
 
 def _frame(cells: list[Cell], environments: dict[str, Environment], declaration: Declaration) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
+    own = [name for name in COMMON if name in Cell.__dataclass_fields__]
+    values = attrgetter(*own)
     for position, cell in enumerate(cells):
         environment = environments.get(cell.environment, Environment())
         common = {
             "cell": position,
-            **{name: getattr(cell, name, None) for name in COMMON},
-            **{name: getattr(cell.case, name) for name in ("device", "dtype", "threads", "seed")},
+            **dict(zip(own, values(cell), strict=True)),
+            **dict(zip(_OF_CASE, _of_case(cell.case), strict=True)),
             **{name: cell.case.params.get(name) for name in ("tasks", "inner_steps", "shots")},
             "case": cell.case.name,
             "torch_version": environment.torch,
@@ -199,10 +207,10 @@ def _frame(cells: list[Cell], environments: dict[str, Environment], declaration:
         for row in cell.rows or [{}]:
             shown = {name: v for name, v in row.items() if name not in COMMON and (cell.ok or not _TIMING.search(name))}
             lines.append(common | shown)
-    own = [name for name in declaration.columns if name not in COMMON]
+    further = [name for name in declaration.columns if name not in COMMON]
     frame = pd.DataFrame(lines, dtype=object)
-    others = [name for name in frame.columns if name not in {"cell", *COMMON, *own}]
-    frame = frame.reindex(columns=["cell", *COMMON, *own, *others]).set_index("cell").infer_objects()
+    others = [name for name in frame.columns if name not in {"cell", *COMMON, *further}]
+    frame = frame.reindex(columns=["cell", *COMMON, *further, *others]).set_index("cell").infer_objects()
     whole = ["threads", "tasks", "inner_steps", "shots", "seed"]  # stay whole although some may be missing
     frame[whole] = frame[whole].convert_dtypes()
     return frame

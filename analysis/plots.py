@@ -64,4 +64,5 @@ def encode(figure: Figure, ending: str) -> bytes:
     FigureCanvasAgg(figure)  # a figure of its own, without pyplot's global state and whatever display there is
     buffer = io.BytesIO()
     figure.savefig(buffer, format=ending, dpi=DPI, metadata=FORMATS[ending])
+    figure.set_layout_engine("none")  # laid out once, for all formats alike
     return buffer.getvalue()

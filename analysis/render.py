@@ -5,16 +5,19 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis import pivot, reproduction, slopes, style, tables
+from analysis.beside import Beside
 from analysis.columns import with_computed
 from analysis.declaration import Declaration
 from analysis.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.plots import FORMATS, Drawn, draw
+from analysis.sections import sections
 
 
 class NothingToRender(ValueError):
@@ -32,7 +35,7 @@ class Rendered:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Millions of values without a cycle: looking for cycles again and again would take a quarter of the time."""
     looking = gc.isenabled()
     gc.disable()
@@ -43,7 +46,6 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-@_without_collector()
 def render(results: Path, experiments: Sequence[str] | None = None, plots: bool = True) -> Rendered:
     """Write `tables/` and `plots/` of a results folder; `experiments`: names, or None for all that have results.
 
@@ -60,17 +62,26 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
     for name in wanted:
         refuse_mixed_digests(stored[name])
     looks = style.assign((cell.computes, cell.implementation) for e in stored.values() for cell in e.cells)
-    for name in wanted:
-        experiment = stored[name]
-        rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
-        frame = with_computed(experiment)
-        rendered.framed[name] = experiment, frame
-        for drawn in _tables(experiment, frame):
-            rendered.files += _save(results / "tables", drawn, ("csv", "md"))
-        if plots:
-            for drawn in draw(experiment, frame, looks):
-                rendered.files += _save(results / "plots", drawn, FORMATS)
+    with Beside[list[Path]]() as beside:
+        for name in wanted:
+            experiment = stored[name]
+            rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
+            frame = with_computed(experiment)
+            rendered.framed[name] = experiment, frame
+            sections(experiment, frame)  # now, for tables and figures alike
+            if plots:
+                beside.start(partial(_plots, results, experiment, frame, looks))
+        for experiment, frame in rendered.framed.values():
+            for drawn in _tables(experiment, frame):
+                rendered.files += _save(results / "tables", drawn, ("csv", "md"))
+        for files in beside.results():
+            rendered.files += files
     return rendered
+
+
+def _plots(results: Path, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> list[Path]:
+    figures = draw(experiment, frame, looks)
+    return [file for drawn in figures for file in _save(results / "plots", drawn, FORMATS)]
 
 
 def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:

@@ -1,7 +1,7 @@
 """Rows grouped for people: one section per case and round group, in it one line per implementation, over its seeds."""
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,19 +49,16 @@ class Section:
         return pd.DataFrame(self.lines)
 
 
-_LATEST: deque[tuple[Experiment, pd.DataFrame, list[Section]]] = deque(maxlen=6)
-
-
 def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`.
 
     Tables, figures and the summary ask for those of the very same frame: they are made once.
     """
-    for of, made_of, known in _LATEST:
-        if of is experiment and made_of is frame:
-            return known
+    for made_of, known in experiment.sections:
+        if made_of is frame:
+            return list(known)
     found = _sections(experiment, frame)
-    _LATEST.append((experiment, frame, found))
+    experiment.sections.append((frame, found))
     return found
 
 
@@ -130,8 +127,10 @@ def value_of(row: Mapping[Any, object], column: str) -> float:
 
 def number_of(value: object) -> float:
     """A number as it is, NaN for everything else."""
+    if type(value) is float:  # nearly all, of which there may be millions
+        return value
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return float(value) if number else float("nan")  # type: ignore[arg-type]
+    return float(value) if number else math.nan  # type: ignore[arg-type]
 
 
 def _natural(section: Section) -> list[tuple[str, int]]:
@@ -160,8 +159,9 @@ def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
 
 def _records(frame: pd.DataFrame) -> list[Row]:
     """Plain dictionaries, with None for what is missing: there may be too many to ask pandas for one by one."""
-    columns = [frame[name].astype(object).where(frame[name].notna(), None).to_numpy().tolist() for name in frame]
-    return [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+    names = list(frame.columns)  # going through pandas' own for each row would take longer than all the rest
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).to_numpy().tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _grouped(rows: list[Row], by: list[str]) -> dict[tuple[Any, ...], list[Row]]:
@@ -191,7 +191,7 @@ def _line(rows: list[Row]) -> Row:
 
 def _over_seeds(name: str, values: list[Any]) -> object:
     """Mean of numbers, but the worst of errors and agreement; of texts the one, or all that occur."""
-    if len(values) == 1:
+    if values.count(values[0]) == len(values):
         return values[0]
     present = [value for value in values if value is not None]
     distinct = list(dict.fromkeys(present))

@@ -6,6 +6,7 @@ from experiments.audit.command import audit
 from experiments.cli import checks, fetching, measuring, showing
 from experiments.cli.screen import refuse
 from experiments.harness import torchrun
+from experiments.harness.refusals import BadRequest, NotWritable
 
 app = typer.Typer(
     add_completion=False,
@@ -29,9 +30,6 @@ app.command()(showing.show)
 
 def main() -> None:
     """Entry point: every refusal is one line and exit code 2."""
-    from experiments.harness.request import BadRequest
-    from experiments.harness.store import NotWritable
-
     try:
         with torchrun.ranks() as ranks:
             app(obj=ranks)

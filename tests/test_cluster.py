@@ -24,7 +24,7 @@ from experiments.cluster import client, worker
 from experiments.cluster.claim import claimed
 from experiments.cluster.client import Cluster, connected
 from experiments.harness.case import Case, Options
-from experiments.harness.request import BadRequest
+from experiments.harness.refusals import BadRequest
 from experiments.harness.run import Plan
 from tests.conftest import Call
 

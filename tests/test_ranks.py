@@ -17,7 +17,8 @@ import torch.distributed as dist
 from experiments.harness import torchrun
 from experiments.harness.isolate import Lost
 from experiments.harness.ranks import Member, Ranks, answers, turns
-from experiments.harness.request import BadRequest, request
+from experiments.harness.refusals import BadRequest
+from experiments.harness.request import request
 from experiments.models.communication import LINKS, dominated_from, ring_s
 from experiments.sharding import predicted
 from tests import rank

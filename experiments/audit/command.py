@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.harness.request import BadRequest
+from experiments.harness.refusals import BadRequest
 
 FORMATS = ("text", "json")
 EXPECTED = ("maml", "fomaml", "reptile")

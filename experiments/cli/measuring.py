@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, progress
+from experiments.harness.refusals import BadRequest
 
 if TYPE_CHECKING:
     from experiments.harness.machines import Machines
@@ -85,7 +86,7 @@ def run(
     ] = None,
 ) -> None:
     """Measure what is not measured yet. Nothing that is finished is lost or measured twice."""
-    from experiments.harness.request import BadRequest, request
+    from experiments.harness.request import request
 
     try:
         numbers = [int(part) for part in listed(seeds)]
@@ -137,8 +138,6 @@ def machines_of(scheduler: str | None) -> Iterator["Machines | None"]:
     if scheduler is None:
         yield None
         return
-    from experiments.harness.request import BadRequest
-
     try:
         from experiments.cluster.client import connected
     except ImportError as error:

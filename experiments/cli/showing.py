@@ -16,28 +16,29 @@ def render(
 ) -> None:
     """Tables and plots from what is stored, and a short summary. Measures nothing."""
     from analysis.load import MixedDigests
-    from analysis.render import NothingToRender
+    from analysis.render import NothingToRender, without_collector
     from analysis.render import render as render_all
     from analysis.summary import print_summary
 
-    try:
-        with console.status("rendering tables and plots"):
-            rendered = render_all(results, experiments, plots)
-    except (MixedDigests, NothingToRender) as error:
-        refuse(str(error))
-        return
-    print_warnings(rendered.warnings)
-    print_summary(results, console, rendered.framed)
+    with without_collector():
+        try:
+            with console.status("rendering tables and plots"):
+                rendered = render_all(results, experiments, plots)
+        except (MixedDigests, NothingToRender) as error:
+            refuse(str(error))
+            return
+        print_warnings(rendered.warnings)
+        print_summary(results, console, rendered.framed)
 
 
 def report(results: Results = Path("results")) -> None:
     """Write report.html: the answer, what was run, tables and plots on one page that needs no network."""
     from analysis.load import MixedDigests
-    from analysis.render import NothingToRender
+    from analysis.render import NothingToRender, without_collector
     from analysis.report import report as write_report
 
     try:
-        with console.status("rendering tables, plots and the report"):
+        with without_collector(), console.status("rendering tables, plots and the report"):
             file, rendered = write_report(results)
     except (MixedDigests, NothingToRender) as error:
         refuse(str(error))

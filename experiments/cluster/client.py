@@ -18,7 +18,7 @@ from experiments.cluster import worker
 from experiments.harness.case import Case, Json, digest
 from experiments.harness.experiment import Experiment
 from experiments.harness.machines import Todo
-from experiments.harness.request import BadRequest
+from experiments.harness.refusals import BadRequest
 from experiments.harness.run import Plan
 from experiments.harness.status import classify
 from experiments.harness.turns import Advance

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.harness import torchrun
+from experiments.harness.refusals import BadRequest, NotWritable
 
 LINES = 10  # of progress for an experiment, at most
 
@@ -26,8 +27,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads (and cores) of each measuring process")
     asked = parser.parse_args()
     try:
-        from experiments.harness.request import BadRequest, request
-        from experiments.harness.store import NotWritable
+        from experiments.harness.request import request
     except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
         refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
     try:

@@ -10,15 +10,12 @@ from experiments.harness import experiment, isolate
 from experiments.harness.case import Json, Options, sha256
 from experiments.harness.machines import Here, Machines
 from experiments.harness.ranks import Ranks
+from experiments.harness.refusals import BadRequest
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
 from experiments.harness.watchdog import GIB
 
 DEVICES = ("auto", "cpu", "cuda")
 POINTS = 5  # that a model of the user's is tried with
-
-
-class BadRequest(ValueError):
-    """What was asked for cannot be done; the message says what was wrong and what is allowed."""
 
 
 def request(

@@ -12,15 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from experiments.harness.case import Case, Json, digest, sha256
+from experiments.harness.refusals import NotWritable
 from experiments.harness.status import ROOT
 
 FORMAT = 2  # 1 had no digest; its cells are read as they are
 SEAL = '{\n "digest": "'
 REQUIRED = ("format", "case", "implementation", "status", "reference_only", "rows", "sources", "environment")
-
-
-class NotWritable(ValueError):
-    """The results folder cannot be written; the message names it."""
 
 
 class Store:
