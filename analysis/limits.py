@@ -49,7 +49,7 @@ def _broken(name: str, row: Mapping[Any, Any]) -> Iterator[str]:
         yield f"{row['status']}: {row['reason']}"
     elif name == RENDERING:
         if row["limits"] == "broken":
-            yield f"{row['command']} took {row['wall_s']:.1f} s and {row['peak_rss_mib']:.0f} MiB"
+            yield f"{row['command']} took {row['wall_s']:.1f} s and {row['peak_memory_mib']:.0f} MiB"
     else:
         if row.get("tensors") == "not constant":
             yield f"the bytes of live tensors changed by {row['tensor_change_bytes']:.0f}"

@@ -1,15 +1,28 @@
 """The large store that is rendered is made of real cells, and what rendering takes is measured from outside."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from analysis import limits
 from analysis.load import read
 from experiments import rendering
 from experiments.harness.store import sealed
 
 GROWTH = Path(__file__).parent.parent / "results" / "published" / "cpu-amd-epyc-2-cores-growth"
+HOLDING = """
+import os, sys
+if not os.fork():
+    kept = b"1" * (200 << 20)
+    print("holding", flush=True)
+sys.stdin.read()
+"""
 NEW = ("digest", "format", "stream_digest", "init_digest", "round_group", "case")
 
 
@@ -38,6 +51,34 @@ def test_copies_differ_from_real_cells_in_names_seeds_and_draws_only(
 def test_what_a_command_took_is_measured_and_its_failure_told(tmp_path: Path) -> None:
     took = rendering.run("--help")
     assert took["wall_s"] > 0 and took["cpu_s"] > 0
-    assert 20 < took["peak_rss_mib"] < 1000
+    assert 20 < took["peak_memory_mib"] < 1000
     with pytest.raises(RuntimeError, match=r"maml-bench render: .*nothing to render"):
         rendering.run("render", "--results", tmp_path / "absent")
+
+
+def test_the_memory_of_processes_beside_it_is_counted() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDING], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "holding\n"
+        held = rendering.held_mib(process.pid)
+        process.communicate()
+    assert 200 < held < 300
+    assert rendering.held_mib(process.pid) == 0  # it has ended
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "mib", "said"),
+    [
+        (30.0, 2048.0, []),
+        (30.1, 100.0, ["rendering, maml-bench: render took 30.1 s and 100 MiB"]),
+        (3.0, 2049.0, ["rendering, maml-bench: render took 3.0 s and 2049 MiB"]),
+    ],
+)
+def test_a_limit_that_is_not_kept_is_told(wall_s: float, mib: float, said: list[str]) -> None:
+    row = {"status": "ok", "reason": "", "command": "render", "wall_s": wall_s, "peak_memory_mib": mib}
+    rows = pd.DataFrame([row | {"limits": rendering.judged(wall_s, mib)}])
+    cell = SimpleNamespace(
+        case=SimpleNamespace(id="store"), implementation="maml-bench", environment="here", finished="now"
+    )
+    experiment: Any = SimpleNamespace(cells=[cell])
+    asked = [("rendering", "store", "maml-bench")]
+    assert list(limits.problems({"rendering": (experiment, rows)}, asked, "here")) == said
