@@ -75,7 +75,7 @@ load: $(STAMP) ## check a large store and a long run; PROFILE=full: 100,000 cell
 mutants: $(STAMP) ## check the checks: every deliberate mistake caught and named, nothing right accused
 	@$(BIN)/python -m tests.mutants
 
-faults: $(STAMP) ## make happen what can happen to a run: nothing may be lost, wrong or left running
+faults: $(STAMP) ## make happen what can happen to a run: nothing may be lost, wrong or left running; 16 minutes
 	@$(BIN)/python -m tests.faults
 
 publish: $(STAMP) ## copy cells, tables and plots to results/published/MACHINE, to be committed

@@ -130,7 +130,9 @@ def load(
     print_warnings(rendered.warnings)
     for experiment, frame in rendered.framed.values():
         for title, cells in check.shown(experiment, frame):
-            table = Table(*cells, title=title, title_justify="left", box=None, pad_edge=False)
+            table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+            for header in cells:
+                table.add_column(header, overflow="fold")
             for row in zip(*cells.values(), strict=True):
                 table.add_row(*map(escape, row))
             console.print(table)
