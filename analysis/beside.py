@@ -17,7 +17,8 @@ class Beside(Generic[T]):
     """Calls that run beside this process; where it cannot fork safely, or has one core only, they run at once."""
 
     def __init__(self) -> None:
-        self.forks = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
+        # JAX has threads, which may hold a lock that is never released in a fork; no command that renders imports it
+        self.forks = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and "jax" not in sys.modules
         self.done: list[T] = []
         self.running: list[tuple[ForkProcess, Connection]] = []
 

@@ -49,9 +49,9 @@ def test_copies_differ_from_real_cells_in_names_seeds_and_draws_only(
 
 
 def test_what_a_command_took_is_measured_and_its_failure_told(tmp_path: Path) -> None:
-    took = rendering.run("--help")
+    took = rendering.run("run", "create_graph", "--device", "cpu", "--results", tmp_path / "results")
     assert took["wall_s"] > 0 and took["cpu_s"] > 0
-    assert 5 < took["peak_memory_mib"] < 1000
+    assert 20 < took["peak_memory_mib"] < 2000
     with pytest.raises(RuntimeError, match=r"maml-bench render: .*nothing to render"):
         rendering.run("render", "--results", tmp_path / "absent")
 
