@@ -27,8 +27,9 @@ SHORT = 8  # characters of an environment digest in tables
 
 _TIMING = re.compile(r"_(ns|us|ms|s)(_lo|_hi)?$|^(speedup|verdict)_vs_|^breakeven_")
 _DECLARATION = "experiment.json"
+_OF_CELL = tuple(name for name in COMMON if name in Cell.__dataclass_fields__)
 _OF_CASE = ("device", "dtype", "threads", "seed")
-_of_case = attrgetter(*_OF_CASE)
+_of_cell, _of_case = attrgetter(*_OF_CELL), attrgetter(*_OF_CASE)
 
 
 class MixedDigests(ValueError):
@@ -52,7 +53,7 @@ class Experiment:
     environments: dict[str, Environment]
     rows: pd.DataFrame
     warnings: list[str]
-    sections: deque[tuple[pd.DataFrame, Any]] = field(default_factory=lambda: deque(maxlen=4), repr=False)
+    sections: deque[tuple[pd.DataFrame, list[Any]]] = field(default_factory=lambda: deque(maxlen=4), repr=False)
     """What `analysis.sections` made last of which rows."""
 
     @property
@@ -190,13 +191,11 @@ def _newest(cells: Iterable[Cell], warnings: list[str]) -> list[Cell]:
 
 def _frame(cells: list[Cell], environments: dict[str, Environment], declaration: Declaration) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
-    own = [name for name in COMMON if name in Cell.__dataclass_fields__]
-    values = attrgetter(*own)
     for position, cell in enumerate(cells):
         environment = environments.get(cell.environment, Environment())
         common = {
             "cell": position,
-            **dict(zip(own, values(cell), strict=True)),
+            **dict(zip(_OF_CELL, _of_cell(cell), strict=True)),
             **dict(zip(_OF_CASE, _of_case(cell.case), strict=True)),
             **{name: cell.case.params.get(name) for name in ("tasks", "inner_steps", "shots")},
             "case": cell.case.name,
@@ -207,10 +206,10 @@ def _frame(cells: list[Cell], environments: dict[str, Environment], declaration:
         for row in cell.rows or [{}]:
             shown = {name: v for name, v in row.items() if name not in COMMON and (cell.ok or not _TIMING.search(name))}
             lines.append(common | shown)
-    further = [name for name in declaration.columns if name not in COMMON]
+    own = [name for name in declaration.columns if name not in COMMON]
     frame = pd.DataFrame(lines, dtype=object)
-    others = [name for name in frame.columns if name not in {"cell", *COMMON, *further}]
-    frame = frame.reindex(columns=["cell", *COMMON, *further, *others]).set_index("cell").infer_objects()
+    others = [name for name in frame.columns if name not in {"cell", *COMMON, *own}]
+    frame = frame.reindex(columns=["cell", *COMMON, *own, *others]).set_index("cell").infer_objects()
     whole = ["threads", "tasks", "inner_steps", "shots", "seed"]  # stay whole although some may be missing
     frame[whole] = frame[whole].convert_dtypes()
     return frame

@@ -60,9 +60,9 @@ def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFram
 
 
 def encode(figure: Figure, ending: str) -> bytes:
-    """The content of a file in one of FORMATS; drawn and saved under `style.rc()`."""
+    """The content of a file in one of FORMATS, drawn under `style.rc()`; the first of them lays the figure out."""
     FigureCanvasAgg(figure)  # a figure of its own, without pyplot's global state and whatever display there is
     buffer = io.BytesIO()
     figure.savefig(buffer, format=ending, dpi=DPI, metadata=FORMATS[ending])
-    figure.set_layout_engine("none")  # laid out once, for all formats alike
+    figure.set_layout_engine("none")
     return buffer.getvalue()

@@ -56,7 +56,7 @@ def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     """
     for made_of, known in experiment.sections:
         if made_of is frame:
-            return list(known)
+            return known
     found = _sections(experiment, frame)
     experiment.sections.append((frame, found))
     return found

@@ -19,8 +19,6 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import psutil
-
 from experiments.harness import isolate, memory
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, digest, sha256
@@ -101,12 +99,9 @@ def held_mib(pid: int) -> float:
     0 where it has ended.
     """
     alone = (memory.resident_set(pid) or {"VmHWM": 0})["VmHWM"] / 1024
-    try:
-        family = psutil.Process(pid).children(recursive=True)
-        shares: list[int] = [p.memory_full_info().pss for p in [psutil.Process(pid), *family]] if family else []
-    except psutil.Error:  # one of them has just ended
-        return alone
-    return max(alone, sum(shares) / memory.MIB)
+    family = memory.family(pid)
+    together = sum(map(memory.proportional_set, family)) if len(family) > 1 else 0
+    return max(alone, together / memory.MIB)
 
 
 def enlarge(small: Path, large: Path, cells: int) -> int:

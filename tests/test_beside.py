@@ -1,6 +1,7 @@
 """Work beside a process: seen as it is, its failure told, nothing left running."""
 
 import os
+import sys
 import time
 from functools import partial
 
@@ -44,6 +45,11 @@ def test_a_failure_is_raised_here_and_the_others_are_ended(forks: bool) -> None:
     with pytest.raises(ValueError, match="the figure has no data"):
         both()
     assert set(psutil.Process().children()) <= set(before)
+
+
+def test_where_jax_is_loaded_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax", sys)
+    assert not Beside[None]().forks
 
 
 def test_a_process_that_is_killed_is_told() -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from analysis import limits
 from analysis.load import read
+from analysis.sections import sections
 from experiments import rendering
+from experiments.harness.status import ROOT
 from experiments.harness.store import sealed
 
-GROWTH = Path(__file__).parent.parent / "results" / "published" / "cpu-amd-epyc-2-cores-growth"
+GROWTH = ROOT / "results" / "published" / "cpu-amd-epyc-2-cores-growth"
 HOLDING = """
 import os, sys
 if not os.fork():
@@ -42,6 +44,7 @@ def test_copies_differ_from_real_cells_in_names_seeds_and_draws_only(
         kept = {name: value for name, value in copy.items() if name not in NEW}
         assert any(kept.items() <= original.items() for original in originals)
     loaded = read(tmp_path / "large", "cost")
+    assert sections(loaded, loaded.rows) is sections(loaded, loaded.rows)  # made once, for all that show them
     assert (len(loaded.cells), loaded.warnings) == (cells, [])
     names = {(cell.case.name.partition("-copy")[2], cell.case.seed) for cell in loaded.cells}
     assert names == {("", 0), ("", 1), ("1", 0)}
@@ -54,6 +57,12 @@ def test_what_a_command_took_is_measured_and_its_failure_told(tmp_path: Path) ->
     assert 20 < took["peak_memory_mib"] < 2000
     with pytest.raises(RuntimeError, match=r"maml-bench render: .*nothing to render"):
         rendering.run("render", "--results", tmp_path / "absent")
+
+
+def test_what_only_renders_imports_no_torch() -> None:
+    modules = "experiments.__main__, analysis.render, analysis.report, analysis.summary"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_memory_of_processes_beside_it_is_counted() -> None:

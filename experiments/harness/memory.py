@@ -86,6 +86,24 @@ def resident_set(process: int | str = "self") -> dict[str, int] | None:
     return found or None
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that it started (Linux); of one that is gone, or elsewhere, itself alone."""
+    try:
+        started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        started = []
+    return [pid, *(member for child in started for member in family(int(child)))]
+
+
+def proportional_set(pid: int) -> int:
+    """Bytes of a process, of each page that it shares with others its part (Linux); 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
 def live_tensor_bytes(device: torch.device) -> int:
     """Bytes of all tensors that are alive on `device`, exactly, after a collection of garbage.
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.harness.isolate import alive
-from experiments.harness.memory import resident_set
+from experiments.harness.memory import family, resident_set
 
 INTERVAL_S = 0.2
 SHARE = 0.9  # of the memory that there is
@@ -60,9 +60,4 @@ def _watch(limit: float, done: threading.Event) -> None:
 
 def resident(pid: int) -> int:
     """Resident bytes of a process and of all that it started; 0 where it is gone."""
-    own = resident_set(pid)
-    try:
-        started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        started = []
-    return (1024 * own["VmRSS"] if own else 0) + sum(resident(int(child)) for child in started)
+    return sum(1024 * own["VmRSS"] for member in family(pid) if (own := resident_set(member)))
