@@ -9,7 +9,7 @@ _COMMON = {
     "seeds": "how many seeds the row is the mean of; with several, intervals are 95 % t intervals over the seeds",
     "environment": "machine and versions, listed above",
     "torch_version": "the version of PyTorch that the row was measured with",
-    "status": "what is not ok, and why; such rows show no timing",
+    "status": "ok, with a remark where there is one; or what is wrong and why, and then the row shows no timing",
 }
 
 

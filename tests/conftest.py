@@ -74,8 +74,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]
     from experiments import cost, training
 
     monkeypatch.setitem(cost.SETTINGS, "quick", ((2, 1, 3, 8),))
-    for table in (cost.PROCESSES, cost.ROUNDS):
-        monkeypatch.setitem(table, "quick", 2)
+    monkeypatch.setitem(cost.PROCESSES, "quick", 1)
+    monkeypatch.setitem(cost.ROUNDS, "quick", 2)
     for table, size in ((training.ITERATIONS, 6), (training.EVALUATIONS, 2), (training.HELDOUT, 4)):
         monkeypatch.setitem(table, "quick", size)
     monkeypatch.setattr(training, "SEEDS", (0,))

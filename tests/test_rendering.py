@@ -12,7 +12,6 @@ import pytest
 
 from analysis import limits
 from analysis.load import read
-from analysis.sections import sections
 from experiments import rendering
 from experiments.harness.status import ROOT
 from experiments.harness.store import sealed
@@ -44,17 +43,17 @@ def test_copies_differ_from_real_cells_in_names_seeds_and_draws_only(
         kept = {name: value for name, value in copy.items() if name not in NEW}
         assert any(kept.items() <= original.items() for original in originals)
     loaded = read(tmp_path / "large", "cost")
-    assert sections(loaded, loaded.rows) is sections(loaded, loaded.rows)  # made once, for all that show them
     assert (len(loaded.cells), loaded.warnings) == (cells, [])
     names = {(cell.case.name.partition("-copy")[2], cell.case.seed) for cell in loaded.cells}
     assert names == {("", 0), ("", 1), ("1", 0)}
     assert len({cell.stream_digest for cell in loaded.cells}) == 3 * len({c["stream_digest"] for c in originals})
 
 
-def test_what_a_command_took_is_measured_and_its_failure_told(tmp_path: Path) -> None:
-    took = rendering.run("run", "create_graph", "--device", "cpu", "--results", tmp_path / "results")
+def test_what_a_command_took_is_measured_and_its_failure_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(rendering, "POLL_S", 0.002)
+    took = rendering.run("--help")
     assert took["wall_s"] > 0 and took["cpu_s"] > 0
-    assert 20 < took["peak_memory_mib"] < 2000
+    assert 20 < took["peak_memory_mib"] < 1000
     with pytest.raises(RuntimeError, match=r"maml-bench render: .*nothing to render"):
         rendering.run("render", "--results", tmp_path / "absent")
 

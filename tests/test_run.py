@@ -69,6 +69,7 @@ def test_a_run_is_complete_and_a_second_one_measures_nothing(plan: MakePlan) -> 
 def test_cost_measures_in_one_round_group_and_adds_later_ones_beside_the_references(
     plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(cost.PROCESSES, "quick", 2)
     first = plan("cost", implementations=["learn2learn"])
     first.run()
     assert {c["status"] for c in cells(first)} == {"ok"}
@@ -260,10 +261,7 @@ def test_the_sources_of_a_cell_are_those_of_its_own_case_whatever_its_process_ha
     assert families == {"linear-steps0": {"linear"}, "tanh-steps0": {"sinusoid"}}
 
 
-def test_fresh_measures_again_and_keeps_what_others_are_compared_with(
-    plan: MakePlan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(cost.PROCESSES, "quick", 1)
+def test_fresh_measures_again_and_keeps_what_others_are_compared_with(plan: MakePlan) -> None:
     plan("cost", implementations=["learn2learn", "unrolled"]).run()
     again = plan("cost", implementations=["learn2learn"], fresh=True)
     again.run()

@@ -1,6 +1,9 @@
 """Looks are different, stable and readable."""
 
+from matplotlib.figure import Figure
+
 from analysis import style
+from analysis.plots import encode
 
 NAMES = [(("maml", "fomaml", "")[number % 3], f"i{number:02}") for number in range(16)]
 
@@ -63,3 +66,13 @@ def test_twenty_looks_differ_with_and_without_colour() -> None:
 def test_more_implementations_than_looks_are_no_error() -> None:
     looks = style.assign([("maml", f"i{number:03}") for number in range(200)])
     assert len(looks) == 200
+
+
+def test_a_figure_is_laid_out_once_for_all_formats() -> None:
+    figure = Figure(layout="constrained")
+    axis = figure.subplots()
+    encode(figure, "png")
+    laid_out = axis.get_position().bounds
+    axis.set_ylabel("so long that a new layout\nwould have to\nmake room for it")
+    encode(figure, "svg")
+    assert axis.get_position().bounds == laid_out
