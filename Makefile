@@ -22,12 +22,12 @@ FIRST := $(patsubst 3.%,python3.%,$(firstword $(PYTHON)))
 EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables plots report test lint overhead golden regress selfcheck load matrix mutants faults publish
-.PHONY: clean
+.PHONY: help setup tables plots report test test-all lint overhead golden regress selfcheck load matrix mutants faults
+.PHONY: publish clean
 
 help: ## this text
 	@echo "Targets:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo "Variables (make TARGET NAME=value):"
 	@sed -n 's/^\([A-Z]*\) *?= *\([^#]*\)## *\(.*\)/  \1|\3|\2/p' Makefile | \
 		awk -F'|' '{printf "%-12s %s%s\n", $$1, $$2, $$3 ? " [" $$3 "]" : ""}'
@@ -44,7 +44,10 @@ plots: $(STAMP) ## render tables and plots again from what is stored; measures n
 report: $(STAMP) ## one page of everything that is stored, RESULTS/report.html; measures nothing
 	@$(BENCH) report --results $(RESULTS)
 
-test: $(STAMP) ## run the tests
+test: $(STAMP) ## every behaviour once: the tests that are not slow, 4 minutes at most on 2 cores
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP) ## all tests, also what compiles, kills or waits for long; 25 minutes at most on 2 cores
 	@$(BIN)/python -m pytest
 
 lint: $(STAMP) ## formatting, style, types and the layers of the code

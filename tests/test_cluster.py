@@ -115,6 +115,7 @@ def test_without_workers_or_a_resource_to_claim_it_is_refused(box: Box, plan: Ma
         plan("cost", "create_graph", implementations=["unrolled"], machines=machines)
 
 
+@pytest.mark.slow
 def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measured_twice(
     box: Box, judged: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

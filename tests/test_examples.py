@@ -51,6 +51,7 @@ def rows(table: Path) -> list[list[str]]:
     return [[c.strip() for c in line.split("|")[1:-1]] for line in table.read_text().splitlines() if "| `" in line]
 
 
+@pytest.mark.slow
 @one_worker
 def test_the_added_experiment_and_implementation_are_found_and_right(copy: Path) -> None:
     table = copy / "results" / "tables" / "rounding.md"
@@ -63,6 +64,7 @@ def test_the_added_experiment_and_implementation_are_found_and_right(copy: Path)
     assert (copy / "results" / "plots" / "rounding.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 @one_worker
 def test_a_mistake_dropped_into_baselines_comes_out_wrong(copy: Path) -> None:
     csv = (copy / "results" / "tables" / "rounding.csv").read_text().splitlines()

@@ -48,6 +48,7 @@ def distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     return error({n: g.numpy() for n, g in found.items()}, {n: g.numpy() for n, g in expected.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.machine_code
 def test_other_shapes_and_modes_are_compiled_anew_and_never_answered_from_a_stale_graph() -> None:
     torch.manual_seed(0)
@@ -62,6 +63,7 @@ def test_other_shapes_and_modes_are_compiled_anew_and_never_answered_from_a_stal
     assert len(compiled.ready) == known + 1 == 4  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.machine_code
 def test_factored_weights_are_exact_and_only_where_factors_are_smaller() -> None:
     torch.manual_seed(0)

@@ -27,6 +27,7 @@ from tests.faults.runs import compare, measured, undisturbed
 from tests.test_run import BODY, RIGHT, MakePlan, cells, mine
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     expected = undisturbed(tmp_path / "undisturbed", "--cases", "tanh*", experiments=("metagradient",))
     (tmp_path / "disturbed").mkdir()
@@ -113,6 +114,7 @@ def test_what_is_measured_last_is_the_newest_even_if_the_clock_goes_back(
     assert after == before > "2026"
 
 
+@pytest.mark.slow
 def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(
     plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +150,7 @@ def _within(job: Job, limit: float) -> Job:
     return replace(job, timeout=limit) if job.subject == "mine" else job
 
 
+@pytest.mark.slow
 def test_who_takes_too_much_memory_is_one_row_that_says_so(plan: MakePlan, tmp_path: Path) -> None:
     body, status, _ = BODIES["takes all memory"]
     file = tmp_path / "greedy.py"

@@ -133,6 +133,7 @@ def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypat
     assert len(series["sheet_0"]) == 10 and set(series["sheet_1_taken"]["for"]) <= set(range(5))
 
 
+@pytest.mark.slow
 def test_maml_learns_to_learn_characters_that_it_never_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adam_images, "LOOKS", 1)
     trained, untrained = (

@@ -116,6 +116,7 @@ def test_the_model_keeps_no_tensor_of_ours(name: str) -> None:
     copy.deepcopy(model)
 
 
+@pytest.mark.slow
 @pytest.mark.machine_code
 def test_compiled_serves_low_rank_sums_other_strides_and_dtypes_anew() -> None:
     torch.manual_seed(0)

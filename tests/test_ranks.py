@@ -57,6 +57,7 @@ def test_every_rank_finds_what_one_process_finds(on_ranks: Path) -> None:
                 torch.testing.assert_close(found[what], alone[name][what], rtol=1e-12, atol=1e-15, msg=name)
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_and_what_is_finished_is_kept(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "experiments", "run"]
     command += ["training", "--implementations", "unrolled", "--seeds", "0", "--cases", "notebook-100"]

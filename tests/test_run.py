@@ -64,6 +64,7 @@ def test_a_run_is_complete_and_a_second_one_measures_nothing(plan: MakePlan) -> 
     assert len(training[0]["observations"]["query_loss"]) == 4
 
 
+@pytest.mark.slow
 def test_cost_measures_in_one_round_group_and_adds_later_ones_beside_the_references(
     plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +234,7 @@ def test_the_sources_of_a_cell_are_those_of_its_own_case_whatever_its_process_ha
     assert families == {"linear-steps0": {"linear"}, "tanh-steps0": {"sinusoid"}}
 
 
+@pytest.mark.slow
 def test_fresh_measures_again_and_keeps_what_others_are_compared_with(plan: MakePlan) -> None:
     plan("cost", implementations=["learn2learn", "unrolled"]).run()
     again = plan("cost", implementations=["learn2learn"], fresh=True)
@@ -245,6 +247,7 @@ def test_fresh_measures_again_and_keeps_what_others_are_compared_with(plan: Make
     assert [c["reference_only"] for c in cells(both)] == [False, False]
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_judged_by_double_backward_beside_the_built_in_one(
     plan: MakePlan, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_not_a_byte_of_tensors_is_left_by_an_iteration(subject: str) -> None:
     assert len(looks["growth_mib"]) == 4 and looks["growth_mib"][0] == 0
 
 
+@pytest.mark.slow
 def test_the_command_tells_a_leak_and_fails(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "leaking.py").write_text(LEAKING)
     monkeypatch.setitem(steadiness.ITERATIONS, "quick", 60)

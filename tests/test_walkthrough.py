@@ -4,6 +4,7 @@ from itertools import groupby
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "walkthrough.ipynb"
@@ -16,6 +17,7 @@ def shown(notebook: nbformat.NotebookNode) -> list[list[set[str]]]:
     return [[kind for kind, _ in groupby(kinds)] for kinds in found]
 
 
+@pytest.mark.slow
 def test_the_walk_through_runs_and_shows_what_it_showed() -> None:
     stored = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     again = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
