@@ -69,6 +69,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     if not check.right:
         reason = f"error {check.error:.1e} against the {judged.oracle} oracle, tolerance {check.tolerance:.1e}"
         raise Wrong(reason, row)
+    bench.conform(bench.setup, row)
     if bench.computes == "maml":
         return Result(row=row)
     note = by_definition(bench.computes, bench.inner.lr, bench.inner.steps)

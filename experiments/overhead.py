@@ -13,10 +13,11 @@ import torch
 from baselines.contract import trainable
 from baselines.handwritten.unrolled import Unrolled
 from experiments import training
-from experiments.harness.bench import Bench, Setup
+from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
+from experiments.harness.setup import Setup
 
 ITERATIONS = 50  # of one turn
 TURNS = 12

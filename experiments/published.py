@@ -14,11 +14,12 @@ from torch import Tensor
 import baselines
 from baselines.contract import InnerLoop
 from experiments import papers
-from experiments.harness.bench import Bench, Setup
+from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, sha256
 from experiments.harness.evaluate import Adaptation
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.outer_loop import outer_loop
+from experiments.harness.setup import Setup
 from experiments.harness.status import Wrong
 from experiments.models.initial import FAN_IN, TRUNCATED
 from experiments.recipes import Recipe, Trained, adam, oracle, reptile

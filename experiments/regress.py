@@ -9,22 +9,26 @@ import hashlib
 from collections.abc import Generator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from baselines import limitations
 from baselines.contract import InnerLoop, Spec, TaskBatch
 from experiments import models
 from experiments.golden.files import FOLDER, Golden, names, read
-from experiments.harness.bench import Bench, as_arrays
+from experiments.harness import conformance, environment, ground_truth
+from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, sha256
 from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.ring import SIZE, Ring
+from experiments.harness.setup import Setup, as_arrays
+from experiments.harness.snapshot import Snapshot, in_words
 from experiments.harness.status import Expected, Unavailable, Wrong, classify
 from experiments.harness.verify import Check, by_definition, error
 from experiments.models.losses import LOSSES
+from experiments.oracles.described import Description
 from experiments.tasks.draws import Floats
 
 DTYPES = ("float64", "float32")
-SHOWN = 2  # of the things that a call changed
 FOR_COMPILED = (
     "apart-tanh2-k3",
     "cnn-k3",
@@ -47,8 +51,9 @@ REHEARSED = 0.7  # the factor on weights and points of the call before the one t
 
 def cases(options: Options) -> list[Case]:
     """Golden case × dtype. The file's digest is among the parameters: what changed is measured again."""
-    found = []
-    for name in names():
+    found: list[Case] = []
+    described: list[Description] = []
+    for name in sorted(names(), key=lambda name: name not in FOR_COMPILED):  # of a network, what all take part in
         golden = read(name)
         params = {
             "golden": name,
@@ -59,8 +64,11 @@ def cases(options: Options) -> list[Case]:
             "inner_lr": golden.lr,
             "inner_steps": golden.steps,
         }
+        if golden.description not in described:
+            described.append(golden.description)
+            params["thorough"] = True
         found += [Case("regress", name, params, options.device, dtype, 0, options.threads) for dtype in DTYPES]
-    return found
+    return sorted(found, key=lambda case: case.name)
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
@@ -69,7 +77,9 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     golden = read(bench.params["golden"])
     bench.inputs_digest, bench.init_digest = digest(golden.batch._asdict()), digest(golden.weights)
     try:
-        return judge(bench, golden)
+        result = judge(bench, golden)
+        conform(bench, golden, result)
+        return result
     except Exception as failure:
         row = failure.row if isinstance(failure, Wrong) else {}
         known = limitations.find(bench.subject, golden.description, classify(failure)[1])
@@ -81,33 +91,65 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 def judge(bench: Bench, golden: Golden) -> Result:
     """Compare one call with the golden value for what the implementation says it computes.
 
-    Raises Wrong where it is another one, or where the call left the model in another state; Unavailable.
+    Raises Wrong where it is another one, or where the call left the model or the process in another state; Unavailable.
     """
-    model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
-    inner = InnerLoop(golden.lr, golden.steps)
-    loss = LOSSES[golden.description.get("loss", "squared error")]
-    setup = bench.build(Spec(model, loss, inner, bench.device, bench.dtype))
+    setup = build(bench, golden)
+    model = setup.spec.model
     if bench.computes not in golden.kappa:
         raise Unavailable("the case cannot be judged: next to its large weights θ − φ_K is lost in rounding")
-    batch = TaskBatch(*(torch.from_numpy(part).to(bench.device, bench.dtype) for part in golden.batch))
-    before = state(model)
+    batch = batch_of(bench, golden)
+    rehearsed = Snapshot(model)
     setup.meta_gradient(TaskBatch(*(REHEARSED * part for part in batch)))
-    changed = differing(before, state(model))
+    changed = rehearsed.changes(random=True)
+    environment.settle(bench.case.threads)  # so that what is wrong with the first call does not hide the second
     set_weights(model, golden)
-    before = state(model)
+    before = Snapshot(model, batch)
     found = as_arrays(setup.meta_gradient(batch).grads)
-    changed = changed or differing(before, state(model))
+    changed = changed or before.changes(random=True)
+    environment.settle(bench.case.threads)
     kappa = golden.kappa[bench.computes][bench.case.dtype]
     tolerance = max(1e-12, 100 * kappa * torch.finfo(bench.dtype).eps)
     check = Check(error(found, golden.meta_gradients[bench.computes]), tolerance, kappa)
     row: dict[str, Json] = {"error": check.error, "tolerance": check.tolerance, "kappa": check.kappa}
     if changed:
-        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-        raise Wrong(f"the call changed {', '.join(changed[:SHOWN])}{more}", row)
+        raise Wrong(in_words(changed), row)
     if not check.right:
         nothing = "" if any(g.any() for g in found.values()) else "the whole meta-gradient is zero: "
         raise Wrong(f"{nothing}error {check.error:.1e} for {bench.computes}, tolerance {tolerance:.1e}", row)
     return Result(row=row, note=by_definition(bench.computes, golden.lr, golden.steps))
+
+
+def conform(bench: Bench, golden: Golden, result: Result) -> None:
+    """Check every other term of the contract around the golden inputs. Raises Wrong with the one that is broken."""
+    setup = build(bench, golden)
+    set_weights(setup.spec.model, golden)
+    frozen = {name: golden.weights[name] for name in golden.description.get("frozen", ())}
+    name, oracle = ground_truth.by_numpy(golden.description, setup.spec.inner, bench.computes)
+    points = batch_of(bench, golden)
+    conformance.enforce(
+        conformance.Examined(
+            setup,
+            Ring(setup, [TaskBatch(*((1 - REHEARSED * i / SIZE) * part for part in points)) for i in range(SIZE)]),
+            lambda theta, points: bench.truth(name, lambda t, p: oracle(t | frozen, p), bench.dtype, theta, points),
+            bench.case.threads,
+            lambda steps: build(bench, golden, steps),
+        ),
+        bool(bench.file or bench.params.get("thorough")),
+        result.row,
+    )
+
+
+def build(bench: Bench, golden: Golden, steps: int | None = None) -> Setup:
+    """The implementation for the described module, whose weights are not yet the golden ones. Raises Unavailable."""
+    model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
+    inner = InnerLoop(golden.lr, golden.steps if steps is None else steps)
+    loss = LOSSES[golden.description.get("loss", "squared error")]
+    return bench.build(Spec(model, loss, inner, bench.device, bench.dtype))
+
+
+def batch_of(bench: Bench, golden: Golden) -> TaskBatch:
+    """The golden points on the case's device."""
+    return TaskBatch(*(torch.from_numpy(part).to(bench.device, bench.dtype) for part in golden.batch))
 
 
 def load(golden: Golden, dtype: torch.dtype, device: torch.device, scale: float = 1.0) -> nn.Module:
@@ -122,22 +164,6 @@ def set_weights(model: nn.Module, golden: Golden, scale: float = 1.0) -> None:
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(scale * torch.from_numpy(golden.weights[name]))
-
-
-def state(model: nn.Module) -> dict[str, Tensor]:
-    """What a call has to leave as it was, by name."""
-    found: dict[str, Tensor] = {}
-    for name, p in model.named_parameters():
-        found |= {name: p.detach().clone(), f"{name}.requires_grad": torch.tensor(p.requires_grad)}
-        found[f"{name}.grad"] = torch.tensor([]) if p.grad is None else p.grad.clone()
-    found |= {name: b.clone() for name, b in model.named_buffers()}
-    return found | {f"the mode of {name or 'it'}": torch.tensor(m.training) for name, m in model.named_modules()}
-
-
-def differing(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
-    """The names of what is there on one side only, or not equal."""
-    both = [name for name in before if name in after and torch.equal(before[name], after[name])]
-    return [name for name in before | after if name not in both]
 
 
 def digest(arrays: dict[str, Floats]) -> str:

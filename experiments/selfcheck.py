@@ -8,18 +8,21 @@ weights and an order of turns of its own. Run on request: `make selfcheck`.
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import Any
 
 from baselines.handwritten.unrolled import Unrolled
 from experiments import cost
-from experiments.harness.bench import Bench, Setup
+from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
 from experiments.harness.experiment import PROFILES, Experiment, Pass, Result
+from experiments.harness.ring import SIZE, Call, Ring
+from experiments.harness.setup import Setup
 
 TRIALS = 40
 SLOWDOWN = 0.05
 CERTIFIED = "full"  # whatever the profile of this run: three processes could not tell 5 %
 
-Call = Callable[[], None]
+COLUMNS = ("step_ms", "cpu_per_wall")
 
 
 def cases(options: Options) -> list[Case]:
@@ -30,16 +33,17 @@ def cases(options: Options) -> list[Case]:
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Time one of the three in turns with the others."""
-    baseline = Setup(spec := bench.spec(bench.dtype), Unrolled(spec)).baseline
-    prepared = baseline.prepare(bench.batch(0))
+    setup = Setup(spec := bench.spec(bench.dtype), Unrolled(spec))
 
-    def once() -> None:
-        baseline.meta_gradient(prepared)
-        baseline.synchronize()  # in all three alike: to be slowed, a call has to be over
+    def once(prepared: Any) -> Any:
+        result = setup.baseline.meta_gradient(prepared)
+        setup.baseline.synchronize()  # in all three alike: to be slowed, a call has to be over
+        return result
 
-    call = slowed(once) if bench.subject == "slowed" else once
-    call()  # the first one of a process is much slower
-    return Result(samples=(yield from cost.in_rounds(bench, call, baseline.synchronize)))
+    ring = Ring(setup, [bench.batch(i) for i in range(SIZE)], slowed(once) if bench.subject == "slowed" else once)
+    ring.whole_call_ms()  # the first one of a process is much slower
+    _, samples = yield from cost.in_rounds(bench, ring)
+    return Result(samples={name: samples[name] for name in COLUMNS})
 
 
 def slowed(call: Call, clock: Callable[[], float] = time.process_time) -> Call:
@@ -51,13 +55,14 @@ def slowed(call: Call, clock: Callable[[], float] = time.process_time) -> Call:
     others, calls took 10 % longer.
     """
 
-    def longer() -> None:
+    def longer(prepared: Any) -> Any:
         start = clock()
-        call()
+        result = call(prepared)
         end = clock()
         until = end + SLOWDOWN * (end - start)
         while clock() < until:
             pass
+        return result
 
     return longer
 
@@ -67,7 +72,7 @@ EXPERIMENT = Experiment(
     passes=(Pass("time", measure, timed=True, processes=dict.fromkeys(PROFILES, cost.PROCESSES[CERTIFIED])),),
     subjects=("reference", "again", "slowed"),
     by_default=False,
-    columns={name: cost.EXPERIMENT.columns[name] for name in ("step_ms", "cpu_per_wall")},
+    columns={name: cost.EXPERIMENT.columns[name] for name in COLUMNS},
     markdown=("step_ms", "speedup_vs_reference", "cpu_per_wall"),
     references=("reference",),
     ratio_of="step_ms",

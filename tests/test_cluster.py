@@ -306,5 +306,8 @@ def test_what_a_scheduler_is_not_for_is_one_clear_line(call: Call, monkeypatch: 
 
 def test_other_sources_are_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "project", lambda: "other")
-    with pytest.raises(BadRequest, match=r"(\d+) of \1 workers have other sources of the project"), connected(box.address):
+    with (
+        pytest.raises(BadRequest, match=r"(\d+) of \1 workers have other sources of the project"),
+        connected(box.address),
+    ):
         pass

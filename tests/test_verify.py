@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,20 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from baselines._functional import Functional, TaskMean, differentiate, leaves
-from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
+from baselines.contract import MetaGradient, TaskBatch, trainable
+from experiments.harness import verify
 from experiments.harness.status import Unavailable, Wrong
-from experiments.harness.verify import Check, Reference, Weights, cancellation, condition, error, reference, remembered
+from experiments.harness.verify import (
+    Check,
+    Oracle,
+    Reference,
+    Weights,
+    cancellation,
+    condition,
+    error,
+    reference,
+    remembered,
+)
 from experiments.tasks.stream import Arrays
 from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
 
@@ -200,21 +212,22 @@ def test_what_an_oracle_said_is_remembered_for_just_these_inputs(tmp_path: Path)
 
 def test_a_meta_batch_that_cannot_be_judged_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     b = bench()
-    ask, kappas, asked = b.reference, [2e4, 3e4, 5.0], []
+    kappas, asked = [2e4, 3e4, 5.0], []
 
-    def so_conditioned(spec: Spec, theta: Weights, points: Arrays) -> tuple[str, Reference]:
-        name, said = ask(spec, theta, points)
+    def so_conditioned(oracle: Oracle, theta: Weights, points: Arrays, *about: Any) -> Reference:
         asked.append(points.support_x.sum())
-        return name, replace(said, kappa=kappas[len(asked) - 1])
+        return replace(reference(oracle, theta, points, *about), kappa=kappas[len(asked) - 1])
 
-    monkeypatch.setattr(b, "reference", so_conditioned)
+    monkeypatch.setattr(verify, "reference", so_conditioned)
     judged = b.judge(b.setup)
     assert (judged.check.kappa, judged.check.right) == (5.0, True)
     assert judged.points.support_x.sum() == asked[2]
     assert len(set(asked)) == 3
+    monkeypatch.setattr(verify, "reference", reference)
     at_once = bench()
     at_once.judge(at_once.setup)
     assert at_once.stream_digest == b.stream_digest
+    monkeypatch.setattr(verify, "reference", so_conditioned)
     kappas[:], asked[:] = [2e4] * 8, []
     with pytest.raises(Unavailable, match=r"ill-conditioned \(κ = 2e\+04\), as were 7 other meta-batches"):
         b.judge(b.setup)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
-from experiments.harness.turns import cores
+from experiments.harness.processors import cores
 
 POLL_S = 0.2
 UUID = "import torch; print(torch.cuda.get_device_properties(0).uuid)"

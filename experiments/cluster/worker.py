@@ -17,9 +17,9 @@ import baselines
 from experiments.cluster.claim import claimed
 from experiments.harness import experiment, isolate
 from experiments.harness.case import Case, Json, Options, digest, sha256
+from experiments.harness.processors import cores
 from experiments.harness.run import Plan
 from experiments.harness.status import ROOT
-from experiments.harness.turns import cores
 from experiments.harness.watchdog import guard
 
 

@@ -3,44 +3,34 @@
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import itertools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import nn
 
 import baselines
-from baselines.contract import Baseline, Computes, InnerLoop, Loss, MetaGradient, Spec, TaskBatch, trainable
+from baselines.contract import Baseline, Computes, InnerLoop, Loss, Spec, TaskBatch, trainable
 from experiments import models
-from experiments.harness import environment
+from experiments.harness import conformance, environment, ground_truth, outside
 from experiments.harness.case import Case, Json
-from experiments.harness.sharded import sharded
+from experiments.harness.ring import SIZE, Block, Ring
+from experiments.harness.setup import Setup, as_arrays, draws_random_numbers, points_of
+from experiments.harness.sharded import joined, sharded
+from experiments.harness.snapshot import Snapshot, in_words
 from experiments.harness.status import Unavailable, Wrong
-from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Reference, Weights, reference, remembered
+from experiments.harness.verify import Check, Oracle, Reference, Weights
 from experiments.models.initial import FAN_IN, initialise
 from experiments.models.losses import LOSSES
-from experiments.oracles import described
-from experiments.oracles.double_backward import double_backward
 from experiments.tasks import family, stream
 from experiments.tasks.episodes import Episodes
 from experiments.tasks.stream import Arrays, Stream
 
-NEAREST_KINK = 1e-9
 DRAWS = 8  # meta-batches of which the first that can be judged is
-LARGEST_CNN = 4096  # filters × pixels: beyond it the gradient in NumPy would take minutes
-
-
-@dataclass(frozen=True)
-class Setup:
-    """A model with the case's initial weights, and the implementation built for it, in one dtype."""
-
-    spec: Spec
-    baseline: Baseline
-
-    def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
-        """The implementation's result as tensors, conversions included."""
-        return self.baseline.to_torch(self.baseline.meta_gradient(self.baseline.prepare(batch)))
 
 
 @dataclass(frozen=True)
@@ -186,23 +176,8 @@ class Bench:
 
     def oracle(self, computes: Computes, model: nn.Module) -> tuple[str, Oracle]:
         """The strongest oracle there is for the case's model, and its name."""
-        inner, wanted = self.inner, self.params["model"]
-        large = wanted.get("filters", 0) * wanted.get("side", 0) ** 2 > LARGEST_CNN
-        if "factory" in wanted or large or wanted.get("loss") == "cross-entropy":
-
-            def by_autograd(theta: Weights, batch: Arrays) -> Weights:
-                return double_backward(computes, model, self.loss, theta, batch, inner.lr, inner.steps)
-
-            return "double backward", by_autograd
-        by_numpy = described.Oracle(self.description, inner.lr, inner.steps)
-
-        def away_from_kinks(theta: Weights, batch: Arrays) -> Weights:
-            found = by_numpy(computes, theta, batch)
-            if by_numpy.nearest_kink < NEAREST_KINK:
-                raise Unavailable(f"a unit is {by_numpy.nearest_kink:.0e} from its kink")
-            return found
-
-        return by_numpy.name, away_from_kinks
+        described = None if "factory" in self.params["model"] else self.description
+        return ground_truth.oracle(described, model, self.loss, self.inner, computes)
 
     # -- verify, then measure
 
@@ -210,14 +185,16 @@ class Bench:
         """Check the implementation on fresh tasks, in float64 and as the object that is measured.
 
         Returns the columns error_float64, error_<dtype> and oracle; raises Wrong where an error is larger than
-        rounding explains, or where it changed a numeric setting that all have to share. A case whose parameters have
-        `verify_in` "float64" is content with that: steps so large that nothing can be told in float32.
+        rounding explains, where it breaks the contract, or where it changed a numeric setting that all have to share. A
+        case whose parameters have `verify_in` "float64" is content with that: steps so large that nothing can be told
+        in float32.
         """
         row: dict[str, Json] = {}
         setups = {self.case.dtype: self.setup}
+        first = self.verifications + self.repeat == 0
         if self.params.get("verify_in") == "float64":
             setups = {"float64": self.build(self.spec(torch.float64))}
-        elif self.verifications + self.repeat == 0:  # a second build for each later check would only repeat the first
+        elif first:  # a second build for each later check would only repeat the first
             setups.setdefault("float64", self.build(self.spec(torch.float64)))
         for dtype, setup in sorted(setups.items(), reverse=True):
             judged = self.judge(setup)
@@ -228,51 +205,107 @@ class Bench:
                     f"tolerance {judged.check.tolerance:.1e}",
                     row,
                 )
+        if first:
+            self.conform(setups.get(self.case.dtype, setup), row)
         if changed := environment.unsettled(self.case.threads):
             raise Wrong(changed, row)
         self.verifications += 1
         return row
+
+    def conform(self, setup: Setup, row: dict[str, Json]) -> None:
+        """Check every term of the contract; those of `thorough` where the case asks for it, or a file is the user's.
+
+        Raises Wrong with the term that is broken. One of several ranks sees only its share, and is not examined.
+        """
+        if joined():
+            return
+        conformance.enforce(self.examined(setup), bool(self.file or self.params.get("thorough")), row)
+
+    def examined(self, setup: Setup) -> conformance.Examined:
+        """What the check of the contract works with: meta-batches of the case's shape, and its ground truth."""
+        dtype = setup.spec.dtype
+        # not one of the streams that the digest is of: nothing that is shown depends on it
+        tasks = stream(self.params, self.case.seed, self.params["tasks"], "conformance")
+
+        def larger(steps: int) -> Setup:
+            inner = replace(setup.spec.inner, steps=steps)
+            return self.build(replace(setup.spec, model=self.model(dtype), inner=inner))
+
+        return conformance.Examined(
+            setup,
+            Ring(setup, [self.tensors(tasks.batch(i), dtype) for i in range(SIZE)]),
+            lambda theta, points: self.reference(setup.spec, theta, points)[1],
+            self.case.threads,
+            larger,
+        )
 
     def judge(self, setup: Setup) -> Judged:
         """Compare one call with the oracle for what the implementation says it computes.
 
         A meta-batch that is ill-conditioned, as where rounding moves one of a large network's many units over its kink,
         is passed over for the next. All are drawn, so that the digest of the tasks does not depend on which was judged.
+        Raises Unavailable where none can be judged, and Wrong where the call changes what it has to leave as it was.
         """
         dtype = setup.spec.dtype
         theta = as_arrays(trainable(setup.spec.model))
         reason = ""
         first = self.verifications * DRAWS
-        for batch in [self.batch(first + draw, "verify", dtype) for draw in range(DRAWS)]:
-            points = Arrays(*(part.double().cpu().numpy() for part in batch))  # as rounded, so that inputs are equal
+        batches = [self.batch(first + draw, "verify", dtype) for draw in range(DRAWS)]
+        if draws_random_numbers(setup.spec.model, batches[0].support_x[0]):
+            raise Unavailable("the network draws random numbers, so that no call can be compared with another")
+        for batch in batches:
+            points = points_of(batch)
             try:
-                name, said = self.reference(setup.spec, theta, points)
+                name, truth = self.reference(setup.spec, theta, points)
             except Unavailable as unknown:
                 reason = str(unknown)
                 continue
-            if said.kappa > MAX_KAPPA:
-                reason = f"it is ill-conditioned (κ = {said.kappa:.0e})"
-                continue
+            before = Snapshot(setup.spec.model, batch)
             found = as_arrays(setup.meta_gradient(batch).grads)
-            return Judged(name, said.check(found), found, theta, points)
+            changed = before.changes(random=True)
+            environment.settle(self.case.threads)
+            if changed:
+                raise Wrong(in_words(changed))
+            return Judged(name, truth.check(found), found, theta, points)
         raise Unavailable(f"the case cannot be judged: {reason}, as were {DRAWS - 1} other meta-batches")
 
+    def judge_timed(self, ring: Ring, blocks: Sequence[Block], whole_call_ms: Sequence[float]) -> None:
+        """Compare the result of a call that was timed, chosen at random, with the ground truth.
+
+        Raises Wrong where it is another one, or where work is done outside the timed calls. Of the blocks' picks the
+        first that can be judged counts; where none can, more blocks are made. Raises Unavailable where all are in vain.
+        """
+        picks = [block.pick for block in blocks]
+        random.SystemRandom().shuffle(picks)
+        for pick in itertools.chain(picks, (ring.block().pick for _ in range(DRAWS))):
+            try:
+                _, truth = self.reference(ring.setup.spec, pick.theta, pick.points)
+            except Unavailable as unknown:
+                reason = str(unknown)
+                continue
+            judged = truth.check(as_arrays(pick.result.grads))
+            if not judged.right:
+                raise Wrong(f"a timed call errs by {judged.error:.1e}, tolerance {judged.tolerance:.1e}")
+            break
+        else:
+            raise Unavailable(f"no call that was timed can be judged: {reason}, as in {DRAWS + len(picks) - 1} others")
+        if shown := outside.of_blocks(ring, blocks, median(whole_call_ms), self.case.threads):
+            raise Wrong(shown)
+
     def reference(self, spec: Spec, theta: Weights, points: Arrays) -> tuple[str, Reference]:
-        """The oracle's name, and what it says of these weights and points; raises Unavailable at a kink."""
+        """The oracle's name, and what it says of these weights and points.
+
+        Raises Unavailable where they cannot be judged: at a kink, or where rounding alone changes the result much. What
+        float64 cannot judge, float32 cannot: there the change may be small again only because all of it is rounding.
+        """
         name, oracle = self.oracle(self.computes, spec.model)
-        reptile = self.computes == "reptile" and self.inner.steps > 0
+        return name, self.truth(name, oracle, spec.dtype, theta, points)
 
-        def ask() -> Reference:
-            return reference(oracle, theta, points, torch.finfo(spec.dtype).eps, displacement=reptile)
-
-        if self.oracle_results is None:
-            return name, ask()
-        return name, remembered(self.oracle_results, f"{name} {self.computes} {spec.dtype}", theta, points, ask)
-
-
-def as_arrays(tensors: dict[str, torch.Tensor]) -> Weights:
-    """Tensors as float64 arrays, copied."""
-    return {name: t.detach().double().cpu().numpy().copy() for name, t in tensors.items()}
+    def truth(self, name: str, oracle: Oracle, dtype: torch.dtype, theta: Weights, points: Arrays) -> Reference:
+        """What the oracle of that name says, as `reference` does. Raises Unavailable as it does."""
+        displacement = self.computes == "reptile" and self.inner.steps > 0
+        key = f"{name} {self.computes} {dtype}"
+        return ground_truth.reference(oracle, theta, points, dtype, displacement, self.oracle_results, key)
 
 
 def from_file(file: Path, factory: str) -> Callable[[], nn.Module]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import baselines
-from experiments.harness import environment, experiment, sharded
+from experiments.harness import environment, experiment, processors, sharded
 from experiments.harness.bench import Bench, from_file
 from experiments.harness.case import Case, Json, sha256
 from experiments.harness.experiment import Result
@@ -48,7 +48,7 @@ def main(descriptor: int) -> None:
             session = Session(message)
             answer = {"event": "open"}
         elif message["op"] == "pin":
-            environment.pin(message["cores"])
+            processors.pin(message["cores"])
             answer = {"event": "pinned"}
         else:
             assert session is not None

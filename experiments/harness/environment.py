@@ -1,15 +1,19 @@
 """Where a measurement was taken: versions, processor, device. Nothing that names the machine or its user."""
 
+import gc
 import importlib.metadata
 import os
 import platform
-from contextlib import suppress
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from experiments.harness.case import Json
+
+CLOCKS = (time.perf_counter, time.process_time, time.monotonic, time.time)
+"""As they were before any implementation was loaded."""
 
 
 def environment(device: str) -> dict[str, Json]:
@@ -46,10 +50,17 @@ def cpu_model() -> str:
 
 
 def settle(threads: int) -> None:
-    """The numeric settings that every implementation gets: threads as asked for, full float32 precision."""
+    """The numeric settings that every implementation gets: threads as asked for, full float32 precision.
+
+    What an implementation may have changed for all that come after it in this process is put right, too.
+    """
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.set_flush_denormal(False)
+    gc.enable()
 
 
 def unsettled(threads: int) -> str:
@@ -58,15 +69,8 @@ def unsettled(threads: int) -> str:
         return f"it changed the number of threads to {torch.get_num_threads()}"
     if torch.get_float32_matmul_precision() != "highest" or torch.backends.cudnn.allow_tf32:
         return "it lowered the precision of float32 products"
+    if torch.get_default_dtype() != torch.float32 or not torch.is_grad_enabled():
+        return "it changed the default dtype or the gradient mode"
+    if (time.perf_counter, time.process_time, time.monotonic, time.time) != CLOCKS:
+        return "it put another clock in the place of the system's"
     return ""
-
-
-def pin(cores: list[int]) -> None:
-    """Bind every thread of this process to `cores`, also those that libraries started; nothing where unsupported.
-
-    By affinity, since not every framework honours a setting for its number of threads.
-    """
-    if hasattr(os, "sched_setaffinity"):
-        for thread in Path("/proc/self/task").iterdir():
-            with suppress(ProcessLookupError):  # it ended meanwhile
-                os.sched_setaffinity(int(thread.name), cores)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -87,11 +88,11 @@ def resident_set(process: int | str = "self") -> dict[str, int] | None:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it started (Linux); of one that is gone, or elsewhere, itself alone."""
-    try:
-        started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        started = []
+    """A process and all that its threads started (Linux); of one that is gone, or elsewhere, itself alone."""
+    started: list[str] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread, or the process, has ended
+            started += file.read_text().split()
     return [pid, *(member for child in started for member in family(int(child)))]
 
 

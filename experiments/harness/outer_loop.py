@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from baselines.contract import TaskBatch, trainable
-from experiments.harness.bench import Setup
+from experiments.harness.setup import Setup
 
 
 def outer_loop(

@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 from torch.distributed import Store, rendezvous  # type: ignore[attr-defined]
 
-from experiments.harness import environment
 from experiments.harness.case import Json
 from experiments.harness.isolate import FOREVER_S, Child, Lost, measuring
+from experiments.harness.processors import cores, pin
 from experiments.harness.torchrun import Gone
-from experiments.harness.turns import Advance, Job, cores
+from experiments.harness.turns import Advance, Job
 from experiments.harness.watchdog import guard
 
 GRACE_S = 2.0
@@ -181,7 +181,7 @@ def started(threads: int) -> Child:
     """
     local, here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if here * threads <= len(ALL_CORES):
-        environment.pin(ALL_CORES[local * threads :][:threads])
+        pin(ALL_CORES[local * threads :][:threads])
     return measuring(threads)
 
 

@@ -139,14 +139,19 @@ class Plan:
 
     def _side_by_side(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
         (only,) = wanted.passes
-        jobs = [self._job(case, subject, only) for case, missing in todo for subject in missing]
-        for job in jobs:
-            job.checkpoint = self._checkpoint(job.case, job.subject)
-        threads = self.options.threads
-        work = self.ranks.together(jobs, threads, advance) if self.ranks else None
-        for job in work or side_by_side(jobs, threads, advance, self.sharing):
-            cell = self._cell(job.case, job.subject, {only.name: job.answers}, None)
-            self.add(wanted, job.case, [cell], self.description["environment"])
+        with TemporaryDirectory() as said:
+            jobs = [
+                self._job(case, subject, only, said=Path(said, case.id))
+                for case, missing in todo
+                for subject in missing
+            ]
+            for job in jobs:
+                job.checkpoint = self._checkpoint(job.case, job.subject)
+            threads = self.options.threads
+            work = self.ranks.together(jobs, threads, advance) if self.ranks else None
+            for job in work or side_by_side(jobs, threads, advance, self.sharing):
+                cell = self._cell(job.case, job.subject, {only.name: job.answers}, None)
+                self.add(wanted, job.case, [cell], self.description["environment"])
 
     def _with_turns(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
         for case, missing in todo:

@@ -1,6 +1,5 @@
 """Who works when: cells side by side where only results count, turn by turn where time does."""
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Pass
 from experiments.harness.isolate import Child, Lost, answered, end, measuring
+from experiments.harness.processors import cores
 
 Advance = Callable[[float], None]
 """Called with the fraction of one cell's pass that was just done."""
@@ -84,11 +84,6 @@ class Player:
         if answer["event"] == "end":
             self.job.answers.append(answer)
         return answer
-
-
-def cores() -> list[int]:
-    """The processors this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def side_by_side(jobs: list[Job], threads: int, advance: Advance, sharing: int = 1) -> Iterator[Job]:

@@ -19,6 +19,7 @@ ULPS = 4
 TRIALS = 6
 MAX_KAPPA = 1e4
 ZERO = 1e-12  # relative to the whole; below it is rounding
+DOUBLE = float(np.finfo(np.float64).eps)
 OF = "of "  # before the names of parameters in a file
 
 
@@ -92,15 +93,26 @@ class Reference:
     kappa: float
     eps: float
 
+    @property
+    def tolerance(self) -> float:
+        """The error that rounding alone explains."""
+        return max(1e-12, 100 * self.kappa * self.eps)
+
     def check(self, found: Weights) -> Check:
         """Judge a meta-gradient that was computed from just these weights and points."""
-        return Check(error(found, self.expected), max(1e-12, 100 * self.kappa * self.eps), self.kappa)
+        return Check(error(found, self.expected), self.tolerance, self.kappa)
 
 
 def reference(oracle: Oracle, theta: Weights, batch: Arrays, eps: float, displacement: bool = False) -> Reference:
-    """`displacement`: the result is a difference of weights, whose rounding then counts in κ."""
+    """Ask the oracle, and how much that is worth.
+
+    displacement: the result is a difference of weights, whose rounding then counts in κ.
+    """
     expected = oracle(theta, batch)
     kappa = condition(oracle, theta, batch, eps)
+    if eps > DOUBLE and kappa <= MAX_KAPPA:  # what is all rounding does not change by more of it
+        finer = condition(oracle, theta, batch, DOUBLE)
+        kappa = finer if finer > MAX_KAPPA else kappa
     if displacement:
         kappa = max(kappa, cancellation(theta, expected))
     return Reference(expected, kappa, eps)

@@ -12,8 +12,9 @@ import torch
 from baselines.contract import Spec
 from baselines.first_order.pretraining_compiled import PretrainingCompiled
 from experiments import models
-from experiments.harness.bench import Bench, Setup
+from experiments.harness.bench import Bench
 from experiments.harness.outer_loop import outer_loop
+from experiments.harness.setup import Setup
 from experiments.harness.status import Unavailable
 from experiments.models.initial import initialise
 from experiments.recipes import LOOKS, Trained

@@ -1,0 +1,13 @@
+"""Leave a parameter's gradient out. [error]"""
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and drop one."""
+        result = super().meta_gradient(prepared)
+        return MetaGradient(result.task_losses, dict(list(result.grads.items())[1:]))

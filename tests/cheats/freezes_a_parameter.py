@@ -1,0 +1,14 @@
+"""Leave a parameter that requires no gradient any more. [requires_grad]"""
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and freeze one."""
+        result = super().meta_gradient(prepared)
+        next(self.spec.model.parameters()).requires_grad_(False)
+        return result

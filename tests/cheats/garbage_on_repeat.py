@@ -1,0 +1,19 @@
+"""Return nothing of use for a batch that came before. [called again with the same batch]"""
+
+import torch
+
+from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    last: object = None
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it once for each batch."""
+        if prepared is self.last:
+            return MetaGradient(None, {name: torch.zeros_like(p) for name, p in trainable(self.spec.model).items()})
+        self.last = prepared
+        return super().meta_gradient(prepared)

@@ -1,0 +1,14 @@
+"""Report half of every task's loss. [its task losses err]"""
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and halve the losses."""
+        result = super().meta_gradient(prepared)
+        assert result.task_losses is not None
+        return MetaGradient(result.task_losses * 0.5, result.grads)

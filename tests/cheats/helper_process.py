@@ -1,0 +1,27 @@
+"""Have another process work, on whatever processor is free. [processes that it started work for it]"""
+
+import os
+import subprocess
+import sys
+
+from baselines.contract import TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+WORK = """
+import os, sys
+os.sched_setaffinity(0, range(os.cpu_count()))
+while os.path.exists(f"/proc/{sys.argv[1]}"):
+    sum(range(100_000))
+"""
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    helper: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, batch: TaskBatch) -> TaskBatch:
+        """Start it."""
+        if self.helper is None:
+            self.helper = subprocess.Popen([sys.executable, "-c", WORK, str(os.getpid())], start_new_session=True)
+        return batch

@@ -1,0 +1,16 @@
+"""Leave autocast switched on. [autocast]"""
+
+import torch
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and switch it on."""
+        result = super().meta_gradient(prepared)
+        torch.set_autocast_enabled("cpu", True)
+        return result

@@ -1,0 +1,16 @@
+"""Allow products of float32 in lower precision. [the precision of float32 products]"""
+
+import torch
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and lower it."""
+        result = super().meta_gradient(prepared)
+        torch.set_float32_matmul_precision("medium")
+        return result

@@ -1,0 +1,18 @@
+"""Leave every weight one bit larger. [the call changed]"""
+
+import torch
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and nudge the weights."""
+        result = super().meta_gradient(prepared)
+        with torch.no_grad():
+            for p in self.spec.model.parameters():
+                p.copy_(torch.nextafter(p, p + 1))
+        return result

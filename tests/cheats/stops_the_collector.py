@@ -1,0 +1,16 @@
+"""Switch the garbage collector off. [the garbage collector]"""
+
+import gc
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Compute it, and switch it off."""
+        result = super().meta_gradient(prepared)
+        gc.disable()
+        return result

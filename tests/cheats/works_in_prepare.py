@@ -1,0 +1,16 @@
+"""Compute the meta-gradient in `prepare`. [outside the timed call]"""
+
+from baselines.contract import MetaGradient, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+
+
+class Cheat(Unrolled):
+    """Right but for one term."""
+
+    def prepare(self, batch: TaskBatch) -> MetaGradient:
+        """Do all of the work."""
+        return super().meta_gradient(batch)
+
+    def meta_gradient(self, prepared: MetaGradient) -> MetaGradient:  # type: ignore[override]
+        """Hand it on."""
+        return prepared

@@ -1,0 +1,70 @@
+"""No empty time: what breaks a term of the contract is wrong, by `regress` and by `cost`, and for the right reason."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from experiments import cost, regress
+from experiments.golden import files
+from experiments.harness import environment
+from experiments.harness.bench import Bench
+from experiments.harness.case import Options
+from experiments.harness.status import Wrong
+from tests.test_run import MakePlan, cells
+
+CHEATS = sorted(file for file in (Path(__file__).parent / "cheats").glob("*.py") if file.stem != "__init__")
+GOLDEN = "tanh2-k3"
+
+
+def reason(file: Path) -> str:
+    """What the brackets in its first line hold."""
+    return file.read_text().split("[")[1].split("]")[0]
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What cheats change for the whole process is put right, and what they started is ended."""
+    for clock in ("perf_counter", "process_time", "monotonic", "time"):
+        monkeypatch.setattr(time, clock, getattr(time, clock))
+    numpy = np.geterr()
+    yield
+    environment.settle(1)
+    np.seterr(**numpy)
+    for process in psutil.Process().children():
+        if "sum(range" in " ".join(process.cmdline()):
+            process.kill()
+            process.wait()
+
+
+def test_there_are_at_least_twenty_and_each_says_what_it_breaks() -> None:
+    assert len(CHEATS) >= 20
+    assert all(reason(file) for file in CHEATS)
+
+
+@pytest.mark.parametrize("file", CHEATS, ids=lambda file: file.stem)
+def test_regress_catches_every_cheat(file: Path, restored: None) -> None:
+    cases = regress.cases(Options("quick", "cpu", None, 1, None))
+    (case,) = (c for c in cases if (c.name, c.dtype) == (GOLDEN, "float64"))
+    bench = Bench(case, file.stem, file, None)
+    golden = files.read(GOLDEN)
+    with pytest.raises(Wrong) as caught:
+        regress.conform(bench, golden, regress.judge(bench, golden))
+    assert reason(file) in str(caught.value)
+
+
+@pytest.mark.slow
+def test_cost_catches_every_cheat_and_accuses_nobody_else(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cost.SETTINGS, "quick", ((4, 2, 5, 20),))
+    run = plan("cost", implementations=["learn2learn", "unrolled", "vectorized", "jax"], baseline_files=CHEATS)
+    run.run()
+    found = {cell["implementation"]: cell for cell in cells(run, "cost")}
+    honest = {name: cell["reason"] for name, cell in found.items() if cell["status"] == "ok"}
+    assert set(honest) == {"learn2learn", "unrolled", "vectorized", "jax"}
+    for file in CHEATS:
+        cell = found[file.stem.replace("_", "-")]
+        assert (cell["status"], cell["samples"]) == ("wrong", {}), file.stem
+        assert reason(file) in cell["reason"], (file.stem, cell["reason"])
