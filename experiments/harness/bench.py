@@ -13,10 +13,10 @@ from torch import nn
 import baselines
 from baselines.contract import Baseline, Computes, InnerLoop, Loss, MetaGradient, Spec, TaskBatch, trainable
 from experiments import models
-from experiments.harness import environment
+from experiments.harness import environment, imports
 from experiments.harness.case import Case, Json
 from experiments.harness.sharded import sharded
-from experiments.harness.status import Unavailable, Wrong
+from experiments.harness.status import Lacking, Unavailable, Wrong
 from experiments.harness.verify import MAX_KAPPA, Check, Oracle, Reference, Weights, reference, remembered
 from experiments.models.initial import FAN_IN, initialise
 from experiments.models.losses import LOSSES
@@ -151,11 +151,13 @@ class Bench:
 
     @functools.cached_property
     def implementation(self) -> type[Baseline]:
-        """Its class; raises Unavailable, with the reason, where its file or library does not import."""
+        """Its class; raises Lacking, with the reason, where its file or library does not import."""
+        if self.file:
+            imports.execute(f"external_{self.file.stem}", self.file)
         try:
             return baselines.load(self.file or baselines.find(self.subject))
         except Exception as error:
-            raise Unavailable(f"{type(error).__name__} at import: {error}") from error
+            raise Lacking(f"{type(error).__name__} at import: {error}") from error
 
     @property
     def computes(self) -> Computes:
@@ -171,6 +173,8 @@ class Bench:
 
         Raises Unavailable with the implementation's own reason.
         """
+        if lack := self.implementation.lacking(spec.device):
+            raise Lacking(lack)
         if reason := self.implementation.unavailable(spec):
             raise Unavailable(reason)
         return Setup(spec, sharded(self.implementation(spec)))
@@ -277,6 +281,7 @@ def as_arrays(tensors: dict[str, torch.Tensor]) -> Weights:
 
 def from_file(file: Path, factory: str) -> Callable[[], nn.Module]:
     """What a user's file calls `factory`."""
+    imports.execute(f"external_model_{file.stem}", file)
     spec = importlib.util.spec_from_file_location(f"external_model_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
