@@ -34,7 +34,7 @@ def publish(
 
     target = into / machine
     if not PLAIN.fullmatch(machine):
-        refuse(f"'{machine}' is no plain folder name: letters, digits, and . _ + - after the first")
+        refuse(f"{machine!r} is no plain folder name: letters, digits, and . _ + - after the first")
     if target.exists() and not any((target / part).is_dir() for part in OLD):
         refuse(f"{target} is there already, and no run")
     if target.resolve() == results.resolve():
@@ -56,7 +56,10 @@ def publish(
     print_warnings(rendered.warnings)
     print_warnings(doubts({cell.commit for cell in cells}))
     files = sum(path.is_file() for path in target.rglob("*"))
-    for line in (f"written: {target}, {len(cells)} cells in {files} files", f"to be committed: git add --all {target}"):
+    for line in (
+        f"written: {target}, {len(cells)} cell{'s' * (len(cells) > 1)} in {files} files",
+        f"to be committed: git add --all {target}",
+    ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -157,7 +157,8 @@ class Store:
     def checkpoints(self, case: Case, implementation: str, key: str) -> list[Path]:
         """All there are of one cell, of whatever sources."""
         whole = self.checkpoint(case, glob.escape(implementation), key, "*")
-        return sorted(whole.parent.glob(whole.name))
+        found = whole.parent.glob(whole.name)
+        return sorted(path for path in found if path.name.count(".") == whole.name.count("."))  # no other has its name
 
 
 def seal(cell: dict[str, Json]) -> str:
