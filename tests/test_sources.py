@@ -1,5 +1,6 @@
 """The sources of a cell are the files that its processes imported, as they were then, wherever these lie."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -334,8 +335,9 @@ def test_a_run_leaves_the_sources_that_it_knows(one_case: MakePlan, tmp_path: Pa
         file.read_text() + "from baselines.handwritten.unrolled import Unrolled\nclass Mine(Unrolled): pass\n"
     )
     made = one_case(baseline_files=[file])
-    made.machines = Nobody()
+    made.machines = Editor(tmp_path / "helper.py")
     made.run()
+    assert made.machines.before["external_mine/helper.py"] == hashlib.sha256(b"").hexdigest()
     left = json.loads((made.store.cells / "sources.json").read_text())
     assert left["sources"]["baselines/contract.py"] == imports.sha256(PROJECT / "baselines" / "contract.py")
     assert left["sources"]["external_mine"] == imports.sha256(file)
@@ -344,16 +346,20 @@ def test_a_run_leaves_the_sources_that_it_knows(one_case: MakePlan, tmp_path: Pa
     assert str(tmp_path) not in json.dumps(left)
 
 
-class Nobody:
-    """Machines that measure nothing."""
+class Editor:
+    """A machine that measures nothing: it looks at the sources that the run has left, and edits a file."""
 
     said, cores = "nobody", 1
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.before = file, {}
 
     def describe(self, *_: Any) -> list[dict[str, Any]]:
         raise AssertionError
 
-    def measure(self, *_: Any) -> None:
-        pass
+    def measure(self, plan: Plan, *_: Any) -> None:
+        self.before = json.loads((plan.store.cells / "sources.json").read_text())["sources"]
+        self.file.write_text("HERE = 1\n")
 
 
 # -- checkpoints, and commits
