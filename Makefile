@@ -83,9 +83,7 @@ faults: $(STAMP) ## make happen what can happen to a run: nothing may be lost, w
 
 publish: $(STAMP) ## copy cells, tables and plots to results/published/MACHINE, to be committed
 	@test -n "$(MACHINE)" || { echo "name the machine: make publish MACHINE=…"; exit 2; }
-	@$(BENCH) render --results $(RESULTS) >/dev/null
-	@mkdir -p results/published/$(MACHINE)
-	@cp -R $(RESULTS)/cells $(RESULTS)/tables $(RESULTS)/plots results/published/$(MACHINE)/
+	@$(BENCH) publish --results $(RESULTS) -- "$(MACHINE)"
 
 clean: ## remove environments and caches; never touches results
 	rm -rf .nox .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from analysis import fields
+from analysis.age import Sources, age
 from analysis.fields import Json
 
 FORMATS = (1, 2)
@@ -63,6 +65,7 @@ class Cell:
 
     machine: of a run on several machines the one that measured it, without its name; empty: the run's own.
     misuse: it is one of the known misuses of a library, which the sources that were measured say.
+    commit: of the project, as the run named it; age: what the sources are, if not those of today.
     """
 
     file: str
@@ -88,6 +91,8 @@ class Cell:
     observations: dict[str, Numbers]
     series: dict[str, dict[str, Numbers]]
     misuse: bool
+    commit: str
+    age: str
 
     @property
     def ok(self) -> bool:
@@ -125,8 +130,11 @@ def sealed(text: bytes) -> bool:
     return text.startswith(SEAL) and hashlib.sha256(rest).hexdigest().encode() == digest
 
 
-def parse_cell(raw: object, file: str) -> Cell:
-    """The cell in `raw`; `file` is its name relative to the results folder. Raises `ValueError`."""
+def parse_cell(raw: object, file: str, now: Sources = MappingProxyType({})) -> Cell:
+    """The cell in `raw`; `file` is its name relative to the results folder, `now` the sources of today.
+
+    Raises `ValueError`.
+    """
     cell = fields.mapping(raw, "the file")
     version = fields.get(cell, "format", int)
     if version not in FORMATS:
@@ -139,6 +147,7 @@ def parse_cell(raw: object, file: str) -> Cell:
     study = fields.get(params, "study", dict, None)
     group = fields.get(cell, "round_group", (str, int), None)
     implementation: str = fields.get(cell, "implementation", str)
+    sources = fields.get(cell, "sources", dict, {})
     measured = status == "ok"  # a row that is not right shows no measurement, whatever its file holds
     return Cell(
         file=file,
@@ -171,7 +180,9 @@ def parse_cell(raw: object, file: str) -> Cell:
         samples=_each(cell, "samples", _samples) if measured else {},
         observations=_each(cell, "observations", _numbers) if measured else {},
         series=_each(cell, "series", _curves) if measured else {},
-        misuse=f"{MISUSES}{implementation.replace('-', '_')}.py" in fields.get(cell, "sources", dict, {}),
+        misuse=f"{MISUSES}{implementation.replace('-', '_')}.py" in sources,
+        commit=fields.get(cell, "commit", str, ""),
+        age=age(sources, implementation, now),
     )
 
 

@@ -15,13 +15,14 @@ from typing import Any
 import orjson
 import pandas as pd
 
+from analysis import age
 from analysis.cells import Cell, Environment, parse_cell, parse_environment, sealed
 from analysis.declaration import Declaration, parse_declaration
 
 COMMON = (
     "experiment", "case", "implementation", "computes", "library", "library_version", "torch_version",
     "python_version", "device", "dtype", "threads", "tasks", "inner_steps", "shots", "seed", "stream_digest",
-    "init_digest", "round_group", "environment", "status", "reason", "note",
+    "init_digest", "round_group", "environment", "status", "reason", "note", "age",
 )  # fmt: skip
 SHORT = 8  # characters of an environment digest in tables
 
@@ -96,12 +97,17 @@ def read(results: Path, experiment: str) -> Experiment:
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"cells/{experiment}/{_DECLARATION}: {_one_line(error)}") from None
 
+    now: age.Sources = {}
+    if (results / "cells" / age.FILE).exists():
+        with _leaving_out(f"cells/{age.FILE}", warnings):
+            now = age.parse_sources(_json(results / "cells" / age.FILE))
     cells: list[Cell] = []
     for inside in _cell_files(folder):
         name = f"cells/{experiment}/{inside}"
         with _leaving_out(name, warnings):
-            cells.append(_own(_cell(f"{folder}/{inside}", name), experiment))
+            cells.append(_own(_cell(f"{folder}/{inside}", name, now), experiment))
     cells = _newest(cells, warnings)
+    warnings += age.counted(cell.age for cell in cells)
 
     environments: dict[str, Environment] = {}
     for digest in sorted({cell.environment for cell in cells if cell.environment}):
@@ -138,11 +144,11 @@ def _cell_files(folder: Path) -> list[str]:
     return [f"{case}/{name}" for case, name in sorted(names) if name.endswith(".json") and name[0] != "."]
 
 
-def _cell(file: str, name: str) -> Cell:
+def _cell(file: str, name: str, now: age.Sources) -> Cell:
     with open(file, "rb", buffering=0) as content:
         text = content.readall()
     raw = orjson.loads(text)
-    cell = parse_cell(raw, name)
+    cell = parse_cell(raw, name, now=now)
     if raw["format"] > 1 and not sealed(text):
         raise ValueError("it is not as it was written")
     return cell

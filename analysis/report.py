@@ -199,8 +199,8 @@ def _environments(stored: Iterable[Experiment]) -> dict[str, str]:
     said: dict[str, str] = {}
     for experiment in stored:
         for digest, environment in experiment.environments.items():
-            cells = [cell for other in stored for cell in other.cells if cell.environment == digest and cell.library]
-            said[digest[:SHORT]] = tables.in_words(environment, {c.library: c.library_version for c in cells})
+            cells = [cell for other in stored for cell in other.cells if cell.environment == digest]
+            said[digest[:SHORT]] = tables.in_words(environment, cells)
     return said
 
 

@@ -226,15 +226,17 @@ def _verdict(line: Row, name: str, single: list[Any]) -> object:
 
 
 def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
-    """What is not ok and why, and the notes of what is; with counts where there are several seeds."""
+    """What is not ok and why, the notes of what is, and what is not of today's sources; of several seeds how many."""
     said: Counter[str] = Counter()
+    ages: Counter[str] = Counter()
     for row in rows:
         status = str(row["status"])
         remark = str(row["note"]) if status == OK else ": ".join(filter(None, [status, str(row["reason"])]))
         said[remark] += bool(remark)
+        ages[row["age"]] += 1
     if 0 < ok < len(rows):
         yield f"{ok} of {len(rows)} seeds ok"
-    for remark, count in said.items():
+    for remark, count in (*said.items(), *ages.items()):
         if remark:
             yield remark if count == len(rows) else f"{count} × {remark}"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import machines, overview, text
-from analysis.cells import Environment
+from analysis.cells import Cell, Environment
 from analysis.columns import BREAKEVEN
 from analysis.declaration import Declaration
 from analysis.legend import meaning, why_empty
@@ -43,8 +43,8 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
         blocks += [f"## {text.escape(name)}", text.grid(table, texts), _empty(absent, experiment), _conditions(section)]
     blocks += ["---", _empty([name for name in columns if name not in used], experiment), _gaps(found, columns)]
     for digest, environment in experiment.environments.items():
-        measured = {c.library: c.library_version for c in experiment.cells if c.environment == digest and c.library}
-        blocks.append(f"Environment `{digest[:SHORT]}`: {text.escape(in_words(environment, measured))}.")
+        own = [cell for cell in experiment.cells if cell.environment == digest]
+        blocks.append(f"Environment `{digest[:SHORT]}`: {text.escape(in_words(environment, own))}.")
     if any(section.rounds > 1 for section in found):
         blocks.append("Times are compared only inside one round group, whose processes took turns on the machine.")
     if any(len(section.environments) > 1 for section in found):
@@ -142,15 +142,19 @@ def _digests(what: str, values: Sequence[str]) -> str:
     return f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}" if values else ""
 
 
-def in_words(environment: Environment, libraries: Mapping[str, str]) -> str:
-    """An environment in one line, with the libraries that were measured in it."""
+def in_words(environment: Environment, cells: Iterable[Cell]) -> str:
+    """An environment in one line, with the libraries that were measured in it, and by which commits of the project."""
+    cells = list(cells)
+    libraries = {cell.library: cell.library_version for cell in cells if cell.library}
+    commits = sorted({cell.commit for cell in cells if cell.commit})
     processor = environment.cpu_model + (f" ({environment.cores} cores)" if environment.cores else "")
     device = environment.device_model if environment.device_model != environment.cpu_model else ""
     versions = {"Python": environment.python, "torch": environment.torch, "NumPy": environment.numpy}
     named = [f"{name} {version}" for name, version in (versions | dict(sorted(libraries.items()))).items() if version]
     cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"
     parts = [*named, device, processor, environment.platform, cuda, "TF32 off"]
-    return ", ".join(filter(None, parts))
+    said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else ""
+    return "; ".join(filter(None, [", ".join(filter(None, parts)), said]))
 
 
 def _empty(columns: list[str], experiment: Experiment) -> str:

@@ -49,9 +49,14 @@ class CompiledSweep(Baseline):
         """What is said where no way works, by the form of the tensors: other attributes do not mend it."""
 
     @classmethod
-    def unavailable(cls, spec: Spec) -> str | None:
+    def lacking(cls, device: torch.device) -> str | None:
         """Compiling takes a recent PyTorch and, for the CPU, a C++ compiler."""
-        return _tracing.no_compiler(spec.device) or cls.fallback.unavailable(spec)
+        return _tracing.no_compiler(device)
+
+    @classmethod
+    def unavailable(cls, spec: Spec) -> str | None:
+        """It serves what its fallback does."""
+        return cls.lacking(spec.device) or cls.fallback.unavailable(spec)
 
     @property
     def steps(self) -> int:

@@ -90,6 +90,11 @@ class Baseline:
         self.spec = spec
 
     @classmethod
+    def lacking(cls, device: torch.device) -> str | None:
+        """What this machine lacks for the implementation, whatever the spec, asked first; None if nothing."""
+        return None
+
+    @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
         """Why this implementation cannot serve `spec`, asked before anything is built; None if it can."""
         return None

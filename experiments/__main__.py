@@ -3,7 +3,7 @@
 import typer
 
 from experiments.audit.command import audit
-from experiments.cli import checks, fetching, measuring, showing
+from experiments.cli import checks, fetching, measuring, publishing, showing
 from experiments.cli.screen import refuse
 from experiments.harness import torchrun
 from experiments.harness.refusals import BadRequest, NotWritable
@@ -26,6 +26,7 @@ app.command(short_help="What is better or worse in one results folder than in an
 app.command()(showing.render)
 app.command(short_help="One page of everything that is stored, for readers.")(showing.report)
 app.command()(showing.show)
+app.command(short_help="Keep a run in the repository.")(publishing.publish)
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         run("run", *SEEDS, "--implementations", IMPLEMENTATIONS, "--seeds", "0", "--device", "cpu", "--results", small)
         yield 0.5
         size = enlarge(small, large, cells)
+        shutil.copy(small / "cells" / "sources.json", large / "cells")
         yield 0.7
         rows = []
         for command in ("render", "report"):

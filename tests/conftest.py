@@ -60,7 +60,9 @@ def described(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def describe(device: str, files: dict[str, str]) -> dict[str, Any]:
         contents = tuple((name, file, Path(file).read_text()) for name, file in files.items())
-        key = (device, os.environ.get("PYTHONPATH"), contents)
+        folders = {Path(file).parent for file in files.values() if not Path(file).is_relative_to(baselines.HERE)}
+        near = tuple(sorted(str(path) for folder in folders for path in folder.glob("*")))  # what they may import
+        key = (device, os.environ.get("PYTHONPATH"), os.environ.get("PATH"), contents, near)
         if key not in DESCRIBED:
             DESCRIBED[key] = ask(device, files)
         return copy.deepcopy(DESCRIBED[key])

@@ -126,7 +126,7 @@ def test_help_is_not_cut_and_names_no_path(call: Call, monkeypatch: pytest.Monke
     code, out, _ = call("--help")
     assert code == 0
     summaries = out.partition("Commands:")[2].strip().splitlines()
-    assert len(summaries) == 11
+    assert len(summaries) == 12
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries), summaries
     for command in (line.split()[0] for line in summaries):
         assert sys.prefix not in "".join(call(command, "--help")[1].split())

@@ -70,17 +70,22 @@ class JaxBaseline(Baseline):
         self.last: Array | None = None
 
     @classmethod
+    def lacking(cls, device: torch.device) -> str | None:
+        """It takes a device that JAX sees."""
+        try:
+            _device(device)
+        except (RuntimeError, IndexError):
+            return f"JAX sees no device {device}; for CUDA it takes an extra of its own, such as jax[cuda13]"
+        return None
+
+    @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
-        """It serves networks and losses that have a JAX counterpart, on a device that JAX sees."""
+        """It serves networks and losses that have a JAX counterpart."""
         if lacking := missing(spec.model):
             return f"no JAX counterpart of {lacking}"
         if spec.loss is not F.mse_loss:
             return f"no JAX counterpart of the loss {getattr(spec.loss, '__name__', type(spec.loss).__name__)}"
-        try:
-            _device(spec.device)
-        except (RuntimeError, IndexError):
-            return f"JAX sees no device {spec.device}; for CUDA it takes an extra of its own, such as jax[cuda13]"
-        return None
+        return cls.lacking(spec.device)
 
     def prepare(self, batch: TaskBatch) -> Prepared:
         """Copies as JAX arrays: the tensors may change in place afterwards, as parameters do."""

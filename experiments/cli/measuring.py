@@ -33,7 +33,7 @@ def list_() -> None:
     table = Table("implementation", "computes", "library", "available", title="Implementations")
     for name, about in known["implementations"].items():
         library = f"{about['library']} {about['version']}".strip() or "own code"
-        table.add_row(name, about["computes"] or "?", library if about["computes"] else "?", about["problem"] or "yes")
+        table.add_row(name, about["computes"] or "?", library if about["computes"] else "?", about["lacking"] or "yes")
     console.print(table)
     table = Table("experiment", "question", title="Experiments")
     for name in experiment.names():
@@ -158,7 +158,7 @@ def print_todo(plan: "Plan") -> None:
 def measure(plan: "Plan") -> None:
     """Run a plan under a progress bar; stopped by Ctrl-C, what is finished is kept."""
     known = plan.description["implementations"]
-    print_warnings(f"{name} is unavailable: {known[name]['problem']}" for name in known if known[name]["problem"])
+    print_warnings(f"{name} is unavailable: {known[name]['lacking']}" for name in known if known[name]["lacking"])
     try:
         plan.run(progress, lambda line: console.print(line, style="yellow", markup=False, highlight=False))
     except KeyboardInterrupt:

@@ -1,12 +1,16 @@
 """`maml-bench render`, `report` and `show`: what is stored, for people."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from experiments.cli.screen import Results, console, print_warnings, refuse
+
+NAMED = re.compile(r"\.[^.]+(\.\d{8}T\d+)?\.json$")
+"""What follows an implementation, which may have dots, in a cell's name: its key, and its round group."""
 
 
 def render(
@@ -54,7 +58,7 @@ def show(
     """Everything that is stored of one cell, as JSON."""
     folder = results / "cells"
     cells = {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*/*.json"))}
-    exact = [name for name in cells if name.rpartition("/")[2].split(".")[0] == cell.rpartition("/")[2]]
+    exact = [name for name in cells if NAMED.sub("", name.rpartition("/")[2]) == cell.rpartition("/")[2]]
     found = [n for n in exact if n.startswith(cell.rpartition("/")[0])] or [n for n in cells if cell in n]
     if len(found) != 1:
         some = "; ".join(sorted(found or cells)[:5]) or "there are none yet"

@@ -15,8 +15,9 @@ from distributed import get_worker
 
 import baselines
 from experiments.cluster.claim import claimed
-from experiments.harness import experiment, isolate
+from experiments.harness import experiment
 from experiments.harness.case import Case, Json, Options, digest, sha256
+from experiments.harness.machines import described
 from experiments.harness.processors import cores
 from experiments.harness.run import Plan
 from experiments.harness.status import ROOT
@@ -48,7 +49,7 @@ async def survey() -> dict[str, Json]:
 
 
 async def describe(device: str, names: list[str]) -> dict[str, Json]:
-    """What `isolate.describe` says here; in a thread, so that the worker stays reachable."""
+    """What `described` says here; in a thread, so that the worker stays reachable."""
     return await asyncio.to_thread(_describe, device, tuple(names))
 
 
@@ -80,6 +81,7 @@ def measure(order: str) -> dict[str, Json]:
             description,
             Path(folder),
             timeout=asked["timeout"],
+            memory=asked["memory"],
             sharing=sharing,
         )
         plan.measure(wanted, [(case, asked["missing"])], lambda done: _go_on())
@@ -95,7 +97,7 @@ def _machine() -> str:
 
 @cache
 def _describe(device: str, names: tuple[str, ...]) -> dict[str, Json]:
-    return isolate.describe(device, {name: str(path) for name, path in _files(names).items()})
+    return described(device, {name: str(path) for name, path in _files(names).items()})
 
 
 def _files(names: tuple[str, ...]) -> dict[str, Path]:

@@ -1,8 +1,10 @@
 """What the passes and processes of a cell have answered, as one."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from experiments.harness.case import Json
+from experiments.harness.imports import EDITED
 
 
 def all_ok(by_pass: dict[str, list[dict[str, Json]]]) -> bool:
@@ -13,11 +15,16 @@ def all_ok(by_pass: dict[str, list[dict[str, Json]]]) -> bool:
 def merge(by_pass: dict[str, list[dict[str, Json]]]) -> dict[str, Json]:
     """One cell from the answers of its passes and their processes.
 
-    Rows are merged; samples stay apart by process; the first answer that is not ok decides the status.
+    Rows are merged; samples stay apart by process; the first answer that is not ok decides the status. Where processes
+    had other sources than others, the cell is of none of them, and has failed.
     """
     answers = [answer for group in by_pass.values() for answer in group]
+    sources = together(answer.get("sources", {}) for answer in answers)
+    edited = [name for name, digest in sources.items() if digest == EDITED]
     bad = next((answer for answer in answers if answer["status"] != "ok"), None)
     last = answers[-1]
+    if edited:
+        bad = last = {"status": "failed", "reason": f"{called(edited[0])} was edited while it was measured"}
     row: dict[str, Json] = {}
     cell: dict[str, Any] = {
         "status": bad["status"] if bad else "ok",
@@ -29,10 +36,10 @@ def merge(by_pass: dict[str, list[dict[str, Json]]]) -> dict[str, Json]:
         "samples": {},
         "observations": {},
         "series": {},
-        "sources": {},
+        "sources": sources,
+        "lacking": bad.get("lacking", "") if bad else "",
     }
     for answer in answers:
-        cell["sources"] |= answer.get("sources", {})
         cell["empty"] |= answer.get("empty", {})
         row |= answer.get("row", {})
         if bad is None:
@@ -42,3 +49,21 @@ def merge(by_pass: dict[str, list[dict[str, Json]]]) -> dict[str, Json]:
             cell["series"] |= answer["series"]
     cell["rows"] = last.get("rows") or [bad.get("row", {}) if bad else row]
     return cell
+
+
+def together(each: Iterable[dict[str, str]]) -> dict[str, str]:
+    """The sources of all processes of a cell; a file of which they had different contents was edited."""
+    sources: dict[str, str] = {}
+    for own in each:
+        for name, digest in own.items():
+            sources[name] = digest if sources.get(name, digest) == digest else EDITED
+    return sources
+
+
+def called(name: str) -> str:
+    """A source file by the name that a reader knows."""
+    first, _, inside = name.partition("/")
+    own = first.removeprefix("external_")
+    if first == own:
+        return inside if first == "external" else name
+    return inside or f"{own.removeprefix('model_')}.py"

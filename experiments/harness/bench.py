@@ -16,13 +16,13 @@ from torch import nn
 import baselines
 from baselines.contract import Baseline, Computes, InnerLoop, Loss, Spec, TaskBatch, trainable
 from experiments import models
-from experiments.harness import conformance, environment, ground_truth, outside
+from experiments.harness import conformance, environment, ground_truth, imports, outside
 from experiments.harness.case import Case, Json
 from experiments.harness.ring import SIZE, Block, Ring
 from experiments.harness.setup import Setup, as_arrays, draws_random_numbers, points_of
 from experiments.harness.sharded import joined, sharded
 from experiments.harness.snapshot import Snapshot, in_words
-from experiments.harness.status import Unavailable, Wrong
+from experiments.harness.status import Lacking, Unavailable, Wrong
 from experiments.harness.verify import Check, Oracle, Reference, Weights
 from experiments.models.initial import FAN_IN, initialise
 from experiments.models.losses import LOSSES
@@ -141,11 +141,13 @@ class Bench:
 
     @functools.cached_property
     def implementation(self) -> type[Baseline]:
-        """Its class; raises Unavailable, with the reason, where its file or library does not import."""
+        """Its class; raises Lacking, with the reason, where its file or library does not import."""
+        if self.file:
+            imports.execute(f"external_{self.file.stem}", self.file)
         try:
             return baselines.load(self.file or baselines.find(self.subject))
         except Exception as error:
-            raise Unavailable(f"{type(error).__name__} at import: {error}") from error
+            raise Lacking(f"{type(error).__name__} at import: {error}") from error
 
     @property
     def computes(self) -> Computes:
@@ -161,6 +163,8 @@ class Bench:
 
         Raises Unavailable with the implementation's own reason.
         """
+        if lack := self.implementation.lacking(spec.device):
+            raise Lacking(lack)
         if reason := self.implementation.unavailable(spec):
             raise Unavailable(reason)
         return Setup(spec, sharded(self.implementation(spec)))
@@ -310,6 +314,7 @@ class Bench:
 
 def from_file(file: Path, factory: str) -> Callable[[], nn.Module]:
     """What a user's file calls `factory`."""
+    imports.execute(f"external_model_{file.stem}", file)
     spec = importlib.util.spec_from_file_location(f"external_model_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ class Options:
 def digest(value: Json, length: int = 12) -> str:
     """SHA-256 of a JSON value, shortened to `length` hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a case is called so, or as the pattern says (`study-*`): names may have brackets of their own."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def sha256(path: Path) -> str:

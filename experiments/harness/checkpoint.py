@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from experiments.harness import imports
 from experiments.harness.case import Json
 from experiments.harness.sharded import agreed, leads
 
@@ -23,6 +24,7 @@ def save(path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: dict
         "adam": adam.state_dict(),
         "random": torch.get_rng_state(),
         "told": told,
+        "sources": imports.sources(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
@@ -33,9 +35,12 @@ def save(path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: dict
 
 
 def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam) -> dict[str, Json] | None:
-    """Put model, optimizer and random state where they were; what the run had told, None where there is nothing."""
+    """Put model, optimizer and random state where they were; what the run had told.
+
+    None where there is nothing, or only what other sources have made.
+    """
     found = path.read_bytes() if path and leads() and path.exists() else b""
-    content = agreed(found, next(model.parameters()).device)
+    content = agreed(found if found and ours(found) else b"", next(model.parameters()).device)
     if not content:
         return None
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -44,6 +49,16 @@ def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam) -> dict[
     torch.set_rng_state(state["random"])
     told: dict[str, Json] = state["told"]
     return told
+
+
+def ours(content: bytes) -> bool:
+    """Whether no source of a checkpoint was other than this process has it.
+
+    Its name knows those of the project, but not every module that a file of the user's imports.
+    """
+    then = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True).get("sources", {})
+    now = imports.sources()
+    return all(now.get(name, digest) == digest for name, digest in then.items())
 
 
 def damaged(path: Path) -> str:

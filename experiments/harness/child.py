@@ -5,6 +5,10 @@ disturb them. The parent says `open` with a cell, then `turn` as often as the me
 process does nothing. It ends when the parent closes the socket, or dies.
 """
 
+from experiments.harness import imports
+
+imports.install()  # before anything is imported that a cell may depend on
+
 import ctypes
 import json
 import os
@@ -19,11 +23,12 @@ from typing import Any
 import torch
 
 import baselines
+from baselines.contract import Baseline
 from experiments.harness import environment, experiment, processors, sharded
 from experiments.harness.bench import Bench, from_file
-from experiments.harness.case import Case, Json, sha256
+from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Result
-from experiments.harness.status import ROOT, Stopped, classify, scrub
+from experiments.harness.status import Lacking, Stopped, classify, scrub
 from experiments.tasks import forget
 
 PR_SET_PDEATHSIG = 1
@@ -71,6 +76,7 @@ class Session:
 
     def __init__(self, message: dict[str, Any]) -> None:
         forget()
+        imports.begin()
         self.message = message
         self.bench: Bench | None = None
         self.work: Generator[float, None, Result] | None = None
@@ -85,7 +91,8 @@ class Session:
             return self._end("ok", "", asdict(end.value))
         except Exception as error:
             kept = Result(error.row, error.rows) if isinstance(error, Stopped) else Result()
-            return self._end(*classify(error), asdict(kept))
+            status, reason = classify(error)
+            return self._end(status, reason, asdict(kept)) | {"lacking": reason if isinstance(error, Lacking) else ""}
 
     def _start(self) -> Generator[float, None, Result]:
         m = self.message
@@ -109,7 +116,7 @@ class Session:
             "reason": reason,
             "stream_digest": bench.stream_digest if bench else "",
             "init_digest": bench.init_digest if bench else "",
-            "sources": sources(),
+            "sources": imports.sources(),
             **result,
             "note": scrub(result["note"]),
         }
@@ -124,14 +131,17 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
     resolved = ("cuda" if cuda else "cpu") if device == "auto" else device
     found: dict[str, Json] = {}
     for name, file in files.items():
+        found[name] = {"computes": "", "library": "", "compiles": False, "problem": "", "lacking": ""}
+        imports.begin()
         try:
-            implementation = baselines.load(Path(file))
-            library = implementation.library or ""
-            compiles = implementation.compiles
-            found[name] = {"computes": implementation.computes, "library": library, "compiles": compiles, "problem": ""}
+            implementation = load(Path(file))
+            found[name]["lacking"] = implementation.lacking(torch.device(resolved)) or ""
+            found[name] |= {"computes": implementation.computes, "library": implementation.library or ""}
+            found[name]["compiles"] = implementation.compiles
         except Exception as error:
-            found[name] = {"computes": "", "library": "", "compiles": False, "problem": classify(error)[1]}
+            found[name] |= dict.fromkeys(("problem", "lacking"), classify(error)[1])
         found[name]["version"] = environment.installed(found[name]["library"])
+        found[name]["helpers"] = helpers()
     usable = resolved != "cuda" or cuda
     return {
         "event": "description",
@@ -139,6 +149,7 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
         "cuda": cuda,
         "implementations": found,
         "environment": environment.environment(resolved) if usable else {},
+        "gpu_memory_gib": round(torch.cuda.mem_get_info()[0] / 2**30, 1) if resolved == "cuda" and cuda else None,
     }
 
 
@@ -148,22 +159,21 @@ def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
         made = from_file(file, factory)()
         if not isinstance(made, torch.nn.Module):
             return {"problem": f"{factory}() returned {type(made).__name__}, not a torch.nn.Module"}
-        return {"problem": "", "shape": list(made(torch.zeros(points, 1)).shape)}
+        return {"problem": "", "shape": list(made(torch.zeros(points, 1)).shape), "helpers": helpers()}
     except Exception as error:
         return {"problem": classify(error)[1]}
 
 
-def sources() -> dict[str, str]:
-    """SHA-256 of every project file that this process imported, and of a user's files it was given."""
-    files = {}
-    for name, module in list(sys.modules.items()):
-        outside = name.startswith("external_")
-        ours = outside or name == "__main__" or name.split(".")[0] in ("baselines", "experiments")
-        if not ours or not getattr(module, "__file__", None):  # a folder without __init__.py
-            continue
-        path = Path(str(module.__file__)).resolve()
-        files[name if outside else str(path.relative_to(ROOT))] = path
-    return {name: sha256(path) for name, path in sorted(files.items())}
+def load(file: Path) -> type[Baseline]:
+    """The implementation in a file, of which all is noted that importing it takes."""
+    if not file.is_relative_to(baselines.HERE):
+        imports.execute(f"external_{file.stem}", file)
+    return baselines.load(file)
+
+
+def helpers() -> list[str]:
+    """The modules of the user's that this process has imported, as cells call them."""
+    return [name for name in imports.sources() if name.startswith(imports.USERS)]
 
 
 def _path(text: str | None) -> Path | None:

@@ -190,7 +190,8 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
                     "library": "",
                     "version": "",
                     "compiles": False,
-                    "problem": f"at import, {lost}",
+                    **dict.fromkeys(("problem", "lacking"), f"at import, {lost}"),
+                    "helpers": [],
                 }
                 whole["implementations"][name] = problem
         return whole

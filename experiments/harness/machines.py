@@ -7,6 +7,7 @@ from experiments.harness import isolate
 from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Experiment
 from experiments.harness.turns import Advance
+from experiments.harness.watchdog import GIB, SHARE, installed
 
 if TYPE_CHECKING:
     from experiments.harness.run import Plan
@@ -27,10 +28,17 @@ class Machines(Protocol):
         """Processors, of the machine that has the fewest."""
 
     def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
-        """What `isolate.describe` says on each, those that say the same once; `timed`: whether they are to time."""
+        """What `described` says on each, those that say the same once; `timed`: whether they are to time."""
 
     def measure(self, plan: "Plan", wanted: Experiment, todo: Todo, advance: Advance) -> None:
         """Measure cases of one experiment, and `plan.add` their cells as they are finished."""
+
+
+def described(device: str, files: dict[str, str]) -> dict[str, Json]:
+    """What `isolate.describe` says on this machine, and the GiB of memory that processes may hold by default."""
+    memory = installed()
+    known = round(SHARE * memory / GIB, 1) if memory < float("inf") else None
+    return isolate.describe(device, files) | {"memory_gib": known}
 
 
 class Here:
@@ -41,7 +49,7 @@ class Here:
 
     def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
         """Asked of a child."""
-        return [isolate.describe(device, files)]
+        return [described(device, files)]
 
     def measure(self, plan: "Plan", wanted: Experiment, todo: Todo, advance: Advance) -> None:
         """By children."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import baselines
 from experiments.harness import experiment, isolate
-from experiments.harness.case import Json, Options, sha256
+from experiments.harness.case import Json, Options, matches, sha256
 from experiments.harness.machines import Here, Machines
 from experiments.harness.ranks import Ranks
 from experiments.harness.refusals import BadRequest
@@ -61,6 +60,8 @@ def request(
     given: dict[str, Path] = {}
     for path in baseline_files:
         name = baselines.name_of(path)
+        if name.startswith("."):
+            raise BadRequest(f"--baseline {path}: a name that begins with a dot is that of a hidden file")
         if name in files:
             raise BadRequest(f"--baseline {path}: there is an implementation named {name} already")
         given[name] = path
@@ -68,7 +69,7 @@ def request(
     _known("implementation", implementations, sorted(files))
     if implementations:
         files = {name: files[name] for name in (*implementations, *given)}
-    chosen_model, model_file = _model(model) if model else (None, None)
+    chosen_model, model_file, helpers = _model(model) if model else (None, None, [])
     timed = any(experiment.load(name).timed for name in names)
     description, *others = machines.describe(device, {name: str(path) for name, path in files.items()}, timed)
     if description["device"] == "cuda" and not description["cuda"]:
@@ -77,17 +78,20 @@ def request(
         if problem := description["implementations"][name]["problem"]:
             raise BadRequest(f"--baseline {path}: {problem}")
     external = {f"external_{files[name].stem}": files[name] for name in given}
+    helpers += [helper for name in given for helper in description["implementations"][name]["helpers"]]
     if model_file:
-        external[f"external_model_{model_file.stem}"] = model_file
+        if (called := f"external_model_{model_file.stem}") in external:
+            raise BadRequest(f"--baseline {external[called].name} and --model {model_file.name}: rename one of them")
+        external[called] = model_file
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
     timeout = timeout or DEFAULT_TIMEOUT_S
     plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh, ranks=ranks)
-    plan = replace(plan, memory=memory * GIB if memory else None)
+    plan = replace(plan, memory=memory * GIB if memory else None, helpers=tuple(helpers))
     every = [case.name for name in names for case in plan.offered(name)]
     for pattern in cases:
-        if not any(fnmatchcase(name, pattern) for name in every):
+        if not any(matches(name, pattern) for name in every):
             raise BadRequest(f"--cases {pattern}: no such case; there are: {', '.join(dict.fromkeys(every))}")
     return replace(plan, patterns=tuple(cases), machines=machines, others=tuple(others))
 
@@ -116,8 +120,8 @@ def _python_file(option: str, path: Path) -> Path:
     return path.resolve()
 
 
-def _model(text: str) -> tuple[dict[str, Json], Path]:
-    """The model's entry in the cases' parameters, and its file; a child calls the factory, to see that it works."""
+def _model(text: str) -> tuple[dict[str, Json], Path, list[str]]:
+    """The model's entry in the cases' parameters, its file and what that imports; a child calls the factory to see."""
     name, colon, factory = text.rpartition(":")
     if not colon or not factory.isidentifier():
         raise BadRequest(f"--model {text}: it has to be FILE.py:FACTORY")
@@ -130,4 +134,4 @@ def _model(text: str) -> tuple[dict[str, Json], Path]:
         raise BadRequest(
             f"--model {text}: it has to map (points, 1) to (points, 1), but gives {shape} for {POINTS} points"
         )
-    return {"file": path.name, "factory": factory, "sha256": sha256(path)}, path
+    return {"file": path.name, "factory": factory, "sha256": sha256(path)}, path, made["helpers"]

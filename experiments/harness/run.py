@@ -5,20 +5,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import baselines
-from experiments.harness import checkpoint, experiment
+from experiments.harness import checkout, checkpoint, experiment
 from experiments.harness.answers import all_ok, merge
-from experiments.harness.case import Case, Json, Options, digest
+from experiments.harness.case import Case, Json, Options, digest, matches
+from experiments.harness.current import Allowed, current
 from experiments.harness.experiment import Experiment, Pass
 from experiments.harness.machines import Here, Machines, Todo
 from experiments.harness.ranks import Ranks
-from experiments.harness.store import FORMAT, Sources, Store
+from experiments.harness.sources import Sources
+from experiments.harness.store import FORMAT, Store
 from experiments.harness.turns import Advance, Job, in_turns, side_by_side
-from experiments.harness.watchdog import guard
+from experiments.harness.watchdog import GIB, guard
 
 DEFAULT_TIMEOUT_S = 4 * 3600.0
 Reporter = Callable[[str, int], AbstractContextManager[Advance]]
@@ -38,10 +39,11 @@ class Plan:
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
     ranks: what the meta-batches are sharded over, where torchrun started several.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
-    name under which children import them.
+    name under which children import them; helpers: the names of the modules that these import.
     machines: where it is measured. `description` is of one of them, `others` of those that differ from it: what was
     measured in the environment of any of them is there already.
     sharing: how many cases are measured beside each other here; they share the processors.
+    commit: of the checkout, asked when the run begins.
     """
 
     experiments: list[str]
@@ -59,11 +61,13 @@ class Plan:
     others: tuple[dict[str, Json], ...] = ()
     sharing: int = 1
     ranks: Ranks | None = None
+    helpers: tuple[str, ...] = ()
+    commit: str = ""
     statuses: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = Store(self.results)
-        self.sources = Sources(self.external)
+        self.sources = Sources(self.external, self.helpers)
         self.environment = digest(self.description["environment"])
 
     def todo(self, name: str) -> Iterator[tuple[Case, list[str], list[str]]]:
@@ -78,8 +82,7 @@ class Plan:
 
     def cases(self, name: str) -> list[Case]:
         """The cases of an experiment that are part of this run."""
-        every = self.offered(name)
-        chosen = [c for c in every if not self.patterns or any(fnmatchcase(c.name, p) for p in self.patterns)]
+        chosen = [c for c in self.offered(name) if not self.patterns or any(matches(c.name, p) for p in self.patterns)]
         return [self._over_ranks(case) for case in chosen]
 
     def offered(self, name: str) -> list[Case]:
@@ -101,10 +104,14 @@ class Plan:
     def _descriptions(self) -> tuple[dict[str, Json], ...]:
         return (self.description, *self.others)
 
+    def _model(self, case: Case) -> Path | None:
+        """The user's file that the case's network comes from."""
+        return self.model_file if self.options.model and case.params.get("model") == self.options.model else None
+
     def _named(self, case: Case) -> Case:
         """A case with a module of the user's is another case than the built-in one, and says so in its name."""
         model = self.options.model
-        if model is None or case.params.get("model") != model:
+        if model is None or not self._model(case):
             return case
         return replace(case, name=f"{case.name}-{Path(model['file']).stem}-{model['factory']}-{model['sha256'][:6]}")
 
@@ -117,12 +124,23 @@ class Plan:
             self._run(reporter)
 
     def _run(self, reporter: Reporter) -> None:
-        for name in self.experiments:
+        self.commit = checkout.commit()
+        planned = {
+            name: [(case, missing) for case, missing, _ in self.todo(name) if missing] for name in self.experiments
+        }
+        self._write_sources()
+        for name, todo in planned.items():
             wanted = experiment.load(name)
             self.store.write(self.store.cells / name / "experiment.json", wanted.declaration(name))
-            todo = [(case, missing) for case, missing, _ in self.todo(name) if missing]
             with reporter(name, sum(len(missing) for _, missing in todo)) as advance:
                 self.machines.measure(self, wanted, todo, advance)
+        self.sources = self.sources.afresh()  # files may have been edited meanwhile
+        self._write_sources()
+
+    def _write_sources(self) -> None:
+        """Tell those who read the results folder which sources are there now."""
+        now = {"commit": self.commit, "sources": self.sources.recorded()}
+        self.store.write(self.store.cells / "sources.json", now)
 
     def outdated(self) -> list[str]:
         """Case folders with cells whose sources have changed since, such as those of a case that no longer exists."""
@@ -201,13 +219,15 @@ class Plan:
             path = self.store.path(case, cell["implementation"], key, cell["round_group"])
             replaced.pop(path, None)
             # not before the others of the case: the newest one counts, even if the clock went back
-            finished = max(cell["finished"], self._newest(case))
-            self.store.write_cell(path, cell | {"environment": name, "finished": finished})
+            finished = max(cell["finished"], self.store.newest(case))
+            changed = {"environment": name, "finished": finished, "commit": self.commit}
+            self.store.write_cell(path, cell | changed)
+            self.sources.know(cell["sources"])
             self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
             if cell["status"] not in ("failed", "oom", "timeout"):  # with more time or memory it may go on
                 for made in self.store.checkpoints(case, cell["implementation"], key):
                     made.unlink()
-        self._retire(case, replaced, wanted.references)
+        self.store.retire(case, replaced, wanted.references)
 
     def add_failed(self, wanted: Experiment, case: Case, missing: list[str], reason: str) -> None:
         """Store that a case took the machines with it that were to measure it; as if on the one of `description`."""
@@ -240,30 +260,13 @@ class Plan:
         return any(self._current_on(machine, case, subject) for machine in self._descriptions)
 
     def _current_on(self, machine: dict[str, Json], case: Case, subject: str) -> bool:
-        version = machine["implementations"].get(subject, {}).get("version", "")
-        return any(
-            not cell["reference_only"]
-            and self.sources.unchanged(cell)
-            and version in ("", cell["library_version"])  # one that no longer imports was measured when it did
-            and not (cell["status"] == "timeout" and self.timeout > cell["timeout_s"])
-            for cell in self._found(case, subject, machine).values()
-        )
+        about, allowed = machine["implementations"].get(subject, {}), self._allowed(machine)
+        cells = self._found(case, subject, machine).values()
+        return any(current(cell, self.sources, about, allowed) for cell in cells)
 
-    def _retire(self, case: Case, replaced: dict[Path, dict[str, Json]], references: tuple[str, ...]) -> None:
-        """Remove replaced cells, but keep the references that others of their round group are compared with.
-
-        A round group of which only references are left goes altogether.
-        """
-        for path, cell in replaced.items():
-            if cell["implementation"] in references:
-                self.store.write_cell(path, cell | {"reference_only": True})
-            else:
-                path.unlink(missing_ok=True)
-        for paths in self.store.groups(case).values():
-            cells = [self.store.read(path) for path in paths]
-            if all(cell and cell["reference_only"] for cell in cells):
-                for path in paths:
-                    path.unlink()
+    def _allowed(self, machine: dict[str, Json]) -> Allowed:
+        memory = self.memory / GIB if self.memory else machine.get("memory_gib")
+        return Allowed(self.timeout, memory, machine.get("gpu_memory_gib"))
 
     def _cell(
         self,
@@ -275,8 +278,14 @@ class Plan:
     ) -> dict[str, Json]:
         known = self.description["implementations"].get(subject, {})
         merged = merge(by_pass)
-        # also where a child did not live to tell: else the cell would stay current for ever
-        merged["sources"] |= self.sources.of(f"experiments/{case.experiment}.py", self.files.get(subject))
+        given = [file for file in (self.files.get(subject), self._model(case)) if file]
+        own = {f"experiments/{case.experiment}.py", *map(self.sources.name, given)}
+        if any("sources" not in answer for answers in by_pass.values() for answer in answers):
+            own |= self.sources.behind(own)  # a child did not live to tell what it had imported
+        merged["sources"] = self.sources.at_work(own - merged["sources"].keys()) | merged["sources"]
+        if merged["status"] in ("unavailable", "failed"):
+            merged["lacking"] = merged["lacking"] or known.get("lacking", "")
+        allowed = self._allowed(self.description)
         return {
             "format": FORMAT,
             "experiment": case.experiment,
@@ -288,14 +297,11 @@ class Plan:
             "round_group": group,
             "reference_only": reference_only,
             **merged,
-            "timeout_s": self.timeout,
+            "timeout_s": allowed.timeout_s,
+            "memory_gib": allowed.memory_gib,
+            "gpu_memory_gib": allowed.gpu_memory_gib,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-
-    def _newest(self, case: Case) -> str:
-        """When the case's newest cell was finished; empty where there is none."""
-        cells = [self.store.read(path) for path in (self.store.cells / case.experiment / case.id).glob("*.json")]
-        return max((str(cell["finished"]) for cell in cells if cell), default="")
 
 
 def _now() -> str:

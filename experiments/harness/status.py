@@ -27,6 +27,10 @@ class Unavailable(Stopped):
     status = "unavailable"
 
 
+class Lacking(Unavailable):
+    """The machine lacks what the implementation needs, whatever the case: there may be more tomorrow."""
+
+
 class Wrong(Stopped):
     """It does not compute what it says it computes."""
 

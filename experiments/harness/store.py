@@ -1,7 +1,7 @@
 """The store of cells: one JSON file each, written whole or not at all, with a digest that tells whether it still is."""
 
 import fcntl
-import functools
+import glob
 import hashlib
 import json
 import math
@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from experiments.harness.case import Case, Json, digest, sha256
+from experiments.harness.case import Case, Json, digest
 from experiments.harness.refusals import NotWritable
-from experiments.harness.status import ROOT
 
 FORMAT = 2  # 1 had no digest; its cells are read as they are
 SEAL = '{\n "digest": "'
@@ -95,7 +94,15 @@ class Store:
 
     def found(self, case: Case, implementation: str, key: str) -> dict[Path, dict[str, Json]]:
         """The readable cells of one implementation in one case; damaged files are set aside."""
-        paths = sorted((self.cells / case.experiment / case.id).glob(f"{implementation}.{key}.*json"))
+        cells = self._read(case, f"{glob.escape(implementation)}.{key}.*json")
+        return {path: cell for path, cell in cells.items() if cell["implementation"] == implementation}
+
+    def all(self, case: Case) -> dict[Path, dict[str, Json]]:
+        """The readable cells of a case."""
+        return self._read(case, "*.json")
+
+    def _read(self, case: Case, pattern: str) -> dict[Path, dict[str, Json]]:
+        paths = sorted((self.cells / case.experiment / case.id).glob(pattern))
         return {path: cell for path in paths if (cell := self.read(path))}
 
     def read(self, path: Path) -> dict[str, Json] | None:
@@ -120,23 +127,38 @@ class Store:
         os.replace(path, aside)
         self.warnings.append(f"a damaged {what} was set aside as {aside.relative_to(self.results)} and {so}")
 
+    def newest(self, case: Case) -> str:
+        """When the case's newest cell was finished; empty where there is none."""
+        return max((str(cell["finished"]) for cell in self.all(case).values()), default="")
+
+    def retire(self, case: Case, replaced: dict[Path, dict[str, Json]], references: tuple[str, ...]) -> None:
+        """Remove replaced cells, but keep the references that others of their round group are compared with.
+
+        A round group of which only references are left goes altogether.
+        """
+        for path, cell in replaced.items():
+            if cell["implementation"] in references:
+                self.write_cell(path, cell | {"reference_only": True})
+            else:
+                path.unlink(missing_ok=True)
+        groups: dict[str, dict[Path, dict[str, Json]]] = {}
+        for path, cell in self.all(case).items():
+            if cell["round_group"]:
+                groups.setdefault(cell["round_group"], {})[path] = cell
+        for cells in groups.values():
+            if all(cell["reference_only"] for cell in cells.values()):
+                for path in cells:
+                    path.unlink()
+
     def checkpoint(self, case: Case, implementation: str, key: str, sources: str) -> Path:
         """Where a training run keeps how far it is; other sources have another place."""
         return self.results / "checkpoints" / case.experiment / case.id / f"{implementation}.{key}.{sources}.pt"
 
     def checkpoints(self, case: Case, implementation: str, key: str) -> list[Path]:
         """All there are of one cell, of whatever sources."""
-        whole = self.checkpoint(case, implementation, key, "*")
-        return sorted(whole.parent.glob(whole.name))
-
-    def groups(self, case: Case) -> dict[str, list[Path]]:
-        """The case's cells by their round group."""
-        groups: dict[str, list[Path]] = {}
-        for path in (self.cells / case.experiment / case.id).glob("*.json"):
-            parts = path.name.split(".")
-            if len(parts) == 4:
-                groups.setdefault(parts[2], []).append(path)
-        return groups
+        whole = self.checkpoint(case, glob.escape(implementation), key, "*")
+        found = whole.parent.glob(whole.name)
+        return sorted(path for path in found if path.name.count(".") == whole.name.count("."))  # no other has its name
 
 
 def seal(cell: dict[str, Json]) -> str:
@@ -159,44 +181,3 @@ def _finite(value: Json) -> Json:
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class Sources:
-    """Whether the files behind a cell are still as they were when it was measured.
-
-    external: the user's own files, by the name under which children import them.
-    """
-
-    def __init__(self, external: dict[str, Path]) -> None:
-        self.external = external
-        self.known: dict[str, str] = {}
-
-    def unchanged(self, cell: dict[str, Json]) -> bool:
-        """True if every project file that the measuring process imported has the same content today."""
-        return all(self._now(name) == then for name, then in cell["sources"].items())
-
-    def changed(self, cell: dict[str, Json]) -> bool:
-        """True if a file of the project, which is all that is at hand of an old cell, has other content today."""
-        return any(
-            self._now(name) != then for name, then in cell["sources"].items() if not name.startswith("external_")
-        )
-
-    @functools.cached_property
-    def all(self) -> dict[str, str]:
-        """The present content of all code that a measuring process may import."""
-        ours = [path for folder in ("baselines", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
-        return {name: self._now(name) for name in [*(str(path.relative_to(ROOT)) for path in ours), *self.external]}
-
-    def of(self, experiment: str, file: Path | None) -> dict[str, str]:
-        """The present content of an experiment's file and of an implementation's, if it has one."""
-        names = [experiment]
-        if file:
-            outside = [name for name, path in self.external.items() if path == file]
-            names += outside or [str(file.resolve().relative_to(ROOT))]
-        return {name: self._now(name) for name in names}
-
-    def _now(self, name: str) -> str:
-        if name not in self.known:
-            path = self.external.get(name, ROOT / name)
-            self.known[name] = sha256(path) if path.is_file() else ""
-        return self.known[name]

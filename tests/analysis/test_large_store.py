@@ -58,9 +58,9 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
     def count(module: Any, name: str) -> None:
         own = getattr(module, name)
 
-        def counted(*arguments: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
             calls.setdefault(name, []).append(str(arguments[-1]))
-            return own(*arguments)
+            return own(*arguments, **named)
 
         monkeypatch.setattr(module, name, counted)
 

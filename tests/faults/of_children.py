@@ -80,8 +80,9 @@ def _all(results: Path) -> list[dict[str, object]]:
 
 
 def _untimed(found: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """Without the limit that a cell was measured under, which was another."""
-    return {place: {name: cell[name] for name in cell if name != "timeout_s"} for place, cell in found.items()}
+    """Without the limits that a cell was measured under, which were others."""
+    limits = ("timeout_s", "memory_gib")
+    return {place: {name: cell[name] for name in cell if name not in limits} for place, cell in found.items()}
 
 
 def _left() -> list[psutil.Process]:
