@@ -257,9 +257,11 @@ class Bench:
         batches = [self.batch(first + draw, "verify", dtype) for draw in range(DRAWS)]
         if draws_random_numbers(setup.spec.model, batches[0].support_x[0]):
             raise Unavailable("the network draws random numbers, so that no call can be compared with another")
-        for batch in batches:
+        for draw, batch in enumerate(batches):
             points = points_of(batch)
             try:
+                if dtype != torch.float64:  # where float64 cannot judge, nothing can
+                    self.exact_reference(first + draw)
                 name, truth = self.reference(setup.spec, theta, points)
             except Unavailable as unknown:
                 reason = str(unknown)
@@ -272,6 +274,12 @@ class Bench:
                 raise Wrong(in_words(changed))
             return Judged(name, truth.check(found), found, theta, points)
         raise Unavailable(f"the case cannot be judged: {reason}, as were {DRAWS - 1} other meta-batches")
+
+    def exact_reference(self, index: int) -> None:
+        """Raise Unavailable where float64 could not be judged by meta-batch `index`."""
+        spec = self.spec(torch.float64)
+        points = points_of(self.tensors(self.stream("verify").batch(index), torch.float64))
+        self.reference(spec, as_arrays(trainable(spec.model)), points)
 
     def judge_timed(self, ring: Ring, blocks: Sequence[Block], whole_call_ms: Sequence[float]) -> None:
         """Compare the result of a call that was timed, chosen at random, with the ground truth.

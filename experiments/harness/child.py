@@ -28,16 +28,18 @@ from experiments.harness import environment, experiment, processors, sharded
 from experiments.harness.bench import Bench, from_file
 from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Result
+from experiments.harness.setup import draws_random_numbers
 from experiments.harness.status import Lacking, Stopped, classify, scrub
 from experiments.tasks import forget
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main(descriptor: int) -> None:
     """Serve the parent until it goes away."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what it started stays its own, whoever started that
     connection = Connection(descriptor)
     session: Session | None = None
     while True:
@@ -159,7 +161,11 @@ def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
         made = from_file(file, factory)()
         if not isinstance(made, torch.nn.Module):
             return {"problem": f"{factory}() returned {type(made).__name__}, not a torch.nn.Module"}
-        return {"problem": "", "shape": list(made(torch.zeros(points, 1)).shape), "helpers": helpers()}
+        x = torch.zeros(points, 1)
+        if draws_random_numbers(made, x):
+            why = "draws random numbers, as dropout does, so that no two calls can be compared"
+            return {"problem": f"the forward of what {factory}() returned {why}; allowed is what does not"}
+        return {"problem": "", "shape": list(made(x).shape), "helpers": helpers()}
     except Exception as error:
         return {"problem": classify(error)[1]}
 

@@ -8,14 +8,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from experiments.harness.case import Json
+from experiments.harness.memory import family
 from experiments.harness.status import ROOT, scrub
 
 GRACE_S = 5.0
@@ -146,16 +147,34 @@ def alive() -> list[Child]:
 
 def end(children: Sequence[Child], patience_s: float = DYING_S) -> None:
     """End children and everything they started; all together may take that long to finish on their own."""
-    for child in children:
-        _alive.discard(child)
-        child.connection.close()
-    deadline = time.monotonic() + patience_s
-    for child in children:
-        with suppress(subprocess.TimeoutExpired):  # even a lost one may be about to tell its exit code
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-        child._kill()
-    for child in children:
-        child.process.wait()
+    with started_by(children) as descendants:
+        for child in children:
+            _alive.discard(child)
+            child.connection.close()
+        deadline = time.monotonic() + patience_s
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):  # even a lost one may be about to tell its exit code
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            child._kill()
+        for descriptor in descendants:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        for child in children:
+            child.process.wait()
+
+
+@contextmanager
+def started_by(children: Iterable[Child]) -> Iterator[list[int]]:
+    """Hold on to what children started, also where it left their session; descriptors of processes (Linux)."""
+    descriptors = []
+    for pid in (pid for child in children for pid in family(child.process.pid)[1:]):
+        with suppress(OSError):  # it has ended
+            descriptors.append(os.pidfd_open(pid))
+    try:
+        yield descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def measuring(threads: int) -> Child:

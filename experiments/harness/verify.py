@@ -17,6 +17,7 @@ Oracle = Callable[[Weights, Arrays], Weights]
 
 ULPS = 4
 TRIALS = 6
+FINER_TRIALS = 3
 MAX_KAPPA = 1e4
 ZERO = 1e-12  # relative to the whole; below it is rounding
 DOUBLE = float(np.finfo(np.float64).eps)
@@ -64,9 +65,14 @@ def condition(oracle: Oracle, theta: Weights, batch: Arrays, eps: float) -> floa
     Every weight and point is moved by up to 4 ulp of the dtype, 6 times; the largest change counts. For ReLU networks
     this also counts the kinks that rounding can cross. Beyond MAX_KAPPA the rest is not tried.
     """
-    expected = oracle(theta, batch)
+    return _condition(oracle, oracle(theta, batch), theta, batch, eps)
+
+
+def _condition(
+    oracle: Oracle, expected: Weights, theta: Weights, batch: Arrays, eps: float, trials: int = TRIALS
+) -> float:
     worst = 1.0
-    for trial in range(TRIALS):
+    for trial in range(trials):
         shift = _Shift(trial, ULPS * eps)
         moved = oracle({name: shift(value) for name, value in theta.items()}, Arrays(*(shift(part) for part in batch)))
         worst = max(worst, error(moved, expected) / (ULPS * eps))
@@ -109,10 +115,9 @@ def reference(oracle: Oracle, theta: Weights, batch: Arrays, eps: float, displac
     displacement: the result is a difference of weights, whose rounding then counts in κ.
     """
     expected = oracle(theta, batch)
-    kappa = condition(oracle, theta, batch, eps)
-    if eps > DOUBLE and kappa <= MAX_KAPPA:  # what is all rounding does not change by more of it
-        finer = condition(oracle, theta, batch, DOUBLE)
-        kappa = finer if finer > MAX_KAPPA else kappa
+    kappa = _condition(oracle, expected, theta, batch, eps)
+    if eps > DOUBLE:  # where it shows, too, how much rounding inside the computation is enlarged, as by cancellation
+        kappa = max(kappa, _condition(oracle, expected, theta, batch, DOUBLE, FINER_TRIALS))
     if displacement:
         kappa = max(kappa, cancellation(theta, expected))
     return Reference(expected, kappa, eps)
