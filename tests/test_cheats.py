@@ -68,4 +68,5 @@ def test_cost_catches_every_cheat_and_accuses_nobody_else(plan: MakePlan, monkey
         cell = found[file.stem.replace("_", "-")]
         assert (cell["status"], cell["samples"]) == ("wrong", {}), file.stem
         assert reason(file) in cell["reason"], (file.stem, cell["reason"])
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "sum(range(100_000))" in " ".join(p.info["cmdline"] or ())]
+    everything = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in everything if "sum(range(100_000))" in command]
