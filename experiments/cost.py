@@ -8,7 +8,6 @@ compared.
 """
 
 import itertools
-import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from experiments.harness import clock, memory
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options
+from experiments.harness.clock import perf_counter
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.ring import SIZE, Block, Ring
 from experiments.models.roofline import layers, roofline_ms
@@ -114,11 +114,11 @@ def measure_first_step(bench: Bench) -> Generator[float, None, Result]:
     yield 0.0
     baseline, batch = bench.setup.baseline, bench.batch(0)
     yield 0.1
-    start = time.perf_counter()
+    start = perf_counter()
     baseline.meta_gradient(baseline.prepare(batch))
     baseline.synchronize()
     name = "first_step_warm_s" if bench.repeat else "first_step_cold_s"
-    return Result(row={name: time.perf_counter() - start})
+    return Result(row={name: perf_counter() - start})
 
 
 def measure_memory(bench: Bench) -> Generator[float, None, Result]:
@@ -131,9 +131,9 @@ def measure_memory(bench: Bench) -> Generator[float, None, Result]:
     taken: list[float] = []
 
     def call() -> object:
-        start = time.perf_counter()
+        start = perf_counter()
         result = baseline.meta_gradient(prepared)
-        taken.append(time.perf_counter() - start)
+        taken.append(perf_counter() - start)
         return result
 
     row, empty = memory.peaks(call, size, bench.device, baseline.framework)
