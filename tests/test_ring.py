@@ -96,7 +96,7 @@ def test_a_call_inside_the_timed_block_is_judged() -> None:
     around = ring(b)
     blocks, samples = drained(b, around)
     with pytest.raises(Wrong, match=r"^a timed call errs by 1\.0e\+00"):
-        # one in thirty picks is the first of its row
+        # few picks is the first of its row
         b.judge_timed(around, blocks * 3 + [around.block() for _ in range(3)], samples["whole_call_ms"])
     honest = bench(rounds=3, tasks=2, inner_steps=1)
     around = ring(honest)

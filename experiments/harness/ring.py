@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from baselines.contract import MetaGradient, TaskBatch, trainable
 from experiments.harness.clock import BLOCK_S, SETTLE_S, Clock, perf_counter, process_time
@@ -22,12 +23,13 @@ from experiments.harness.verify import Weights
 from experiments.tasks.draws import raw, uniform
 from experiments.tasks.stream import Arrays
 
-SIZE = 32
+SIZE = 16
 """Meta-batches in a ring: a stretch of the quickest calls is then longer than what preparing it did to the caches."""
 REACH = 0.2
 """By how much of itself a weight moves at most: enough for every result to be another one."""
 FLOOR = 0.01
 """What share of the largest weight of its tensor stands for a smaller one, so that a weight of zero moves, too."""
+GOLDEN = (math.sqrt(5) - 1) / 2
 COLD_S = 0.005
 """Longer calls do not notice what the caches hold when they begin."""
 Call = Callable[[Any], Any]
@@ -78,17 +80,18 @@ class Ring:
         self.setup, self.baseline, self.batches = setup, setup.baseline, batches
         self.call = call or setup.baseline.meta_gradient
         self.start = {name: p.detach().clone() for name, p in trainable(setup.spec.model).items()}
+        self.way = {name: _way(name, start) for name, start in self.start.items()}
         self.moves = self.position = 0
 
     def move(self) -> None:
-        """Change every weight in place, as an optimizer does; the moves are the same for all implementations."""
+        """Change every weight in place, as an optimizer does; the moves are the same for all implementations.
+
+        In one operation for each tensor, since whatever else is done here leaves other things in the caches.
+        """
         self.moves += 1
-        with torch.no_grad():
-            for name, p in trainable(self.setup.spec.model).items():
-                start = self.start[name]
-                share = 2 * uniform(raw(f"moved weights v1 {name}", 0, self.moves, p.numel())) - 1
-                size = start.abs().clamp_min(FLOOR * float(start.abs().max()) or FLOOR) if start.numel() else start
-                p.copy_(start + REACH * size * torch.from_numpy(share).reshape(p.shape).to(p))
+        far = 2 * (self.moves * GOLDEN % 1) - 1  # never the same twice, in any order of ups and downs
+        for name, p in trainable(self.setup.spec.model).items():
+            torch.add(self.start[name], self.way[name], alpha=far, out=p.detach())
 
     def rest(self) -> None:
         """Put the weights back to where they were."""
@@ -184,3 +187,10 @@ class Ring:
         seconds = perf_counter() - start
         batch = self.batches[self.position]
         return Pick(as_arrays(trainable(self.setup.spec.model)), points_of(batch), tensors), seconds
+
+
+def _way(name: str, start: Tensor) -> Tensor:
+    """Draw how far each weight of a tensor moves at most."""
+    share = 2 * uniform(raw(f"moved weights v2 {name}", 0, 0, start.numel())) - 1
+    size = start.abs().clamp_min(FLOOR * float(start.abs().max()) or FLOOR) if start.numel() else start
+    return REACH * size * torch.from_numpy(share).reshape(start.shape).to(start)
