@@ -117,7 +117,14 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("mutant", unusable_ones(), ids=lambda m: m.function)
+WAIT = ("leaves_a_grandchild", "never_ends", "sleeps")  # each for the whole limit
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(m, marks=[pytest.mark.slow] * (m.function in WAIT)) for m in unusable_ones()],
+    ids=lambda m: m.function,
+)
 def test_what_cannot_be_audited_is_refused_and_leaves_nothing_running(mutant: Mutant) -> None:
     done = run(f"{mutant.file}:{mutant.function}", "--timeout", "3", "--format", "json")
     assert done.returncode == 2

@@ -172,6 +172,7 @@ def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measure
     ]  # here it is there, too
 
 
+@pytest.mark.slow
 def test_a_timed_case_claims_the_device(box: Box, plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cases on one worker that has two threads."""
 

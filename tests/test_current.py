@@ -136,6 +136,7 @@ def test_memory_that_was_too_little_is_tried_again_when_there_is_more(one_case: 
     assert missing(replace(one_case(), memory=0.05 * GIB)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [(TOOL, "there is no tool"), (AT_IMPORT, "OSError at import: no tool")],

@@ -102,6 +102,7 @@ def test_a_cell_of_the_format_before_has_no_seal_and_is_read(tmp_path: Path) -> 
     assert store.read(path) is None
 
 
+@pytest.mark.slow
 def test_what_is_measured_last_is_the_newest_even_if_the_clock_goes_back(
     plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ def test_the_first_process_is_the_cold_one_and_the_second_the_warm_one(repeat: i
 def test_only_implementations_that_compile_have_the_pass(jobs: list[Job]) -> None:
     subjects = {p.name: {job.subject for job in jobs if job.step is p} for p in cost.EXPERIMENT.passes}
     everyone = {"unrolled", "one", "other"}
-    assert subjects == {"first step": {"one", "other"}, "memory": everyone, "time": everyone}
+    assert subjects == {"first step": {"one", "other"}, "conformance": everyone, "memory": everyone, "time": everyone}
 
 
 def test_every_cell_has_a_compile_cache_of_its_own_for_as_long_as_its_case_is_measured(jobs: list[Job]) -> None:
@@ -88,6 +88,7 @@ def test_every_cell_has_a_compile_cache_of_its_own_for_as_long_as_its_case_is_me
     assert not any(job.cache and job.cache.exists() for job in jobs)
 
 
+@pytest.mark.slow
 def test_the_second_process_finds_what_the_first_has_compiled(tmp_path: Path) -> None:
     log, cache = tmp_path / "log", tmp_path / "cache"
     file = mine(tmp_path, NOTING.format(log=str(log)))

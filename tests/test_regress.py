@@ -52,10 +52,29 @@ def verdict(b: Bench) -> str:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_implementation_does_what_is_expected_of_it(name: str) -> None:
+def test_every_implementation_does_what_is_expected_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regress, "conform", lambda *_: None)  # the next test's
     wanted = expected(files.FOLDER / "expected.csv")
     for golden in (golden for golden in SAMPLE if Key(name, golden, "float64") in wanted):
         assert verdict(bench(name, golden)) == wanted[Key(name, golden, "float64")].verdict, golden
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in COMPILED)) for name in IMPLEMENTATIONS]
+)
+def test_every_implementation_keeps_every_term_of_the_contract(name: str) -> None:
+    b = bench(name, "tanh2-k1-large-lr" if name in COMPILED else "relu1-k1")  # of those that both take
+    b.case.params["thorough"] = True
+    assert verdict(b) == "right"
+
+
+def test_every_network_is_met_thoroughly_by_all_that_take_part_and_each_dtype_once() -> None:
+    cases = regress.cases(Options("quick", "cpu", None, 1, None))
+    networks = [(files.read(c.name).description, c.dtype) for c in cases if c.params.get("thorough")]
+    assert all(networks.count(one) == 1 for one in networks)
+    assert len(networks) == len({(str(files.read(c.name).description), c.dtype) for c in cases})
+    taken = [c.name for c in cases if c.params.get("thorough") and c.name in regress.FOR_COMPILED]
+    assert len(taken) == len({str(files.read(name).description) for name in regress.FOR_COMPILED}) * len(regress.DTYPES)
 
 
 def test_expected_covers_every_implementation_case_and_dtype_and_names_nothing_wrong() -> None:

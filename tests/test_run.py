@@ -95,6 +95,7 @@ def test_cost_measures_in_one_round_group_and_adds_later_ones_beside_the_referen
     assert changed.statuses == {"ok": 2}
 
 
+@pytest.mark.slow
 def test_a_deliberate_mistake_is_wrong_and_shows_no_timing(plan: MakePlan, tmp_path: Path) -> None:
     file = mine(
         tmp_path, "from baselines.first_order.fomaml import Fomaml\nclass Mine(Fomaml):\n    computes = 'maml'\n"
@@ -126,6 +127,7 @@ MISBEHAVING = {
 }
 
 
+@pytest.mark.slow
 def test_each_misbehaving_implementation_is_one_row(
     plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +148,7 @@ def test_each_misbehaving_implementation_is_one_row(
     assert {c["status"] for c in cells(run) if c["implementation"] == "unrolled"} == {"ok"}
 
 
+@pytest.mark.slow
 def test_a_repaired_file_is_measured_again(plan: MakePlan, tmp_path: Path) -> None:
     file = mine(tmp_path, HEAD + BODY.format("import os; os._exit(7)"))
     for text, status in ((None, "failed"), (RIGHT, "ok")):

@@ -149,6 +149,7 @@ def test_a_file_that_is_edited_between_the_processes_of_a_cell_makes_it_fail(pla
     assert cells(first)["mine"]["samples"] == {} and cells(first)["unrolled"]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_cell_whose_process_died_is_measured_again_whatever_of_the_project_is_repaired(
     one_case: MakePlan, tmp_path: Path
 ) -> None:

@@ -60,7 +60,19 @@ def settle(threads: int) -> None:
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
     torch.set_flush_denormal(False)
+    torch.use_deterministic_algorithms(False)
+    torch.autograd.set_detect_anomaly(False)
+    for device in ("cpu", "cuda"):
+        autocast(device, False)
     gc.enable()
+
+
+def autocast(device: str, enabled: bool) -> None:
+    """Switch it on or off for good; before PyTorch 2.4 each device has a function of its own."""
+    try:
+        torch.set_autocast_enabled(device, enabled)
+    except TypeError:
+        (torch.set_autocast_cpu_enabled if device == "cpu" else torch.set_autocast_enabled)(enabled)
 
 
 def unsettled(threads: int) -> str:

@@ -115,8 +115,12 @@ def live_tensor_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return int(torch.cuda.memory_allocated(device))
-    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter) and o.device == device]
-    storages = {storage._cdata: storage.nbytes() for storage in (tensor.untyped_storage() for tensor in tensors)}
+    storages: dict[int, int] = {}
+    for each in gc.get_objects():
+        if type(each) in (torch.Tensor, torch.nn.Parameter) and each.device == device:
+            with suppress(RuntimeError, NotImplementedError):  # one that stands for another, and has none of its own
+                storage = each.untyped_storage()
+                storages[storage._cdata] = storage.nbytes()
     return sum(storages.values())
 
 
