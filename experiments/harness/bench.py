@@ -2,10 +2,9 @@
 
 import functools
 import hashlib
-import importlib.util
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -18,6 +17,7 @@ from baselines.contract import Baseline, Computes, InnerLoop, Loss, Spec, TaskBa
 from experiments import models
 from experiments.harness import conformance, environment, ground_truth, imports, outside
 from experiments.harness.case import Case, Json
+from experiments.harness.factory import from_file
 from experiments.harness.ring import SIZE, Block, Ring
 from experiments.harness.setup import Setup, as_arrays, draws_random_numbers, points_of
 from experiments.harness.sharded import joined, sharded
@@ -318,14 +318,3 @@ class Bench:
         displacement = self.computes == "reptile" and self.inner.steps > 0
         key = f"{name} {self.computes} {dtype}"
         return ground_truth.reference(oracle, theta, points, dtype, displacement, self.oracle_results, key)
-
-
-def from_file(file: Path, factory: str) -> Callable[[], nn.Module]:
-    """What a user's file calls `factory`."""
-    imports.execute(f"external_model_{file.stem}", file)
-    spec = importlib.util.spec_from_file_location(f"external_model_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Callable[[], nn.Module] = getattr(module, factory)
-    return found

@@ -25,9 +25,10 @@ import torch
 import baselines
 from baselines.contract import Baseline
 from experiments.harness import environment, experiment, processors, sharded
-from experiments.harness.bench import Bench, from_file
+from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json
 from experiments.harness.experiment import Result
+from experiments.harness.factory import from_file
 from experiments.harness.setup import draws_random_numbers
 from experiments.harness.status import Lacking, Stopped, classify, scrub
 from experiments.tasks import forget

@@ -152,11 +152,13 @@ class Ring:
         calls, wall = 0, 0.0
         pick: Pick | None = None
         begin, helpers = perf_counter(), descendants_s()
+        warm = call_s < COLD_S
+        most = len(self.batches) - warm  # the discarded call has a batch, too
         while wall < BLOCK_S or pick is None:
-            count = min(len(self.batches), max(1, math.ceil((BLOCK_S - wall) / call_s)))
+            count = min(most, max(1, math.ceil((BLOCK_S - wall) / call_s)))
             if pick is None:
                 count = min(count, chosen - calls + 1)
-            stretch = self.stretch(count, warm=call_s < COLD_S)
+            stretch = self.stretch(count, warm)
             calls, wall = calls + count, wall + stretch.wall_s
             if calls == chosen + 1:
                 pick, converting_s = self._pick(stretch.result)
