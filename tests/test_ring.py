@@ -1,20 +1,23 @@
 """The timing: every call meets another batch and other weights, and work outside it, or beside it, shows."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
 
+import baselines
 from baselines.contract import MetaGradient, TaskBatch, trainable
 from baselines.handwritten.unrolled import Unrolled
 from experiments import cost
-from experiments.harness import conformance, outside
+from experiments.harness import conformance, ground_truth, outside
 from experiments.harness.bench import Bench
 from experiments.harness.conversion import allowed_ms, own_ms
 from experiments.harness.memory import family
@@ -45,6 +48,22 @@ def test_no_call_meets_a_batch_and_weights_that_another_met() -> None:
     assert SIZE >= 8
     assert len({batch for batch, _ in seen}) == SIZE
     assert len(set(seen)) == len(seen) > SIZE
+
+
+def test_the_discarded_call_of_a_stretch_has_a_batch_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    b = bench()
+    result = b.setup.meta_gradient(b.batch(0))
+    around, batches = ring(b, lambda prepared: result), []
+    stretch = around.stretch
+
+    def watched(count: int, warm: bool) -> Any:
+        batches.append(count + warm)
+        return stretch(count, warm)
+
+    monkeypatch.setattr(around, "stretch", watched)
+    while max(batches, default=0) < SIZE:
+        around.block()
+    assert max(batches) == SIZE
 
 
 def test_weights_move_in_place_alike_for_all_and_come_back_to_the_last_bit() -> None:
@@ -85,7 +104,7 @@ class WrongWhenTimed(Unrolled):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         self.row += 1
-        if self.row > 1:
+        if self.row > 2:  # the discarded call and the first that counts are right
             return MetaGradient(None, {name: torch.zeros_like(p) for name, p in trainable(self.spec.model).items()})
         return super().meta_gradient(prepared)
 
@@ -191,6 +210,41 @@ def test_a_network_that_draws_is_called_that_and_a_degenerate_one_is_not_judged_
             with pytest.raises(Unavailable, match="ill-conditioned"):
                 degenerate.verify()
         of("constant", dtype).verify()  # whose gradients but for one are zero up to rounding, which is what counts
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_float64_cannot_judge_float32_is_not_asked(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = ground_truth.reference
+
+    def reference(oracle: Any, theta: Any, points: Any, of: torch.dtype, *about: Any) -> Any:
+        if of == torch.float64:
+            raise Unavailable("it is ill-conditioned")
+        return ask(oracle, theta, points, of, *about)
+
+    b = bench(dtype=dtype)
+    monkeypatch.setattr(ground_truth, "reference", reference)
+    with pytest.raises(Unavailable, match="ill-conditioned, as were 7 other"):
+        b.judge(b.setup)
+
+
+AT_EVERY_SHAPE = (
+    "attached_to_a_graph",
+    "flattens_its_result",
+    "halves_the_losses",
+    "remembers_the_batch",
+    "works_in_prepare",
+    "works_in_to_torch",
+)
+
+
+@pytest.mark.parametrize("cheat", AT_EVERY_SHAPE)
+def test_in_every_case_and_not_only_once_for_each_network(cheat: str) -> None:
+    file = Path(__file__).parent / "cheats" / f"{cheat}.py"
+    b = bench()
+    b.__dict__["implementation"] = baselines.load(file)
+    assert b.file is None and "thorough" not in b.params
+    with pytest.raises(Wrong, match=re.escape(file.read_text().split("[")[1].split("]")[0])):
+        b.verify()
 
 
 def test_metagradient_and_all_that_verifies_hold_to_the_contract() -> None:
