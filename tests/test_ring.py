@@ -109,14 +109,21 @@ class WrongWhenTimed(Unrolled):
         return super().meta_gradient(prepared)
 
 
-def test_a_call_inside_the_timed_block_is_judged() -> None:
+def test_a_call_inside_the_timed_block_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def randbelow(calls: int) -> int:
+        asked.append(calls)
+        return min(7, calls - 1)
+
+    monkeypatch.setattr("secrets.randbelow", randbelow)
     b = bench(rounds=3, tasks=2, inner_steps=1)
     b.__dict__["implementation"] = WrongWhenTimed
     around = ring(b)
     blocks, samples = drained(b, around)
     with pytest.raises(Wrong, match=r"^a timed call errs by 1\.0e\+00"):
-        # few picks is the first of its row
-        b.judge_timed(around, blocks * 3 + [around.block() for _ in range(3)], samples["whole_call_ms"])
+        b.judge_timed(around, blocks, samples["whole_call_ms"])
+    assert len(asked) == 3 and min(asked) > SIZE  # one of all the calls of a block
     honest = bench(rounds=3, tasks=2, inner_steps=1)
     around = ring(honest)
     blocks, samples = drained(honest, around)
