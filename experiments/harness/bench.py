@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import nn
@@ -281,7 +280,7 @@ class Bench:
         points = points_of(self.tensors(self.stream("verify").batch(index), torch.float64))
         self.reference(spec, as_arrays(trainable(spec.model)), points)
 
-    def judge_timed(self, ring: Ring, blocks: Sequence[Block], whole_call_ms: Sequence[float]) -> None:
+    def judge_timed(self, ring: Ring, blocks: Sequence[Block]) -> None:
         """Compare the result of a call that was timed, chosen at random, with the ground truth.
 
         Raises Wrong where it is another one, or where work is done outside the timed calls. Of the blocks' picks the
@@ -301,7 +300,7 @@ class Bench:
             break
         else:
             raise Unavailable(f"no call that was timed can be judged: {reason}, as in {DRAWS + len(picks) - 1} others")
-        if shown := outside.of_blocks(ring, blocks, median(whole_call_ms), self.case.threads):
+        if shown := outside.of_blocks(ring, blocks, self.case.threads):
             raise Wrong(shown)
 
     def reference(self, spec: Spec, theta: Weights, points: Arrays) -> tuple[str, Reference]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from experiments.harness.clock import Clock, perf_counter, process_time
+from experiments.harness.clock import perf_counter
 from experiments.harness.conversion import allowed_ms, own_ms
 from experiments.harness.processors import descendants_s
 from experiments.harness.ring import Block, Ring
@@ -43,7 +43,7 @@ def conversions_ms(ring: Ring, repeats: int) -> tuple[float, float, float, float
     own: list[float] = []
     whole: list[float] = []
     timed: list[float] = []
-    clock = clock_of(ring)
+    clock = ring.work
     start = perf_counter()
     while len(timed) < repeats and (len(timed) < 2 or perf_counter() - start < PATIENCE_S):
         ring.move()
@@ -62,15 +62,6 @@ def conversions_ms(ring: Ring, repeats: int) -> tuple[float, float, float, float
         own.append(own_ms(ring.setup, batches[-1], result, clock))
         whole.append(ring.whole_call_s(clock) * 1e3)
     return min(beside), median(own), min(whole), median(timed)
-
-
-def clock_of(ring: Ring) -> Clock:
-    """Return the clock by which work is looked for where it should not be, in seconds.
-
-    Processor time, which does not go on while something else has the core; on another device, which works while this
-    process waits, time.
-    """
-    return process_time if ring.setup.spec.device.type == "cpu" else perf_counter
 
 
 def unhidden(examined: "Examined") -> str:
@@ -92,15 +83,14 @@ def unhidden(examined: "Examined") -> str:
     return HELPED.format(share)
 
 
-def of_blocks(ring: Ring, blocks: Sequence[Block], whole: float, threads: int) -> str:
-    """Return what shows in timed blocks that work is done outside the timed call, or on processors beside it.
-
-    whole: the milliseconds of a whole call in their turns.
-    """
-    result = blocks[-1].pick.result
-    own = median(own_ms(ring.setup, ring.next(), result, perf_counter) for _ in range(REPEATS))
-    timed = median(block.step_ms for block in blocks)
-    if reason := excess(min(block.conversion_ms for block in blocks), own, whole, timed):
+def of_blocks(ring: Ring, blocks: Sequence[Block], threads: int) -> str:
+    """Return what shows in timed blocks that work is done outside the timed call, or on processors beside it."""
+    timed = median(block.work_ms for block in blocks)
+    for _ in range(TRIALS):
+        beside, own, whole, _ = conversions_ms(ring, REPEATS)
+        if not (reason := excess(beside, own, whole, timed)):
+            break
+    if reason:
         return reason
     warming = median(block.warming_ms for block in blocks)
     if warming > WARMING * timed + allowed_ms(own):
@@ -154,7 +144,7 @@ def _beside_ms(ring: Ring) -> float:
 
 
 def _preparing_ms(ring: Ring) -> float:
-    clock, times = clock_of(ring), []
+    clock, times = ring.work, []
     for _ in range(REPEATS):
         ring.move()
         batch, start = ring.next(), clock()

@@ -46,7 +46,10 @@ class Pick:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Calls in a row: how many, the seconds of all, of their processor time, and of what came before them."""
+    """Calls in a row: how many, the seconds of all, of their processor time, and of what came before them.
+
+    warming_s: the discarded call's, by the clock of `Ring.work`.
+    """
 
     count: int
     preparing_s: float
@@ -61,11 +64,12 @@ class Block:
     """One sample of the timing.
 
     step_ms: the mean over calls, everything prepared; conversion_ms: preparing a batch and making tensors of a result;
-    warming_ms: the discarded call before a stretch, 0 where there is none; cpu_per_wall: processor time over time, of
-    all threads and descendants; helpers: the descendants' part of it.
+    work_ms, warming_ms: of a call, and of the discarded one before a stretch (0 where there is none), by the clock of
+    `Ring.work`; cpu_per_wall: processor time over time, of all threads and descendants; helpers: the descendants' part.
     """
 
     step_ms: float
+    work_ms: float
     conversion_ms: float
     warming_ms: float
     cpu_per_wall: float
@@ -82,6 +86,9 @@ class Ring:
         self.start = {name: p.detach().clone() for name, p in trainable(setup.spec.model).items()}
         self.way = {name: _way(name, start) for name, start in self.start.items()}
         self.moves = self.position = 0
+        self.work: Clock = process_time if setup.spec.device.type == "cpu" else perf_counter
+        """By which work is looked for where it should not be: processor time, which does not go on while something else
+        has the core; with another device, which works while this process waits, time."""
 
     def move(self) -> None:
         """Change every weight in place, as an optimizer does; the moves are the same for all implementations.
@@ -116,7 +123,12 @@ class Ring:
         start = perf_counter()
         prepared = [self.baseline.prepare(batch) for batch in batches]
         preparing_s = (perf_counter() - start) / count
-        warming_s = self._time([self.baseline.prepare(first)])[0] if first else 0.0
+        warming_s = 0.0
+        if first:
+            ready = [self.baseline.prepare(first)]
+            begin = self.work()
+            self._time(ready)
+            warming_s = self.work() - begin
         return Stretch(count, preparing_s, warming_s, *self._time(prepared))
 
     def _time(self, prepared: list[Any]) -> tuple[float, float, Any]:
@@ -164,11 +176,13 @@ class Ring:
                 pick, converting_s = self._pick(stretch.result)
             stretches.append(replace(stretch, result=None))
         share = (descendants_s() - helpers) / (perf_counter() - begin)
+        cpu = sum(s.cpu_s for s in stretches)
         return Block(
             step_ms=wall / calls * 1e3,
+            work_ms=(cpu if self.work is process_time else wall) / calls * 1e3,
             conversion_ms=(median(s.preparing_s for s in stretches) + converting_s) * 1e3,
             warming_ms=median(s.warming_s for s in stretches) * 1e3,
-            cpu_per_wall=sum(s.cpu_s for s in stretches) / wall + share,
+            cpu_per_wall=cpu / wall + share,
             helpers=share,
             pick=pick,
         )
