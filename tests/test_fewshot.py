@@ -111,7 +111,7 @@ def measured(subject: str, of: Case) -> tuple[Bench, Result]:
             return b, end.value
 
 
-@pytest.mark.parametrize("family", ["glyphs", "digits"])
+@pytest.mark.parametrize("family", [pytest.param("glyphs", marks=pytest.mark.slow), "digits"])
 def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "LOOK_EPISODES", 5)
     found = {subject: measured(subject, case(family, tasks=2)) for subject in fewshot.METHODS}
