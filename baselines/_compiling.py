@@ -1,40 +1,93 @@
-"""What the compiled implementations share: a sweep per shape of meta-batch, how it runs, what it falls back to."""
+"""What the compiled implementations share: code for every kind of meta-batch, when it holds, what it falls back to."""
 
-import math
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass
+from threading import RLock
+from time import perf_counter
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from baselines import _tracing
+from baselines._agreement import agree, disagreement, is_finite
 from baselines._cuda_graph import Recorded
-from baselines._modules import signature, unchanged
-from baselines._phases import Values
-from baselines._sweep import Sweep
-from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch
+from baselines._execution import Execution
+from baselines._forms import Form, forms, quick_check, surroundings
+from baselines._guards import Guards, difference
+from baselines._modules import RefusingData, exclusive, unchanged
+from baselines._random import RandomState
+from baselines._sweep import Run, Sweep
+from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch, is_undisturbed
 
 APART = ("convolution", "batch_norm", "layer_norm")
-SHAPES = 16  # so many kinds of meta-batches keep their code; GPU memory is part of it
-Run = Callable[[Values, Values, TaskBatch], Values]
+LIMIT = {"cpu": 64, "cuda": 16}
+"""So many kinds of meta-batches keep their code, the most recently used ones; a CUDA graph keeps its memory, too."""
+SHARE = 0.02
+"""The part of the time that later comparisons with the fallback may take."""
 
 
-class Prepared(NamedTuple):
-    """A meta-batch with the model's present tensors, as `Phases.inputs` gives them; none before the first call."""
+@dataclass
+class Code:
+    """What one kind of meta-batch got when the model and the loss were as `guards` say; no sweep: the fallback.
 
-    batch: TaskBatch
-    key: tuple[object, ...]
-    tensors: tuple[Values, Values] | None
+    guards: None where every call changes what the next one reads, and so the fallback serves all of them.
+
+    forms: the form of every tensor, and what surrounds the call. execution: how it runs, or why it is not compiled.
+    compared: whether a result has been compared with the fallback's, which takes `fallback_s` seconds.
+    """
+
+    guards: Guards | None
+    form: Form
+    sweep: Sweep | None
+    run: Run | None
+    execution: str
+    compared: bool
+    fallback_s: float
+
+    def __post_init__(self) -> None:
+        """Nothing is checked quickly before it has been checked once."""
+        self.quick: Callable[..., bool] | None = None
+
+    def still_serves(self, around: Form, batch: TaskBatch) -> bool:
+        """Whether what was served last is asked for again; False where that takes time to know."""
+        if self.guards is None or self.quick is None or self.form[0] != around:
+            return False
+        return self.guards.hold_quickly() and self.quick(*batch, *self.guards.tensors)
+
+    def serves(self, form: Form) -> bool:
+        """Whether it is code for meta-batches of this form, and nothing that it was made from has changed."""
+        if self.form[: len(form)] != form:
+            return False
+        if self.guards is None:
+            return True
+        return self.guards.hold() and self.form[len(form) :] == forms(self.guards.tensors)
+
+    def change(self, now: Guards) -> str:
+        """The path of something that was another when the code was made."""
+        return difference(self.guards.state, now.state) if self.guards else ""
+
+    def forget(self) -> None:
+        """Keep no object of the model's alive."""
+        if self.guards:
+            self.guards.forget()
 
 
 class CompiledSweep(Baseline):
-    """Compiled for every form of meta-batch, parameters and modules' plain attributes (`signature`) that it meets.
+    """Compiled for every form of meta-batch and parameters, and anew when something has changed that a forward reads.
+
+    An answer is never one for how the network was: whatever a forward or the loss can be seen to read (attributes and
+    their names, containers, NumPy scalars, functions, their closures and the globals they name, classes, hooks,
+    structure and tying, autocast and the default dtype) is asked for before each call. What cannot be seen (files, time,
+    iterators, generators of random numbers other than torch's, and the like) is computed by `fallback`, and `execution`
+    says why. PyTorch, NumPy and the standard library are taken as constant. The first result of each code is compared
+    with the fallback's, and so is now and then a later one; one that differs is the last that the code has given.
 
     All tasks go together, except where the network convolves or normalises by batch or layer. With weights of its own
     for each task a convolution is a grouped one, several times slower and larger than task after task; and derivatives
-    of a `vmap` over these normalisations are wrong from the second on (see `vectorized`). The first result of each
-    sweep is compared with that of `fallback`. Where no way can be compiled or agrees, `fallback` does it, and
-    `execution` says so.
+    of a `vmap` over these normalisations are wrong from the second on (see `vectorized`).
     """
 
     compiles = True
@@ -43,10 +96,15 @@ class CompiledSweep(Baseline):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
+        self.lock = RLock()
         self.plain = self.fallback(spec)
-        self.ready: dict[tuple[object, ...], tuple[Sweep, Run]] = {}
-        self.given_up: dict[object, str] = {}
-        """What is said where no way works, by the form of the tensors: other attributes do not mend it."""
+        self.codes: deque[Code] = deque()
+        """The most recently used first."""
+        self.changed: dict[str, object] | None = None
+        """What was read when a change was met last; code is made when it is met again."""
+        self.unsteady: set[Form] = set()
+        """The forms of tensors with which each call has changed what the next one reads."""
+        self.spent_s = 0.0
 
     @classmethod
     def lacking(cls, device: torch.device) -> str | None:
@@ -59,6 +117,10 @@ class CompiledSweep(Baseline):
         return cls.lacking(spec.device) or cls.fallback.unavailable(spec)
 
     @property
+    def _name(self) -> str:
+        return self.fallback.__module__.rpartition(".")[2]
+
+    @property
     def steps(self) -> int:
         """Inner steps of the sweep."""
         return self.spec.inner.steps
@@ -67,66 +129,138 @@ class CompiledSweep(Baseline):
         """The points that the sweep gets."""
         return batch
 
-    def prepare(self, batch: TaskBatch) -> Prepared:
-        """The batch beside the model's tensors."""
-        batch = self.points(batch)
-        key = signature(self.spec.model, batch)
-        ready = self.ready.get(key)
-        return Prepared(batch, key, ready[0].phases.inputs() if ready else None)
+    def prepare(self, batch: TaskBatch) -> TaskBatch:
+        """The batch as the sweep gets it."""
+        return self.points(batch)
 
-    def meta_gradient(self, prepared: Prepared) -> MetaGradient:
-        """The sweep as compiled code; the first call for a signature compiles it."""
-        batch, key, tensors = prepared
-        if key in self.ready:
-            sweep, run = self.ready[key]
-            with torch.no_grad():
-                found = sweep.named(run(*(tensors or sweep.phases.inputs()), batch))
-            self.execution = sweep.execution
-            return found
-        if key[0] not in self.given_up and (first := self._first(batch, key)):
-            return first
-        self.execution = self.given_up[key[0]]
-        return self._by_fallback(batch)
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        """Run the code for this kind of meta-batch, as long as its guards hold; else make it."""
+        with self.lock:
+            around = surroundings(self.spec.device.type)
+            if self.codes and self.codes[0].still_serves(around, prepared):
+                return self._run(self.codes[0], prepared)
+            with exclusive(self.spec.model):  # in another thread's hands the parameters may be none of the model's
+                code = self._code((around, *forms(prepared)), prepared)
+                return self._run(code, prepared) if code else self._first(prepared)
 
-    def _first(self, batch: TaskBatch, key: tuple[object, ...]) -> MetaGradient | None:
+    def _run(self, code: Code, batch: TaskBatch) -> MetaGradient:
+        """The result of the code, or of the fallback where there is none."""
+        self.execution = code.execution
+        if code.guards is None or code.sweep is None or code.run is None:
+            return self._by_fallback(batch)
+        start = perf_counter()
+        with torch.no_grad():
+            fixed, theta = code.sweep.phases.inputs(code.guards.parameters, code.guards.buffers)
+            result = code.sweep.named(code.run(fixed, theta, batch))
+        self.spent_s += perf_counter() - start
+        due = not code.compared or self.spent_s * SHARE > code.fallback_s
+        return self._compared(code, result, batch) if due and not is_undisturbed() else result
+
+    def _code(self, form: Form, batch: TaskBatch) -> Code | None:
+        """The code that holds for the call, moved to the front; None if there is none."""
+        for code in self.codes:
+            if code.serves(form):
+                if code.guards:
+                    code.quick = quick_check([*batch, *code.guards.tensors])
+                if code is not self.codes[0]:
+                    self.codes.remove(code)
+                    self.codes.appendleft(code)
+                return code
+        return None
+
+    def _first(self, batch: TaskBatch) -> MetaGradient:
+        """Serve a call for which there is no code, and make the code where it is worth it."""
+        before = RandomState(self.spec.device)
+        with Execution() as execution:
+            expected = self._by_fallback(batch)
+        guards = Guards(self.spec.model, self.spec.loss, execution)
+        if not before.same_beside_torch(RandomState(self.spec.device)):
+            guards.unseen.append("draws from Python's or NumPy's generators")
+        form = (surroundings(self.spec.device.type), *forms(batch), *forms(guards.tensors))
+        code = Code(guards, form, None, None, f"not compiled, as {self._name}", compared=False, fallback_s=0.0)
+        others = [each for each in self.codes if each.form == form]
+        if guards.unseen:
+            code.execution += f": the model or the loss {guards.unseen[0]}"
+        elif others and self.changed != guards.state:
+            self.changed = guards.state
+            self.execution = f"{code.execution}: {others[0].change(guards)} has changed since the last call"
+            return expected
+        else:
+            code.fallback_s = self._seconds(batch)
+            if guards.hold():
+                self._compile(code, guards, batch, expected)
+            else:
+                code.execution += f": each call changes {guards.change()}"
+                if form not in self.unsteady:  # it may be what is only done once
+                    self.unsteady.add(form)
+                    self.execution = code.execution
+                    return expected
+                code.guards = None
+        self.execution = code.execution
+        self._keep(code)
+        return expected
+
+    def _keep(self, code: Code) -> None:
+        """Keep the code, and let go what was used least recently and what old guards keep of the model."""
+        for other in self.codes:
+            other.forget()
+        self.codes.appendleft(code)
+        while len(self.codes) > LIMIT.get(self.spec.device.type, 16):
+            self.codes.pop()
+
+    def _seconds(self, batch: TaskBatch) -> float:
+        """How long the fallback takes, drawing the random numbers that come next without using them up."""
+        start = perf_counter()
+        with RandomState(self.spec.device).again():
+            self._by_fallback(batch)
+        return perf_counter() - start
+
+    def _compile(self, code: Code, guards: Guards, batch: TaskBatch, expected: MetaGradient) -> None:
         """Try one way after the other, the fastest first, and keep the one that works."""
         failures = []
         for tasks in self._ways(batch):
             how = "one task after the other" if tasks is None else "all tasks together"
             try:
-                with torch.no_grad(), unchanged(self.spec.model):
+                with torch.no_grad(), unchanged(self.spec.model), RefusingData():
                     sweep = Sweep(self.spec, self.steps, self.second_order, tasks, [t[0] for t in batch])
-                    found = sweep.named(sweep(*sweep.phases.inputs(), batch))
-                    run: Run = Recorded(sweep, batch) if self.spec.device.type == "cuda" else sweep
+                    inputs = sweep.phases.inputs(guards.parameters, guards.buffers)
+                    result = sweep.named(sweep(*inputs, batch))
+                    run: Run = Recorded(sweep, inputs, batch) if self.spec.device.type == "cuda" else sweep
             except torch.cuda.OutOfMemoryError:
                 raise
             except Exception as error:  # whatever a tracer or a compiler does not know
                 failures.append(f"{how} failed ({type(error).__name__}: {str(error).partition(chr(10))[0][:100]})")
                 continue
-            apart = self._disagreement(sweep, found, batch)
-            if not apart < torch.finfo(self.spec.dtype).eps ** 0.3:  # 2e-5 in float64: far above rounding, far below 1
-                failures.append(f"{how} disagreed by {apart:.1e}")
+            if not sweep.draws and not agree(result, expected, self.plain, batch):
+                failures.append(f"{how} disagreed by {disagreement(result, expected):.1e}")
                 continue
-            sweep.said = failures
-            self.ready[key] = sweep, run
-            for old in list(self.ready)[:-SHAPES]:
-                del self.ready[old]
-            self.execution = sweep.execution
-            return found
-        self.given_up[key[0]] = "; ".join(
-            [f"not compiled, as {self.fallback.__module__.rpartition('.')[2]}", *failures]
-        )
-        return None
+            sweep.failures = failures
+            code.sweep, code.run, code.execution = sweep, run, sweep.execution
+            code.compared = sweep.draws or is_finite(expected)
+            return
+        code.execution = "; ".join([code.execution, *failures])
 
-    def _disagreement(self, sweep: Sweep, found: MetaGradient, batch: TaskBatch) -> float:
-        """The distance from what the fallback finds, relative to it; 0 where random numbers make each call another."""
-        if sweep.draws:
-            return 0.0
+    def _compared(self, code: Code, result: MetaGradient, batch: TaskBatch) -> MetaGradient:
+        """Compare a later result with the fallback's, and give up code that does not agree."""
+        if code.sweep is None or code.sweep.draws:
+            return result
+        start = perf_counter()
         with unchanged(self.spec.model):
-            expected = self._by_fallback(batch).grads
-        apart = sum(float((g - expected[name]).double().square().sum()) for name, g in found.grads.items())
-        size = sum(float(g.double().square().sum()) for g in expected.values())
-        return math.sqrt(apart / size) if size else math.sqrt(apart)
+            expected = self._by_fallback(batch)
+        self.spent_s, code.fallback_s = 0.0, perf_counter() - start
+        code.compared = is_finite(expected)
+        if agree(result, expected, self.plain, batch):
+            return result
+        code.sweep = code.run = None
+        code.execution = f"not compiled, as {self._name}: a later result disagreed by {disagreement(result, expected):.1e}"
+        warnings.warn(
+            f"{type(self).__name__}: the compiled code differs from {self._name}: the model or the loss reads something that "
+            "cannot be seen; earlier results may have been wrong",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        self.execution = code.execution
+        return expected
 
     def _ways(self, batch: TaskBatch) -> Iterator[int | None]:
         """How many tasks go together: all, or None for one after the other."""
@@ -138,15 +272,15 @@ class CompiledSweep(Baseline):
         """Whether the network is known to have none of the operations in APART."""
         model = self.spec.model
         network = Stateless(model)
-        named = dict((*model.named_parameters(), *model.named_buffers()))
+        tensors = dict((*model.named_parameters(), *model.named_buffers()))
 
-        def forward(x: Tensor, *tensors: Tensor) -> list[Tensor]:
-            own = dict(zip(named, (t.clone() for t in tensors), strict=True))
+        def forward(x: Tensor, *values: Tensor) -> list[Tensor]:
+            own = dict(zip(tensors, (t.clone() for t in values), strict=True))
             return [network(own, x)]
 
         try:
             with unchanged(model):
-                names, _ = _tracing.operations(forward, [batch.support_x[0], *named.values()])
+                names, _ = _tracing.operations(forward, [batch.support_x[0], *tensors.values()])
             return not any(apart in name for apart in APART for name in names)
         except Exception:  # what it has is not known; why it cannot be traced, the other way will say
             return False

@@ -13,8 +13,8 @@ class Recorded:
     Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
 
-    def __init__(self, sweep: Sweep, batch: TaskBatch) -> None:
-        fixed, theta = sweep.phases.inputs()
+    def __init__(self, sweep: Sweep, inputs: tuple[Values, Values], batch: TaskBatch) -> None:
+        fixed, theta = inputs
         self.inputs = [t.clone() for t in _flat(fixed, theta, batch)]
         self.fixed, self.theta = len(fixed), len(theta)
         self.graph = torch.cuda.CUDAGraph()

@@ -59,7 +59,7 @@ class FactoredLinear(TorchFunctionMode):
 
 
 class Points(TorchFunctionMode):
-    """While active, notes how many rows of points go through `F.linear` with one of these weights: `rows`, by name."""
+    """While active, notes how many rows go through `F.linear` with each of these weights, in its own dtype."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -69,10 +69,11 @@ class Points(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is F.linear and len(args) > 1:
+        result = func(*args, **(kwargs or {}))
+        if func is F.linear and len(args) > 1 and args[0].dtype == args[1].dtype == result.dtype:
             names = [name for name, weight in self.weights.items() if args[1] is weight]
             self.rows |= {name: args[0].numel() // args[0].shape[-1] for name in names}
-        return func(*args, **(kwargs or {}))
+        return result
 
 
 def smaller(weights: Mapping[str, Tensor], rows: Mapping[str, int], steps: int) -> dict[str, int]:

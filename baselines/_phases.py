@@ -49,13 +49,14 @@ class Phases:
 
         Their one use, with support and with query points, has to be that of a linear layer.
         """
-        buffers = dict(self.spec.model.named_buffers())
+        frozen = {name: p for name, p in self.spec.model.named_parameters() if name not in theta}
+        others = frozen | dict(self.spec.model.named_buffers())
 
         def forward(x: Tensor, *tensors: Tensor) -> Values:
-            own = dict(zip((*theta, *buffers), (*tensors[: len(theta)], *clones(tensors[len(theta) :])), strict=True))
+            own = dict(zip((*theta, *others), (*tensors[: len(theta)], *clones(tensors[len(theta) :])), strict=True))
             return [self.network(own, x)]
 
-        tensors = [*theta.values(), *buffers.values()]
+        tensors = [*theta.values(), *others.values()]
         found: list[dict[str, int]] = []  # for support and query: the rows, where the weight is used once and linearly
         for x in task[::2]:
             with Points(theta) as points, torch.no_grad():
@@ -66,12 +67,11 @@ class Phases:
         support, query = found
         return smaller(theta, {name: rows for name, rows in support.items() if name in query}, self.steps)
 
-    def inputs(self) -> tuple[Values, Values]:
-        """The model's present tensors: `fixed`, and the dense θ."""
-        model = self.spec.model
-        parameters = {name: p.detach() for name, p in model.named_parameters()}
-        buffers = [b if self.tasks is None else b.expand(self.tasks, *b.shape).contiguous() for b in model.buffers()]
-        fixed = [self.lr, *(parameters[name] for name in self.factored + self.constants), *buffers]
+    def inputs(self, parameters: Params, buffers: Params) -> tuple[Values, Values]:
+        """The model's present tensors, by name, as `fixed` and the dense θ."""
+        fixed = [self.lr, *(parameters[name] for name in self.factored + self.constants)]
+        for b in buffers.values():
+            fixed.append(b if self.tasks is None else b.expand(self.tasks, *b.shape).contiguous())
         return fixed, [parameters[name] for name in self.dense]
 
     def parts(self, flat: tuple[Tensor, ...], shared: bool) -> tuple[Values, Values, Tensor, Tensor, Values]:
@@ -80,12 +80,15 @@ class Phases:
         phi = ends + len(self.dense) + (0 if shared else 2 * len(self.factored))
         return list(flat[:ends]), list(flat[ends:phi]), flat[phi], flat[phi + 1], list(flat[phi + 2 :])
 
-    def cotangents(self, like: Tensor) -> Values:
-        """Tensors of the shapes of a step's outputs: the dense parameters, h and δ."""
+    def cotangents(self) -> Values:
+        """Tensors of the shapes and dtypes of a step's outputs: the dense parameters, h and δ."""
         theta, lead = trainable(self.spec.model), () if self.tasks is None else (self.tasks,)
-        h = [(self.rows[name], theta[name].shape[1]) for name in self.factored]
-        delta = [(self.rows[name], theta[name].shape[0]) for name in self.factored]
-        return [like.new_zeros(*lead, *shape) for shape in (*(theta[name].shape for name in self.dense), *h, *delta)]
+        h = [(name, (self.rows[name], theta[name].shape[1])) for name in self.factored]
+        delta = [(name, (self.rows[name], theta[name].shape[0])) for name in self.factored]
+        return [
+            theta[name].detach().new_zeros(*lead, *shape)
+            for name, shape in (*((name, theta[name].shape) for name in self.dense), *h, *delta)
+        ]
 
     # -- of one task
 

@@ -23,8 +23,10 @@ from baselines._splitting import elementwise, everything, split, views
 from baselines._tracing import Tensors
 from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
 
+Run = Callable[[Values, Values, TaskBatch], Values]
+
 PRODUCTS = 2**24  # bytes that the products of all steps may take: more than caches hold is no faster to read
-ONE_GRAPH = 1  # up to so many inner steps the whole sweep is one graph: calls would cost as much as the arithmetic
+ONE_GRAPH = 10  # up to so many inner steps the whole sweep is one graph: calls would cost as much as the arithmetic
 
 
 class Sweep:
@@ -42,7 +44,8 @@ class Sweep:
         self.functions: dict[tuple[str, bool], Callable[..., Tensors]] = {}
         self.kept = ""
         self.draws = False
-        self.said: list[str] = []
+        self.failures: list[str] = []
+        """Why faster ways did not work."""
         self.whole = tasks is not None and steps <= ONE_GRAPH
         self.one_graph: _tracing.MachineCode | None = None
 
@@ -58,7 +61,7 @@ class Sweep:
             "one graph" if self.whole else ", ".join(filter(None, ["graphs per step", self.kept])) if self.steps else ""
         )
         factors = f"{', '.join(self.phases.factored)} factored" if self.phases.factored else ""
-        return "; ".join(filter(None, [how, steps, factors, *self.said]))
+        return "; ".join(filter(None, [how, steps, factors, *self.failures]))
 
     def __call__(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
         """(losses, mean gradients, factored weights first); `fixed` and `theta` as `Phases.inputs` gives them."""
@@ -141,7 +144,7 @@ class Sweep:
 
     def _step(self, shared: bool, inputs: Values) -> tuple[GraphModule, GraphModule]:
         """The graphs of an inner step and of its pull-back."""
-        cotangents = self.phases.cotangents(inputs[0])
+        cotangents = self.phases.cotangents()
         joint = _tracing.trace(partial(self.phases.step, shared), [*inputs, *cotangents])
         all_kept = math.inf if _tracing.draws(joint) else self.copies
         for kept, again, most in (

@@ -12,7 +12,9 @@ meta-gradient, in the terms of Finn et al. 2017 (https://arxiv.org/abs/1703.0340
     pretraining  mean over tasks of ∇S(θ): no inner loop; the paper's baseline        (section 5.1)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -23,6 +25,7 @@ from torch.func import functional_call
 Computes = Literal["maml", "fomaml", "reptile", "pretraining"]
 Params = dict[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+_UNDISTURBED = ContextVar("undisturbed", default=False)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,21 @@ class Baseline:
 def trainable(model: nn.Module) -> Params:
     """The meta-parameters θ: every parameter that requires a gradient, by name, a tied tensor once."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep implementations from work of their own, such as comparing themselves: what is timed is the call."""
+    token = _UNDISTURBED.set(True)
+    try:
+        yield
+    finally:
+        _UNDISTURBED.reset(token)
+
+
+def is_undisturbed() -> bool:
+    """Whether a call is being timed, and so does nothing but what was asked for."""
+    return _UNDISTURBED.get()
 
 
 class Stateless:

@@ -14,7 +14,7 @@ from tests.test_fast import DOUBLE, build, distance, gradient, points
 OURS = sorted(name for name in COMPILED if not name.startswith("jax"))
 
 
-@pytest.mark.parametrize(("steps", "graphs"), [(0, "one graph"), (1, "one graph"), (2, "graphs per step")])
+@pytest.mark.parametrize(("steps", "graphs"), [(0, "one graph"), (10, "one graph"), (11, "graphs per step")])
 def test_what_does_not_convolve_or_normalise_goes_all_tasks_together(steps: int, graphs: str) -> None:
     compiled = build("compiled", mlp(), steps)
     gradient(compiled, points(2, 4, 4))
@@ -37,6 +37,7 @@ def test_the_mode_of_a_single_module_counts() -> None:
     compiled, plain = build("compiled", model), build("unrolled", model)
     assert not gradient(compiled, batch)["0.weight"].any()  # everything is dropped
     model[2].eval()
+    gradient(compiled, batch)  # the first call after a change is the fallback's
     assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
 
 

@@ -141,7 +141,7 @@ def test_what_torch_func_cuts_off_for_one_derivative_only_is_refused_or_served_o
         gradient(build("vectorized", model), batch)
     compiled = build("compiled", model)
     assert distance(gradient(compiled, batch), gradient(build("unrolled", model), batch)) < 1e-12
-    assert compiled.execution.startswith("not compiled, as mixed_mode") and "disagreed by" in compiled.execution
+    assert compiled.execution.startswith("not compiled, as mixed_mode") and "reads .data" in compiled.execution
 
 
 class Drawing(nn.Linear):

@@ -3,7 +3,7 @@
 result = mean over tasks of ∇S(θ)
 """
 
-from baselines._compiling import CompiledSweep, Prepared
+from baselines._compiling import CompiledSweep
 from baselines.contract import MetaGradient, TaskBatch
 from baselines.first_order.pretraining import Pretraining
 
@@ -24,6 +24,6 @@ class PretrainingCompiled(CompiledSweep):
         """The support points, also where the sweep looks for query points."""
         return TaskBatch(batch.support_x, batch.support_y, batch.support_x, batch.support_y)
 
-    def meta_gradient(self, prepared: Prepared) -> MetaGradient:
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One plain gradient; no query losses."""
         return MetaGradient(None, super().meta_gradient(prepared).grads)

@@ -1,0 +1,145 @@
+"""Record which code a call runs, and what that code can read: the names it loads, the C functions it calls."""
+
+import dis
+import functools
+import sys
+from collections.abc import Iterator, Set
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+CONSTANT = ("torch", "torchgen", "functorch", "numpy", "einops", "baselines")
+"""Packages that are taken as constant: PyTorch, NumPy, what only rearranges tensors, and our own code."""
+PURE = {
+    *("_abc", "_bootstrap", "_collections", "_collections_abc", "_functools", "_operator", "_weakref", "_weakrefset"),
+    *("abc", "builtins", "bisect", "cmath", "collections", "contextlib", "copy", "copyreg", "dataclasses", "decimal"),
+    *("enum", "fractions", "functools", "heapq", "inspect", "itertools", "importlib", "keyword", "logging", "math"),
+    *("numbers", "operator", "re", "reprlib", "statistics", "string", "types", "typing", "warnings", "weakref"),
+    *("ast", "opcode", "dis", "__future__", "_sre", "_warnings", "atexit", "traceback", "linecache", "_thread"),
+}
+"""Modules of the standard library whose results depend on their arguments alone."""
+IMPURE = {"open", "input", "eval", "exec", "compile", "globals", "breakpoint", "__import__"}
+"""Built-in functions that read what no guard can see."""
+DYNAMIC = {"getattr", "vars", "dir", "attrgetter", "methodcaller", "hasattr", "__dict__", "__getattribute__"}
+"""Names by which code reads attributes whose names it does not spell."""
+VALUES = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, slice, range)
+UNSEEN = {
+    "torch._tensor.Tensor.register_hook": "registers hooks on tensors",
+    "torch._tensor.Tensor.register_post_accumulate_grad_hook": "registers hooks on tensors",
+    "torch.utils.hooks.BackwardHook.setup_input_hook": "has backward hooks",
+    "torch.utils.hooks.BackwardHook.setup_output_hook": "has backward hooks",
+    "torch.utils.checkpoint.checkpoint": "checkpoints activations",
+    "torch._dynamo.eval_frame._TorchDynamoContext.__call__": "is compiled by torch.compile",
+}
+"""Functions of PyTorch after which a trace is not what the call computes: by qualified name, with the reason."""
+
+
+class Execution:
+    """The Python code that ran in this thread while active, and the reasons why not all it reads can be seen.
+
+    While it is active no other profiler is; the one before is back afterwards.
+    """
+
+    def __init__(self) -> None:
+        self.codes: dict[CodeType, dict[str, Any]] = {}
+        """Every code object that ran, with the globals it ran with."""
+        self.calls: dict[tuple[str, str, type], str] = {}
+        """Every C function that ran: its module, name and receiver's type, and the function that called it."""
+
+    def __enter__(self) -> "Execution":
+        self.before = sys.getprofile()
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(self.before)
+
+    def _event(self, frame: FrameType, event: str, function: Any) -> None:
+        if event == "call":
+            caller = frame.f_back.f_globals.get("__name__", "") if frame.f_back else ""
+            if package(caller) != "baselines" or not _is_standard(frame.f_globals.get("__name__", "")):
+                self.codes.setdefault(frame.f_code, frame.f_globals)
+        elif event == "c_call":
+            module = getattr(function, "__module__", None) or ""
+            key = (module, function.__name__, type(getattr(function, "__self__", None)))
+            self.calls.setdefault(key, frame.f_globals.get("__name__", ""))
+
+    @functools.cached_property
+    def user_codes(self) -> dict[CodeType, dict[str, Any]]:
+        """What ran of code that is not taken as constant, with its globals."""
+        return {code: own for code, own in self.codes.items() if is_users(own.get("__name__", ""))}
+
+    @functools.cached_property
+    def names(self) -> set[str]:
+        """Every name that the code loads: of attributes, globals and imports, and its constant strings."""
+        return set().union(*map(loaded, self.codes))
+
+    @functools.cached_property
+    def dynamic(self) -> bool:
+        """Whether the user's code may read attributes whose names it does not spell."""
+        return any(not DYNAMIC.isdisjoint(code.co_names) for code in self.user_codes)
+
+    def unseen(self) -> list[str]:
+        """What the code does that no guard can see, as predicates of it; empty if all can be seen."""
+        reasons = []
+        for code, own in self.codes.items():
+            module = own.get("__name__", "")
+            if reason := UNSEEN.get(f"{module}.{code.co_qualname}" if hasattr(code, "co_qualname") else ""):
+                reasons.append(reason)
+            elif _is_standard(module) and package(module) not in PURE:
+                reasons.append(f"calls {module}.{code.co_name}")
+        for (module, name, receiver), caller in self.calls.items():
+            if not is_users(caller):
+                continue
+            home = module or receiver.__module__
+            impure = name in IMPURE if home == "builtins" else package(home) not in (*CONSTANT, *PURE)
+            if impure and not (issubclass(receiver, VALUES) and not module):
+                reasons.append(f"calls {name}" if home == "builtins" else f"calls {home}.{name}")
+        return list(dict.fromkeys(reasons))
+
+
+def package(module: str) -> str:
+    """The name of the outermost package of a module's name."""
+    return module.partition(".")[0]
+
+
+def is_users(module: str) -> bool:
+    """Whether a module, by name, is neither taken as constant nor part of the standard library."""
+    generated = module.startswith("namedtuple_")
+    return not generated and package(module) not in CONSTANT and not _is_standard(module)
+
+
+def _is_standard(module: str) -> bool:
+    return package(module) in sys.stdlib_module_names and module != "__main__"
+
+
+@functools.lru_cache(maxsize=4096)
+def loaded(code: CodeType) -> Set[str]:
+    """The names that a code object loads, rather than only stores, and the strings among its constants."""
+    names = {
+        i.argval if i.opname != "IMPORT_NAME" else package(i.argval)
+        for i in dis.get_instructions(code)
+        if i.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_SUPER", "IMPORT_"))
+    }
+    return frozenset(names | {text for text in _strings(code.co_consts)})
+
+
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those of the functions that are defined inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from nested(constant)
+
+
+def imported(code: CodeType) -> dict[str, ModuleType]:
+    """The modules that a code object imports itself, by name."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME"}
+    return {name: sys.modules[name] for name in sorted(names) if name in sys.modules}
+
+
+def _strings(constants: tuple[object, ...]) -> Iterator[str]:
+    for constant in constants:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, tuple):
+            yield from _strings(constant)

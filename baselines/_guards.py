@@ -1,0 +1,133 @@
+"""Guards: ask before each call whether what the code was made from is still so.
+
+`torch.compile` has guards of its own; they are made for what its tracer has read, and leave out hooks by default, what a
+forward reaches through objects, and much else. Here everything is asked that Python shows of what ran: containers and
+attributes are compared with copies, in C and by identity first, so that to ask takes microseconds. Where something is
+not as it was, what is read is walked over again: it may have changed without a difference.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import chain, repeat
+from operator import getitem, is_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines._execution import Execution
+from baselines._reading import Reading
+from baselines.contract import Params
+
+ABSENT = object()
+
+
+class Guards:
+    """What a model and a loss were when `execution` was recorded.
+
+    unseen: the reasons why guards cannot hold what the call reads, as predicates of the model; empty if they can.
+    """
+
+    tensors: list[Tensor]
+    parameters: Params
+    buffers: Params
+
+    def __init__(self, model: nn.Module, loss: object, execution: Execution) -> None:
+        self.model, self.loss, self.execution = model, loss, execution
+        self.noisy: set[int] = set()
+        """Namespaces in which something changes that is not read."""
+        self.checks: list[Callable[[], bool]] | None = None
+        reading = Reading(model, loss, execution)
+        self.state = reading.state
+        self.hidden = reading.unseen
+        self.unseen = list(dict.fromkeys(execution.unseen() + reading.unseen))
+        self._watch(reading)
+
+    def hold(self) -> bool:
+        """Whether all that is read is as it was."""
+        if self.hold_quickly():
+            return True
+        reading = Reading(self.model, self.loss, self.execution)
+        if reading.state != self.state or reading.unseen != self.hidden:
+            return False
+        self._watch(reading)
+        return True
+
+    def hold_quickly(self) -> bool:
+        """Whether all that is read, and all beside it, is the same objects as before; else it is not known."""
+        try:
+            return self.checks is not None and all(check() for check in self.checks)
+        except Exception:  # what was compared has become something that cannot be
+            return False
+
+    def forget(self) -> None:
+        """Keep no object of the model's alive; the next `hold` walks over it again."""
+        self.checks = None
+        self.parameters, self.buffers, self.tensors = {}, {}, []
+
+    def change(self) -> str:
+        """The path of something that is not as it was; empty if there is nothing."""
+        now = Reading(self.model, self.loss, self.execution).state
+        return difference(self.state, now)
+
+    def _watch(self, reading: Reading) -> None:
+        """Prepare the comparisons for what was read."""
+        if self.checks is not None:
+            self.noisy |= self._changed_unread()
+        self.parameters = dict(self.model.named_parameters())
+        self.buffers = dict(self.model.named_buffers())
+        self.tensors = [*self.parameters.values(), *self.buffers.values()]
+        self.namespaces = reading.namespaces, [dict(names) for _, names in reading.namespaces]
+        quiet = [i for i, (owner, _) in enumerate(reading.namespaces) if owner not in self.noisy]
+        live = [reading.namespaces[i][1] for i in quiet] + reading.containers
+        copies = [self.namespaces[1][i] for i in quiet] + [each.copy() for each in reading.containers]
+        containers, keys, values = _columns(reading.items)
+        owners, names, attributes = _columns(reading.attributes)
+        order = list(chain.from_iterable(reading.ordered))
+
+        def same() -> bool:
+            return (
+                live == copies
+                and all(map(is_, map(getitem, containers, keys), values))
+                and all(map(is_, map(getattr, owners, names), attributes))
+                and list(chain.from_iterable(reading.ordered)) == order
+            )
+
+        self.checks = [same]
+        if reading.constants:
+            self.checks.append(lambda: all(torch.equal(now, copy) for now, copy in reading.constants))
+        if reading.arrays:
+            self.checks.append(lambda: all(map(np.array_equal, *zip(*reading.arrays, strict=True))))
+        for i, (owner, own) in enumerate(reading.namespaces):
+            if owner in self.noisy:
+                self.checks.append(_of_what_is_read(own, self.namespaces[1][i], reading.names))
+
+    def _changed_unread(self) -> set[int]:
+        """The namespaces that differ from their copies although what is read does not."""
+        return {owner for (owner, names), copy in zip(*self.namespaces, strict=True) if not _equal(names, copy)}
+
+
+def _of_what_is_read(own: Mapping[str, Any], copy: dict[str, Any], names: set[str]) -> Callable[[], bool]:
+    """A check of those attributes alone that are read; the same objects, and none that there was not."""
+    read = [name for name in copy if name in names]
+    values, absent = [copy[name] for name in read], names - copy.keys()
+    return lambda: all(map(is_, map(own.get, read, repeat(ABSENT)), values)) and own.keys().isdisjoint(absent)
+
+
+def difference(before: dict[str, object], after: dict[str, object]) -> str:
+    """The first path at which two states differ; empty if they do not."""
+    for path in (*before, *after):
+        if before.get(path, ABSENT) != after.get(path, ABSENT):
+            return path
+    return ""
+
+
+def _columns(rows: list[tuple[Any, Any, Any]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*rows, strict=True)) if rows else ((), (), ())
+
+
+def _equal(a: object, b: object) -> bool:
+    try:
+        return bool(a == b)
+    except Exception:
+        return False

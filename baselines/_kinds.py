@@ -1,0 +1,75 @@
+"""Tell objects apart by how their state can be seen: values, wrappers, what is written in Python, what is not."""
+
+import enum
+import functools
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from baselines._execution import package
+
+ATOMS = {
+    *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
+}
+"""Types of values that never change, and are told apart by type and value."""
+LOOSE = (bool, int, float, complex, np.generic, tuple, frozenset)
+"""Types whose values may be equal to others (1 == True == 1.0) that a forward would tell apart."""
+STATELESS = (
+    *(types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType),
+    *(types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, np.ufunc, np.dtype),
+    *(type(torch.ops.aten), type(torch.ops.aten.add), type(torch.ops.aten.add.Tensor), type(torch.finfo())),
+    *(type(torch.iinfo(torch.int8)), type(torch.get_default_device())),
+)
+"""Types of objects that hold nothing that a call could change."""
+PARTS: dict[type, tuple[str, ...]] = {
+    types.MethodType: ("__self__", "__func__"),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget",),
+    functools.partial: ("func", "args", "keywords"),
+    functools.partialmethod: ("func", "args", "keywords"),
+    functools.cached_property: ("func",),
+}
+"""What objects that wrap others consist of."""
+
+
+class Same:
+    """An object that is equal to itself alone."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def is_python(kind: type) -> bool:
+    """Whether a class and its bases are written in Python, so that its instances' attributes can be seen."""
+    return all(_is_written(each) for each in kind.__mro__ if each.__module__ != "builtins")
+
+
+def _is_written(kind: type) -> bool:
+    written = any(isinstance(member, types.FunctionType) for member in vars(kind).values())
+    ordinary = type(kind) is type and package(kind.__module__) not in _COMPILED_HOMES
+    return written or (ordinary and bool(kind.__flags__ & 1 << 9) and hasattr(kind, "__weakref__"))
+
+
+_COMPILED_HOMES = {"itertools", "functools", "collections", "re", "threading", "contextvars", "numpy", "operator", "io"}
+
+
+def slots(kind: type) -> Iterator[str]:
+    for each in kind.__mro__:
+        names: Any = vars(each).get("__slots__", ())
+        yield from ((names,) if isinstance(names, str) else names)
+
+
+def token(value: object) -> object:
+    """A key or an element, told apart by type and value, or by identity."""
+    return (type(value), repr(value)) if type(value) in ATOMS or isinstance(value, enum.Enum) else Same(value)
