@@ -1,5 +1,6 @@
 """What a module is besides its tensors: attributes that its forward reads and sets."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 PLAIN = (bool, int, float, str)
+
+_turn = threading.Condition()
+_holders: dict[int, int] = {}
+"""The id of every module that is in use → the thread that uses it."""
 
 
 def signature(model: nn.Module, batch: Sequence[Tensor]) -> tuple[object, ...]:
@@ -20,6 +25,33 @@ def signature(model: nn.Module, batch: Sequence[Tensor]) -> tuple[object, ...]:
     forms = tuple((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in tensors)
     modules = tuple((type(m), *(v for v in vars(m).values() if type(v) in PLAIN)) for m in model.modules())
     return forms, modules, torch.is_autocast_enabled(batch[0].device.type)
+
+
+@contextmanager
+def exclusive(model: nn.Module) -> Iterator[None]:
+    """Wait until no other thread has the model or any of its modules, and keep them from others meanwhile.
+
+    While tensors stand for a module's own, whoever else computes with it would get theirs. A thread may enter again
+    what it has. Models that share a layer wait for each other; others do not.
+    """
+    with _holding({id(model)}), _holding({id(module) for module in model.modules()}):
+        yield
+
+
+@contextmanager
+def _holding(modules: set[int]) -> Iterator[None]:
+    thread = threading.get_ident()
+    with _turn:
+        _turn.wait_for(lambda: all(_holders.get(module, thread) == thread for module in modules))
+        new = modules - _holders.keys()
+        _holders.update(dict.fromkeys(new, thread))
+    try:
+        yield
+    finally:
+        with _turn:
+            for module in new:
+                del _holders[module]
+            _turn.notify_all()
 
 
 @contextmanager
