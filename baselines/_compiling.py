@@ -18,6 +18,7 @@ from baselines._execution import Execution
 from baselines._forms import Form, forms, quick_check, surroundings
 from baselines._guards import Guards, difference
 from baselines._modules import RefusingData, exclusive, unchanged
+from baselines._overwriting import attributes, overwritten
 from baselines._random import RandomState
 from baselines._sweep import Run, Sweep
 from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch, is_undisturbed
@@ -80,10 +81,11 @@ class CompiledSweep(Baseline):
 
     An answer is never one for how the network was: whatever a forward or the loss can be seen to read (attributes and
     their names, containers, NumPy scalars, functions, their closures and the globals they name, classes, hooks,
-    structure and tying, autocast and the default dtype) is asked for before each call. What cannot be seen (files, time,
-    iterators, generators of random numbers other than torch's, and the like) is computed by `fallback`, and `execution`
-    says why. PyTorch, NumPy and the standard library are taken as constant. The first result of each code is compared
-    with the fallback's, and so is now and then a later one; one that differs is the last that the code has given.
+    structure and tying, autocast and the default dtype) is asked for before each call. What cannot be seen (files,
+    time, iterators, random numbers other than those of torch's default generator, and the like) is computed by
+    `fallback`, and `execution` says why. PyTorch, NumPy and the standard library are taken as constant. The first
+    result of each code is compared with the fallback's, and so is now and then a later one; code that gives another is
+    given up.
 
     All tasks go together, except where the network convolves or normalises by batch or layer. With weights of its own
     for each task a convolution is a grouped one, several times slower and larger than task after task; and derivatives
@@ -169,12 +171,24 @@ class CompiledSweep(Baseline):
         return None
 
     def _first(self, batch: TaskBatch) -> MetaGradient:
-        """Serve a call for which there is no code, and make the code where it is worth it."""
-        before = RandomState(self.spec.device)
+        """Serve a call for which there is no code, and make the code where it is worth it.
+
+        The call itself is made by the fallback, and watched; repeating it, with the same random numbers, tells what it
+        changes and how long it takes.
+        """
+        model, before = self.spec.model, RandomState(self.spec.device)
+        values = attributes(model)
         with Execution() as execution:
             expected = self._by_fallback(batch)
-        guards = Guards(self.spec.model, self.spec.loss, execution)
-        if not before.same_beside_torch(RandomState(self.spec.device)):
+        after = RandomState(self.spec.device)
+
+        def again() -> MetaGradient:
+            with before.again():
+                return self._by_fallback(batch)
+
+        written = {} if execution.dynamic else overwritten(values, again, expected)
+        guards = Guards(model, self.spec.loss, execution, written)
+        if not before.same_beside_torch(after):
             guards.unseen.append("draws from Python's or NumPy's generators")
         form = (surroundings(self.spec.device.type), *forms(batch), *forms(guards.tensors))
         code = Code(guards, form, None, None, f"not compiled, as {self._name}", compared=False, fallback_s=0.0)
@@ -186,7 +200,9 @@ class CompiledSweep(Baseline):
             self.execution = f"{code.execution}: {others[0].change(guards)} has changed since the last call"
             return expected
         else:
-            code.fallback_s = self._seconds(batch)
+            start = perf_counter()
+            again()
+            code.fallback_s = perf_counter() - start
             if guards.hold():
                 self._compile(code, guards, batch, expected)
             else:
@@ -207,13 +223,6 @@ class CompiledSweep(Baseline):
         self.codes.appendleft(code)
         while len(self.codes) > LIMIT.get(self.spec.device.type, 16):
             self.codes.pop()
-
-    def _seconds(self, batch: TaskBatch) -> float:
-        """How long the fallback takes, drawing the random numbers that come next without using them up."""
-        start = perf_counter()
-        with RandomState(self.spec.device).again():
-            self._by_fallback(batch)
-        return perf_counter() - start
 
     def _compile(self, code: Code, guards: Guards, batch: TaskBatch, expected: MetaGradient) -> None:
         """Try one way after the other, the fastest first, and keep the one that works."""
@@ -252,10 +261,12 @@ class CompiledSweep(Baseline):
         if agree(result, expected, self.plain, batch):
             return result
         code.sweep = code.run = None
-        code.execution = f"not compiled, as {self._name}: a later result disagreed by {disagreement(result, expected):.1e}"
+        code.execution = (
+            f"not compiled, as {self._name}: a later result disagreed by {disagreement(result, expected):.1e}"
+        )
         warnings.warn(
-            f"{type(self).__name__}: the compiled code differs from {self._name}: the model or the loss reads something that "
-            "cannot be seen; earlier results may have been wrong",
+            f"{type(self).__name__}: the compiled code differs from {self._name}, so the model or the loss reads "
+            "something that cannot be seen; earlier results may have been wrong",
             RuntimeWarning,
             stacklevel=4,
         )

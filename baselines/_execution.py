@@ -120,7 +120,7 @@ def loaded(code: CodeType) -> Set[str]:
         for i in dis.get_instructions(code)
         if i.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_SUPER", "IMPORT_"))
     }
-    return frozenset(names | {text for text in _strings(code.co_consts)})
+    return frozenset(names | set(_strings(code.co_consts)))
 
 
 def nested(code: CodeType) -> Iterator[CodeType]:

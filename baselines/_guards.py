@@ -1,12 +1,12 @@
 """Guards: ask before each call whether what the code was made from is still so.
 
-`torch.compile` has guards of its own; they are made for what its tracer has read, and leave out hooks by default, what a
-forward reaches through objects, and much else. Here everything is asked that Python shows of what ran: containers and
-attributes are compared with copies, in C and by identity first, so that to ask takes microseconds. Where something is
-not as it was, what is read is walked over again: it may have changed without a difference.
+`torch.compile` has guards of its own, made for what its own tracer has read; by default they leave out hooks. Here
+everything is asked that Python shows of what ran: containers and attributes are compared with copies, in C and by
+identity first, so that to ask takes microseconds. Where something is not as it was, what is read is walked over again:
+it may have changed without a difference.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from itertools import chain, repeat
 from operator import getitem, is_
 from typing import Any
@@ -20,11 +20,13 @@ from baselines._reading import Reading
 from baselines.contract import Params
 
 ABSENT = object()
+Attributes = Mapping[nn.Module, Set[str]]
 
 
 class Guards:
     """What a model and a loss were when `execution` was recorded.
 
+    overwritten: the attributes of modules that are written before they are read.
     unseen: the reasons why guards cannot hold what the call reads, as predicates of the model; empty if they can.
     """
 
@@ -32,12 +34,14 @@ class Guards:
     parameters: Params
     buffers: Params
 
-    def __init__(self, model: nn.Module, loss: object, execution: Execution) -> None:
+    def __init__(self, model: nn.Module, loss: object, execution: Execution, overwritten: Attributes) -> None:
         self.model, self.loss, self.execution = model, loss, execution
+        self.overwritten = {id(vars(module)): names for module, names in overwritten.items()}
+        self.modules = list(overwritten)  # whose ids are no other's while they are here
         self.noisy: set[int] = set()
         """Namespaces in which something changes that is not read."""
         self.checks: list[Callable[[], bool]] | None = None
-        reading = Reading(model, loss, execution)
+        reading = self._read()
         self.state = reading.state
         self.hidden = reading.unseen
         self.unseen = list(dict.fromkeys(execution.unseen() + reading.unseen))
@@ -47,7 +51,7 @@ class Guards:
         """Whether all that is read is as it was."""
         if self.hold_quickly():
             return True
-        reading = Reading(self.model, self.loss, self.execution)
+        reading = self._read()
         if reading.state != self.state or reading.unseen != self.hidden:
             return False
         self._watch(reading)
@@ -67,8 +71,10 @@ class Guards:
 
     def change(self) -> str:
         """The path of something that is not as it was; empty if there is nothing."""
-        now = Reading(self.model, self.loss, self.execution).state
-        return difference(self.state, now)
+        return difference(self.state, self._read().state)
+
+    def _read(self) -> Reading:
+        return Reading(self.model, self.loss, self.execution, self.overwritten)
 
     def _watch(self, reading: Reading) -> None:
         """Prepare the comparisons for what was read."""
@@ -100,7 +106,8 @@ class Guards:
             self.checks.append(lambda: all(map(np.array_equal, *zip(*reading.arrays, strict=True))))
         for i, (owner, own) in enumerate(reading.namespaces):
             if owner in self.noisy:
-                self.checks.append(_of_what_is_read(own, self.namespaces[1][i], reading.names))
+                read = reading.names - self.overwritten.get(owner, set())
+                self.checks.append(_of_what_is_read(own, self.namespaces[1][i], read))
 
     def _changed_unread(self) -> set[int]:
         """The namespaces that differ from their copies although what is read does not."""

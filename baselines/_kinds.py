@@ -2,6 +2,7 @@
 
 import enum
 import functools
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from baselines._execution import package
 
 ATOMS = {
-    *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range),
+    *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice),
     *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
 }
 """Types of values that never change, and are told apart by type and value."""
@@ -37,6 +38,14 @@ PARTS: dict[type, tuple[str, ...]] = {
 """What objects that wrap others consist of."""
 
 
+TRANSPARENT = {object, dict, list, tuple, set, frozenset, int, float, complex, str, bytes, types.SimpleNamespace}
+"""Classes that are not written in Python and hide nothing, which those that are may have as bases."""
+
+
+HEAP_TYPE = 1 << 9
+"""The flag of classes that were made at run time, as every class statement does."""
+
+
 class Same:
     """An object that is equal to itself alone."""
 
@@ -52,19 +61,23 @@ class Same:
 
 def is_python(kind: type) -> bool:
     """Whether a class and its bases are written in Python, so that its instances' attributes can be seen."""
-    return all(_is_written(each) for each in kind.__mro__ if each.__module__ != "builtins")
+    return all(
+        issubclass(each, BaseException) or each in TRANSPARENT or (each.__module__ != "builtins" and _is_written(each))
+        for each in kind.__mro__
+    )
 
 
 def _is_written(kind: type) -> bool:
-    written = any(isinstance(member, types.FunctionType) for member in vars(kind).values())
-    ordinary = type(kind) is type and package(kind.__module__) not in _COMPILED_HOMES
-    return written or (ordinary and bool(kind.__flags__ & 1 << 9) and hasattr(kind, "__weakref__"))
-
-
-_COMPILED_HOMES = {"itertools", "functools", "collections", "re", "threading", "contextvars", "numpy", "operator", "io"}
+    """Whether a class has methods in Python, or else is an ordinary one that no compiled package defines."""
+    if any(isinstance(member, types.FunctionType) for member in vars(kind).values()):
+        return True
+    home = package(kind.__module__)
+    compiled = (home in sys.stdlib_module_names and home != "__main__") or home in ("numpy", "torch")
+    return type(kind) is type and not compiled and bool(kind.__flags__ & HEAP_TYPE)
 
 
 def slots(kind: type) -> Iterator[str]:
+    """The names of the attributes that instances have outside of their dictionaries."""
     for each in kind.__mro__:
         names: Any = vars(each).get("__slots__", ())
         yield from ((names,) if isinstance(names, str) else names)

@@ -3,7 +3,7 @@
 import builtins
 import collections
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,20 @@ MOST = 50_000
 STRUCTURE = ("_parameters", "_buffers", "_modules")
 
 
+Overwritten = Mapping[int, Set[str]]
+
+
 class Reading:
     """What a forward and a loss can read, by path: names and values of attributes, contents, functions, tying.
 
-    execution: what ran; only attributes and globals whose names it loads are read.
+    execution: what ran; only attributes and globals whose names it loads are read. overwritten: what is written before
+    it is read, and so is not: names of attributes by the id of the namespace that holds them.
     """
 
-    def __init__(self, model: nn.Module, loss: object, execution: Execution) -> None:
+    def __init__(self, model: nn.Module, loss: object, execution: Execution, overwritten: Overwritten) -> None:
         self.names = execution.names
         self.everything = execution.dynamic
+        self.overwritten = overwritten
         self.executed = set(execution.codes)
         self.reached: set[types.CodeType] = set()
         self.state: dict[str, object] = {}
@@ -67,7 +72,7 @@ class Reading:
     def _visit(self, path: str, value: Any) -> None:
         kind = type(value)
         if kind in ATOMS:
-            self.state[path] = (kind, repr(value) if kind in (float, complex) else value)
+            self.state[path] = (kind, repr(value) if kind in (float, complex, slice) else value)
             return
         if isinstance(value, np.generic):
             self.state[path] = (kind, value.tobytes())
@@ -124,7 +129,7 @@ class Reading:
         """Visit the attributes of an instance that are read."""
         self.namespaces.append((id(own), own))
         for name, value in own.items():
-            if self._reads(name) or name in STRUCTURE:
+            if (self._reads(name) or name in STRUCTURE) and name not in self.overwritten.get(id(own), ()):
                 self._strictly(own, name, value)
                 self.waiting.append((f"{path}.{name}", value))
 

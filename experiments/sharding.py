@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 
 import torch
 
+from baselines.contract import undisturbed
 from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options
 from experiments.harness.experiment import Experiment, Pass, Result
@@ -99,6 +100,7 @@ class Block:
         from_leader(count)
         self.calls = int(count)
 
+    @undisturbed()
     def milliseconds(self) -> float:
         """Of one call, the mean of a block that all begin at once."""
         add_up(self.start_line)

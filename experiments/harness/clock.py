@@ -6,12 +6,15 @@ The clocks are bound here, before any implementation is loaded, so that none can
 from collections.abc import Callable
 from time import perf_counter, process_time
 
+from baselines.contract import undisturbed
+
 SETTLE_S = 0.010
 BLOCK_S = 0.050
 Clock = Callable[[], float]
 __all__ = ["BLOCK_S", "SETTLE_S", "Clock", "block", "perf_counter", "process_time"]
 
 
+@undisturbed()
 def block(call: Callable[[], object], synchronize: Callable[[], None]) -> float:
     """Return the mean milliseconds of a call that is repeated for at least 50 ms.
 

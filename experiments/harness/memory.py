@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from baselines.contract import undisturbed
+
 from experiments.harness.case import Json
 
 MIB = 2.0**20
 NO_CUDA = "no CUDA device in this run"
 
 
+@undisturbed()
 def peaks(
     call: Callable[[], object], resident_bytes: int, device: torch.device, framework: str = "torch"
 ) -> tuple[dict[str, Json], dict[str, str]]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
+from baselines.contract import undisturbed
 from experiments.harness.clock import perf_counter
 from experiments.harness.conversion import allowed_ms, own_ms
 from experiments.harness.processors import descendants_s
@@ -33,6 +34,7 @@ MORE_STEPS = 8
 GROWTH, GROWTH_MS = 0.5, 0.1
 
 
+@undisturbed()
 def conversions_ms(ring: Ring, repeats: int) -> tuple[float, float, float, float]:
     """Return the milliseconds of preparing and converting, of the framework's own conversion, a whole and a timed call.
 

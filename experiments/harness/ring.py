@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines.contract import MetaGradient, TaskBatch, trainable, undisturbed
 from experiments.harness.clock import BLOCK_S, SETTLE_S, Clock, perf_counter, process_time
 from experiments.harness.processors import descendants_s
 from experiments.harness.setup import Setup, as_arrays, points_of
@@ -141,6 +141,7 @@ class Ring:
         self.baseline.synchronize()
         return perf_counter() - start, process_time() - cpu, result
 
+    @undisturbed()
     def whole_call_s(self, clock: Clock = perf_counter) -> float:
         """Return the seconds of a call as training makes it: another batch and weights, and tensors as its result."""
         self.move()
@@ -156,6 +157,7 @@ class Ring:
             seconds.append(self.whole_call_s())
         return median(seconds) * 1e3
 
+    @undisturbed()
     def block(self) -> Block:
         """Time calls for at least 50 ms, stretch by stretch, after at least 10 ms that are discarded."""
         call_s = self._settle()

@@ -1,0 +1,301 @@
+"""When compiled code is kept, made anew or given up: guards, comparisons with the fallback, what changes nothing."""
+
+import random
+import threading
+import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from baselines import _compiling
+from baselines._compiling import CompiledSweep
+from baselines._execution import Execution
+from baselines._guards import Guards
+from baselines.contract import MetaGradient, TaskBatch, undisturbed
+from tests.test_fast import DOUBLE, build, distance, gradient, points
+
+SCALES = {"one": 1.0}
+
+
+class Model(nn.Module):
+    """Reads much, and sets what nothing reads."""
+
+    kind = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head = nn.Linear(3, 4), nn.Linear(4, 3)
+        self.settings = SimpleNamespace(scale=1.0, steps=[1.0, 2.0])
+        self.epoch, self.history, self.last = 0, [], torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.layer(x)
+        return self.head(torch.tanh(self.last)) * self.settings.scale * self.settings.steps[1] * self.kind * scale()
+
+
+def scale() -> float:
+    return SCALES["one"]
+
+
+def built(model: nn.Module, name: str = "compiled", steps: int = 1) -> CompiledSweep:
+    implementation = build(name, model, steps)
+    assert isinstance(implementation, CompiledSweep)
+    return implementation
+
+
+@pytest.fixture
+def firsts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What made code: how each call ran for which there was none."""
+    made: list[str] = []
+    first = CompiledSweep._first
+
+    def counted(self: CompiledSweep, batch: TaskBatch) -> MetaGradient:
+        result = first(self, batch)
+        made.append(self.execution)
+        return result
+
+    monkeypatch.setattr(CompiledSweep, "_first", counted)
+    return made
+
+
+def test_what_nothing_reads_may_change_with_every_call(firsts: list[str]) -> None:
+    model, batch = Model(), points(2, 4, 4)
+    compiled = built(model)
+    for epoch in range(5):
+        model.epoch = epoch
+        model.history.append(epoch)
+        model.note = f"epoch {epoch}"  # type: ignore[assignment]
+        model.settings.name = epoch
+        Model.calls = epoch  # type: ignore[attr-defined]
+        SCALES["two"] = 2.0
+        del SCALES["two"]
+        gradient(compiled, batch)
+    assert firsts == ["all tasks together; one graph"]
+    assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 1), batch)) < 1e-13
+
+
+def test_a_change_is_named_and_compiled_when_it_is_met_again_and_its_opposite_is_known(firsts: list[str]) -> None:
+    model, batch = Model(), points(2, 4, 4)
+    compiled = built(model)
+    gradient(compiled, batch)
+    for value in (3.0, 3.0, 1.0, 3.0, 1.0):
+        model.settings.steps[1] = value
+        assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 1), batch)) < 1e-13
+    model.settings.steps[1] = 2.0
+    gradient(compiled, batch)
+    assert firsts[1].endswith(": Model.settings.steps[1] has changed since the last call")
+    assert firsts[2] == "all tasks together; one graph" and len(compiled.codes) == 3
+
+
+def test_what_changes_with_every_call_is_never_compiled_for_one_call() -> None:
+    model, batch = Model(), points(2, 4, 4)
+    compiled = built(model)
+    gradient(compiled, batch)
+    for _ in range(3):
+        model.settings.scale *= 0.9
+        assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 1), batch)) < 1e-13
+        assert compiled.execution.startswith("not compiled") and "Model.settings.scale" in compiled.execution
+    assert len(compiled.codes) == 1
+
+
+def test_one_that_changes_itself_runs_as_its_fallback() -> None:
+    class Counting(nn.Linear):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x) * (1 + self.calls // 1000)
+
+    compiled, batch = built(Counting(3, 3)), points(2, 4, 4)
+    for _ in range(3):
+        gradient(compiled, batch)
+        assert compiled.execution == "not compiled, as mixed_mode: each call changes Counting.calls"
+    assert len(compiled.codes) == 1 and compiled.codes[0].guards is None
+
+
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no guard see anything, as if what changes could not be seen."""
+    monkeypatch.setattr(Guards, "hold_quickly", lambda self: True)
+    monkeypatch.setattr(Guards, "hold", lambda self: True)
+
+
+def test_a_later_comparison_gives_up_what_answers_for_how_the_network_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = Model(), points(2, 4, 4)
+    compiled, plain = built(model), build("unrolled", model, 1)
+    gradient(compiled, batch)
+    blind(monkeypatch)
+    model.settings.scale = 2.0
+    assert distance(gradient(compiled, batch), gradient(plain, batch)) > 0.1
+    compiled.spent_s = 1e3 * compiled.codes[0].fallback_s
+    with undisturbed():
+        assert distance(gradient(compiled, batch), gradient(plain, batch)) > 0.1
+    with pytest.warns(RuntimeWarning, match="earlier results may have been wrong"):
+        assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
+    assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
+    assert compiled.execution.startswith("not compiled, as mixed_mode: a later result disagreed by")
+
+
+def test_comparisons_take_their_share_of_the_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr(_compiling, "perf_counter", lambda: seconds[0])
+    compiled, batch = built(Model()), points(2, 4, 4)
+    gradient(compiled, batch)
+    code = compiled.codes[0]
+    assert code.run is not None
+    run, plain = code.run, compiled._by_fallback
+    spent = {"code": 0.0, "comparisons": 0.0}
+
+    def slow(which: str, by: float, call: Callable[..., object]) -> Callable[..., object]:
+        def timed(*arguments: object) -> object:
+            seconds[0] += by
+            spent[which] += by
+            return call(*arguments)
+
+        return timed
+
+    code.run = slow("code", 0.001, run)  # type: ignore[assignment]
+    monkeypatch.setattr(compiled, "_by_fallback", slow("comparisons", 0.1, plain))
+    code.fallback_s = 0.1
+    for _ in range(25_000):
+        compiled.meta_gradient(batch)
+        assert spent["comparisons"] <= _compiling.SHARE * spent["code"]
+    assert spent["comparisons"] > 0.15 * _compiling.SHARE * spent["code"]
+
+
+def test_a_batch_of_nan_costs_nothing_but_a_comparison(firsts: list[str]) -> None:
+    batch, model = points(2, 4, 4), Model()
+    compiled = built(model)
+    empty = batch._replace(support_x=batch.support_x * torch.nan)
+    assert gradient(compiled, empty)["layer.weight"].isnan().all()
+    assert not compiled.codes[0].compared
+    assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 1), batch)) < 1e-13
+    assert compiled.codes[0].compared and compiled.execution == "all tasks together; one graph" and len(firsts) == 1
+
+
+def test_a_frozen_parameter_costs_nothing() -> None:
+    model, batch = Model(), points(2, 4, 4)
+    model.layer.weight.requires_grad_(False)
+    compiled = built(model)
+    assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 1), batch)) < 1e-13
+    assert compiled.execution == "all tasks together; one graph"
+
+
+def test_shapes_in_turn_keep_their_code_and_those_used_least_recently_go(
+    firsts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_compiling.LIMIT, "cpu", 3)
+    compiled = built(nn.Linear(3, 3))
+    for support in (1, 2, 3, 1, 2, 3, 1, 4, 1, 3):  # 4 takes the place of 2
+        gradient(compiled, points(2, support, 1))
+    assert len(firsts) == 4
+    gradient(compiled, points(2, 2, 1))
+    assert len(firsts) == 5 and len(compiled.codes) == 3
+    assert _compiling.LIMIT["cpu"] == 3 and _compiling.LIMIT["cuda"] >= 16
+
+
+def test_dtypes_of_their_own_are_kept() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.w = nn.Linear(3, 3).double(), nn.Parameter(torch.full((1,), 1.25))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(self.layer(x)) * (1 + self.w.to(x.dtype))
+
+    class Kept(Mixed):
+        def to(self, *arguments: object, **names: object) -> "Kept":
+            return self
+
+    model, batch = Kept(), points(2, 4, 4)
+    for steps in (1, 2):
+        compiled = built(model, steps=steps)
+        result = gradient(compiled, batch)
+        expected = gradient(build("unrolled", model, steps), batch)
+        assert {n: g.dtype for n, g in result.items()} == {n: g.dtype for n, g in expected.items()}
+        assert distance(result, expected) < 1e-7 and "disagreed" not in compiled.execution
+
+
+@pytest.mark.slow
+def test_the_dtype_of_autocast_counts() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
+    compiled, batch = build("compiled", model, 1, torch.float32), points(2, 4, 4, dtype=torch.float32)
+    results = []
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=dtype):
+            results.append(gradient(compiled, batch))
+            again = gradient(build("compiled", model, 1, torch.float32), batch)
+        assert all(torch.equal(again[name], g) for name, g in results[-1].items())
+    assert not torch.equal(results[0]["0.weight"], results[1]["0.weight"])
+
+
+def test_random_numbers_of_python_are_drawn_in_every_call() -> None:
+    class Depth(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if random.random() < 0.5 else x * self.bias
+
+    compiled, batch = built(Depth(3, 3)), points(2, 4, 4)
+    random.seed(0)
+    assert len({float(gradient(compiled, batch)["weight"].sum()) for _ in range(20)}) > 3
+    assert compiled.execution == "not compiled, as mixed_mode: the model or the loss calls random.random"
+
+
+def test_threads_of_one_implementation_or_one_model_get_their_own_answers() -> None:
+    model, batches = Model(), [points(2, 4, 4, seed=seed) for seed in range(4)]
+    compiled, other = built(model), build("mixed-mode", model, 1)
+    expected = [gradient(other, batch) for batch in batches]
+    before = [p.detach().clone() for p in model.parameters()]
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for turn in range(40):
+            seed = (number + turn) % 4
+            try:
+                result = gradient(other if number == 2 else compiled, batches[seed])
+                if distance(result, expected[seed]) > 1e-12:
+                    wrong.append(seed)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert all(torch.equal(p.detach(), was) for p, was in zip(model.parameters(), before, strict=True))
+
+
+def test_a_profiler_that_runs_is_back_after_the_execution_was_recorded() -> None:
+    import sys
+
+    def profiler(*event: object) -> None: ...
+
+    sys.setprofile(profiler)
+    try:
+        with Execution() as execution:
+            scale()
+        assert sys.getprofile() is profiler
+    finally:
+        sys.setprofile(None)
+    assert scale.__code__ in execution.codes and "SCALES" in execution.names
+
+
+def test_what_cannot_be_seen_has_its_reason(tmp_path: object) -> None:
+    stream = iter(range(10**9))
+
+    class Iterating(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (1 + next(stream) % 7)
+
+    compiled, batch = built(Iterating(3, 3)), points(2, 4, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            gradient(compiled, batch)
+    assert "range_iterator, whose state cannot be seen" in compiled.execution
+    assert DOUBLE is torch.float64
