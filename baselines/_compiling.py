@@ -2,8 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from threading import RLock
 from time import perf_counter
 from typing import ClassVar
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from baselines import _tracing
 from baselines._agreement import agree, disagreement, is_finite
+from baselines._code import Code
 from baselines._cuda_graph import Recorded
 from baselines._execution import Execution
 from baselines._forms import Form, forms, quick_check, surroundings
-from baselines._guards import Guards, difference
+from baselines._guards import Guards
 from baselines._modules import RefusingData, exclusive, unchanged
 from baselines._overwriting import attributes, overwritten
 from baselines._random import RandomState
@@ -28,52 +28,6 @@ LIMIT = {"cpu": 64, "cuda": 16}
 """So many kinds of meta-batches keep their code, the most recently used ones; a CUDA graph keeps its memory, too."""
 SHARE = 0.02
 """The part of the time that later comparisons with the fallback may take."""
-
-
-@dataclass
-class Code:
-    """What one kind of meta-batch got when the model and the loss were as `guards` say; no sweep: the fallback.
-
-    guards: None where every call changes what the next one reads, and so the fallback serves all of them.
-
-    forms: the form of every tensor, and what surrounds the call. execution: how it runs, or why it is not compiled.
-    compared: whether a result has been compared with the fallback's, which takes `fallback_s` seconds.
-    """
-
-    guards: Guards | None
-    form: Form
-    sweep: Sweep | None
-    run: Run | None
-    execution: str
-    compared: bool
-    fallback_s: float
-
-    def __post_init__(self) -> None:
-        """Nothing is checked quickly before it has been checked once."""
-        self.quick: Callable[..., bool] | None = None
-
-    def still_serves(self, around: Form, batch: TaskBatch) -> bool:
-        """Whether what was served last is asked for again; False where that takes time to know."""
-        if self.guards is None or self.quick is None or self.form[0] != around:
-            return False
-        return self.guards.hold_quickly() and self.quick(*batch, *self.guards.tensors)
-
-    def serves(self, form: Form) -> bool:
-        """Whether it is code for meta-batches of this form, and nothing that it was made from has changed."""
-        if self.form[: len(form)] != form:
-            return False
-        if self.guards is None:
-            return True
-        return self.guards.hold() and self.form[len(form) :] == forms(self.guards.tensors)
-
-    def change(self, now: Guards) -> str:
-        """The path of something that was another when the code was made."""
-        return difference(self.guards.state, now.state) if self.guards else ""
-
-    def forget(self) -> None:
-        """Keep no object of the model's alive."""
-        if self.guards:
-            self.guards.forget()
 
 
 class CompiledSweep(Baseline):
@@ -234,6 +188,7 @@ class CompiledSweep(Baseline):
                     sweep = Sweep(self.spec, self.steps, self.second_order, tasks, [t[0] for t in batch])
                     inputs = sweep.phases.inputs(guards.parameters, guards.buffers)
                     result = sweep.named(sweep(*inputs, batch))
+                    _refuse_parameters_among(sweep.constants(), guards.tensors)
                     run: Run = Recorded(sweep, inputs, batch) if self.spec.device.type == "cuda" else sweep
             except torch.cuda.OutOfMemoryError:
                 raise
@@ -298,3 +253,10 @@ class CompiledSweep(Baseline):
 
     def _by_fallback(self, batch: TaskBatch) -> MetaGradient:
         return self.plain.to_torch(self.plain.meta_gradient(self.plain.prepare(batch)))
+
+
+def _refuse_parameters_among(constants: Iterable[Tensor], tensors: Iterable[Tensor]) -> None:
+    """Raise RuntimeError where a parameter or buffer is read from where no other can stand for it."""
+    memory = {t.untyped_storage().data_ptr() for t in tensors}
+    if any(t.numel() and t.untyped_storage().data_ptr() in memory for t in constants):
+        raise RuntimeError("a parameter or buffer is read from elsewhere than its module")

@@ -41,7 +41,7 @@ class Sweep:
         order = self.phases.factored + self.phases.dense
         self.places = {name: 1 + order.index(name) for name in trainable(spec.model)}
         self.copies = (tasks or 1) * sum(p.numel() * p.element_size() for p in trainable(spec.model).values())
-        self.functions: dict[tuple[str, bool], Callable[..., Tensors]] = {}
+        self.functions: dict[tuple[str, bool], GraphModule | _tracing.MachineCode] = {}
         self.kept = ""
         self.draws = False
         self.failures: list[str] = []
@@ -62,6 +62,11 @@ class Sweep:
         )
         factors = f"{', '.join(self.phases.factored)} factored" if self.phases.factored else ""
         return "; ".join(filter(None, [how, steps, factors, *self.failures]))
+
+    def constants(self) -> list[Tensor]:
+        """The tensors that its graphs hold: neither parameters nor buffers, or they would have been given."""
+        graphs = (f.graph if isinstance(f, _tracing.MachineCode) else f for f in self.functions.values())
+        return [tensor for graph in graphs for tensor in _tracing.constants(graph)]
 
     def __call__(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
         """(losses, mean gradients, factored weights first); `fixed` and `theta` as `Phases.inputs` gives them."""

@@ -46,15 +46,22 @@ def trace(function: Flat, example: Tensors) -> fx.GraphModule:
     """`function` as a graph for tensors like those of `example`; Python's own control flow is decided once.
 
     Nothing in the graph changes a tensor in place, so any part of it can be computed again; and batch normalisation is
-    reductions and elementwise operations, which are compiled together with what is around them.
+    reductions and elementwise operations, which are compiled together with what is around them. Tensors that are not
+    given, such as a module's plain attributes, become constants of it (see `constants`).
     """
     pure = torch.func.functionalize(function, remove="mutations")
     known: Any = get_decompositions(NORMALISATIONS)
     with torch.no_grad():
-        traced: fx.GraphModule = make_fx(pure, known, tracing_mode="fake")(*example)
+        traced: fx.GraphModule = make_fx(pure, known, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
     simplify(traced.graph)
     traced.recompile()
     return traced
+
+
+def constants(graph: fx.GraphModule) -> list[Tensor]:
+    """The tensors that a graph holds itself."""
+    names = {node.target for node in graph.graph.nodes if node.op == "get_attr"}
+    return [value for name in names if isinstance(value := getattr(graph, name), Tensor)]
 
 
 class MachineCode:
@@ -84,6 +91,6 @@ def draws(graph: fx.GraphModule) -> bool:
 def operations(function: Flat, example: Tensors) -> tuple[set[str], list[int]]:
     """The names of what it consists of, such as `aten.native_batch_norm.default`; how often each input is used."""
     with torch.no_grad():
-        nodes = make_fx(function, tracing_mode="fake")(*example).graph.nodes
+        nodes = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*example).graph.nodes
     names = {str(node.target) for node in nodes if node.op == "call_function"}
     return names, [len(node.users) for node in nodes if node.op == "placeholder"]

@@ -197,6 +197,39 @@ def test_shapes_in_turn_keep_their_code_and_those_used_least_recently_go(
     assert _compiling.LIMIT["cpu"] == 3 and _compiling.LIMIT["cuda"] >= 16
 
 
+def test_tensors_that_are_neither_parameters_nor_buffers_are_constants_as_long_as_they_stay() -> None:
+    class Scaled(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(3, 3)
+            self.factors = [torch.tensor([1.0, 2.0, 3.0], dtype=DOUBLE)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(super().forward(x)) * self.factors[0]
+
+    model, batch = Scaled(), points(2, 4, 4)
+    compiled, plain = built(model), build("unrolled", model, 1)
+    gradient(compiled, batch)
+    for _ in range(2):  # met once, then compiled
+        model.factors[0].data.numpy()[0] = 5.0
+        assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
+    assert compiled.execution == "all tasks together; one graph" and len(compiled.codes) == 2
+
+
+def test_a_parameter_that_is_read_from_elsewhere_is_no_constant() -> None:
+    class Elsewhere(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.list[0].detach().sum()
+
+    model, batch = Elsewhere(3, 3), points(2, 4, 4)
+    model.list = [model.weight]  # type: ignore[assignment]
+    compiled = built(model)
+    gradient(compiled, batch)
+    assert "a parameter or buffer is read from elsewhere than its module" in compiled.execution
+    with torch.no_grad():
+        model.weight.mul_(2.0)
+    assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 1), batch)) < 1e-13
+
+
 def test_dtypes_of_their_own_are_kept() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:
