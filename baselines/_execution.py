@@ -10,15 +10,18 @@ from typing import Any
 CONSTANT = ("torch", "torchgen", "functorch", "numpy", "einops", "baselines")
 """Packages that are taken as constant: PyTorch, NumPy, what only rearranges tensors, and our own code."""
 PURE = {
-    *("_abc", "_bootstrap", "_collections", "_collections_abc", "_functools", "_operator", "_weakref", "_weakrefset"),
+    *("_abc", "_bootstrap", "_collections", "_collections_abc", "_functools", "_operator", "_weakrefset"),
     *("abc", "builtins", "bisect", "cmath", "collections", "contextlib", "copy", "copyreg", "dataclasses", "decimal"),
-    *("enum", "fractions", "functools", "heapq", "inspect", "itertools", "importlib", "keyword", "logging", "math"),
-    *("numbers", "operator", "re", "reprlib", "statistics", "string", "types", "typing", "warnings", "weakref"),
-    *("ast", "opcode", "dis", "__future__", "_sre", "_warnings", "atexit", "traceback", "linecache", "_thread"),
+    *("enum", "fractions", "functools", "heapq", "itertools", "keyword", "logging", "math", "numbers", "operator"),
+    *("re", "reprlib", "statistics", "string", "types", "typing", "warnings", "__future__", "_sre", "_warnings"),
 }
 """Modules of the standard library whose results depend on their arguments alone."""
 IMPURE = {"open", "input", "eval", "exec", "compile", "globals", "breakpoint", "__import__"}
 """Built-in functions that read what no guard can see."""
+SEEDLESS = {"default_rng", "RandomState", "SeedSequence", "initial_seed", "Generator"}
+"""Names by which code makes generators of random numbers of its own."""
+HOOKING = {"register_hook", "register_prehook"}
+"""Methods of nodes of PyTorch's graphs, which a trace has none of."""
 DYNAMIC = {"getattr", "vars", "dir", "attrgetter", "methodcaller", "hasattr", "__dict__", "__getattribute__"}
 """Names by which code reads attributes whose names it does not spell."""
 VALUES = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, slice, range)
@@ -27,6 +30,8 @@ UNSEEN = {
     "torch._tensor.Tensor.register_post_accumulate_grad_hook": "registers hooks on tensors",
     "torch.utils.hooks.BackwardHook.setup_input_hook": "has backward hooks",
     "torch.utils.hooks.BackwardHook.setup_output_hook": "has backward hooks",
+    "torch.autograd.graph.register_multi_grad_hook": "registers hooks on tensors",
+    "torch.autograd.graph.saved_tensors_hooks.__enter__": "has hooks on saved tensors",
     "torch.utils.checkpoint.checkpoint": "checkpoints activations",
     "torch._dynamo.eval_frame._TorchDynamoContext.__call__": "is compiled by torch.compile",
 }
@@ -55,12 +60,12 @@ class Execution:
 
     def _event(self, frame: FrameType, event: str, function: Any) -> None:
         if event == "call":
-            caller = frame.f_back.f_globals.get("__name__", "") if frame.f_back else ""
-            if package(caller) != "baselines" or not _is_standard(frame.f_globals.get("__name__", "")):
+            if not _serves_what_is_constant(frame):
                 self.codes.setdefault(frame.f_code, frame.f_globals)
         elif event == "c_call":
             module = getattr(function, "__module__", None) or ""
-            key = (module, function.__name__, type(getattr(function, "__self__", None)))
+            owner = getattr(function, "__self__", None)
+            key = (module, function.__name__, owner if isinstance(owner, type) else type(owner))
             self.calls.setdefault(key, frame.f_globals.get("__name__", ""))
 
     @functools.cached_property
@@ -75,8 +80,9 @@ class Execution:
 
     @functools.cached_property
     def dynamic(self) -> bool:
-        """Whether the user's code may read attributes whose names it does not spell."""
-        return any(not DYNAMIC.isdisjoint(code.co_names) for code in self.user_codes)
+        """Whether code that is not taken as constant may read attributes whose names it does not spell."""
+        others = (code for code, own in self.codes.items() if package(own.get("__name__", "")) not in CONSTANT)
+        return any(not DYNAMIC.isdisjoint(code.co_names) for code in others)
 
     def unseen(self) -> list[str]:
         """What the code does that no guard can see, as predicates of it; empty if all can be seen."""
@@ -92,9 +98,19 @@ class Execution:
                 continue
             home = module or receiver.__module__
             impure = name in IMPURE if home == "builtins" else package(home) not in (*CONSTANT, *PURE)
-            if impure and not (issubclass(receiver, VALUES) and not module):
+            if name in HOOKING or (impure and not (issubclass(receiver, VALUES) and not module)):
                 reasons.append(f"calls {name}" if home == "builtins" else f"calls {home}.{name}")
+        if any(not SEEDLESS.isdisjoint(code.co_names) for code in self.user_codes):
+            reasons.append("makes generators of random numbers of its own")
         return list(dict.fromkeys(reasons))
+
+
+def _serves_what_is_constant(frame: FrameType) -> bool:
+    """Whether it is the standard library's code, called by code that is taken as constant."""
+    caller: FrameType | None = frame
+    while caller is not None and _is_standard(caller.f_globals.get("__name__", "")):
+        caller = caller.f_back
+    return caller is not None and caller is not frame and package(caller.f_globals.get("__name__", "")) in CONSTANT
 
 
 def package(module: str) -> str:

@@ -244,7 +244,7 @@ class Reading:
         self.attributes.append((value, "__mro__", value.__mro__))
         self.namespaces.append((id(value), vars(value)))
         for name, member in vars(value).items():
-            if self._reads(name) or (name.startswith("__") and callable(member)):
+            if self._reads(name) or (name.startswith("__") and (callable(member) or name == "__match_args__")):
                 self._strictly(vars(value), name, member)
                 self.waiting.append((f"{path}.{name}", member))
         self.waiting += [(f"class {each.__name__}", each) for each in (*value.__mro__[1:], type(value))]
