@@ -1,0 +1,1 @@
+"""Networks, losses and ways in which they change: does an implementation ever answer for how the network was?"""

@@ -1,0 +1,91 @@
+"""Does an implementation ever answer for how the network was? Each answer is right, or refused in a sentence."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from baselines.contract import MetaGradient, Spec, TaskBatch
+from baselines.handwritten.unrolled import Unrolled
+from tests.conftest import COMPILED, IMPLEMENTATIONS
+from tests.zoo import judging
+from tests.zoo.changes import CHANGES
+from tests.zoo.drawing import DRAWS
+from tests.zoo.judging import KNOWN, REFUSED, RIGHT, WRONG, difference, judge, judge_draw, worst
+from tests.zoo.records import Change, Draw, mlp
+
+SELDOM = sorted(COMPILED - {"compiled", "jax"})
+"""What these compile is what others do; they meet only the most telling changes."""
+OFTEN = [name for name in IMPLEMENTATIONS if name not in COMPILED] + ["jax"]
+ALLOWED = (RIGHT, REFUSED, KNOWN)
+changes = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+telling = pytest.mark.parametrize("change", [c for c in CHANGES if c.telling], ids=lambda change: change.name)
+draws = pytest.mark.parametrize("draw", DRAWS, ids=lambda draw: draw.name)
+
+
+@telling
+def test_compiled_answers_for_the_network_as_it_is(change: Change) -> None:
+    assert worst(judge(change, "compiled")).status == RIGHT
+
+
+@pytest.mark.slow
+@changes
+def test_the_zoo_is_not_empty(change: Change) -> None:
+    assert difference(change) < change.tolerance if change.silent else difference(change) > 1e-3
+
+
+@pytest.mark.slow
+@changes
+def test_compiled_answers_for_the_network_as_it_is_or_refuses(change: Change) -> None:
+    assert worst(judge(change, "compiled")).status in ALLOWED
+
+
+@pytest.mark.slow
+@changes
+def test_every_implementation_answers_for_the_network_as_it_is_or_refuses(change: Change) -> None:
+    found = {name: worst(judge(change, name)) for name in OFTEN + (SELDOM if change.telling else [])}
+    assert not {name: verdict for name, verdict in found.items() if verdict.status not in ALLOWED}
+
+
+@pytest.mark.slow
+@draws
+def test_every_answer_is_one_of_those_that_are_possible(draw: Draw) -> None:
+    found = {name: worst(judge_draw(draw, name)) for name in ["compiled", *OFTEN]}
+    assert not {name: verdict for name, verdict in found.items() if verdict.status not in ALLOWED}
+
+
+def test_no_two_entries_have_one_name() -> None:
+    names = [entry.name for entry in (*CHANGES, *DRAWS)]
+    assert len(set(names)) == len(names) > 300
+
+
+class Stale(Unrolled):
+    """Answers for the network as it was built."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(Spec(copy.deepcopy(spec.model), *spec[1:] if isinstance(spec, tuple) else _rest(spec)))
+
+
+class Leaving(Unrolled):
+    """Leaves gradients behind."""
+
+    def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
+        self.spec.model.weight.grad = torch.zeros(1)  # type: ignore[union-attr]
+        return super().meta_gradient(prepared)
+
+
+def _rest(spec: Spec) -> tuple[Any, ...]:
+    return spec.loss, spec.inner, spec.device, spec.dtype
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(Stale, "error"), (Leaving, "the call changed 0.weight.grad")], ids=["stale", "leaving"]
+)
+def test_who_answers_for_how_it_was_or_leaves_something_is_noticed(
+    kind: type[Unrolled], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "implementation", lambda name: kind)
+    change = next(change for change in CHANGES if change.name == "an epoch that is counted" or change.build is mlp)
+    verdict = worst(judge(change, "unrolled"))
+    assert verdict.status == WRONG and verdict.words.startswith(words)
