@@ -89,6 +89,7 @@ class Guards:
         copies = [self.namespaces[1][i] for i in quiet] + [each.copy() for each in reading.containers]
         containers, keys, values = _columns(reading.items)
         owners, names, attributes = _columns(reading.attributes)
+        objects, kinds, spaces = _columns(reading.objects)
         order = list(chain.from_iterable(reading.ordered))
 
         def same() -> bool:
@@ -96,10 +97,14 @@ class Guards:
                 live == copies
                 and all(map(is_, map(getitem, containers, keys), values))
                 and all(map(is_, map(getattr, owners, names), attributes))
+                and all(map(is_, map(type, objects), kinds))
+                and all(map(is_, map(vars, objects), spaces))
                 and list(chain.from_iterable(reading.ordered)) == order
             )
 
         self.checks = [same]
+        if reading.empty or reading.absent:
+            self.checks.append(lambda: _still_absent(reading))
         if reading.constants:
             self.checks.append(lambda: all(torch.equal(now, copy) for now, copy in reading.constants))
         if reading.arrays:
@@ -119,6 +124,11 @@ def _of_what_is_read(own: Mapping[str, Any], copy: dict[str, Any], names: set[st
     read = [name for name in copy if name in names]
     values, absent = [copy[name] for name in read], names - copy.keys()
     return lambda: all(map(is_, map(own.get, read, repeat(ABSENT)), values)) and own.keys().isdisjoint(absent)
+
+
+def _still_absent(reading: Reading) -> bool:
+    empty = not any(hasattr(owner, name) for owner, name in reading.empty)
+    return empty and all(own.keys().isdisjoint(names) for own, names in reading.absent)
 
 
 def difference(before: dict[str, object], after: dict[str, object]) -> str:

@@ -33,6 +33,8 @@ class Reading:
     def __init__(self, model: nn.Module, loss: object, execution: Execution, overwritten: Overwritten) -> None:
         self.names = execution.names
         self.everything = execution.dynamic
+        self.spelled: set[str] = set().union(*map(loaded, execution.user_codes))
+        """The names that the user's own code loads."""
         self.overwritten = overwritten
         self.executed = set(execution.codes)
         self.reached: set[types.CodeType] = set()
@@ -46,6 +48,12 @@ class Reading:
         self.items: list[tuple[Any, Any, object]] = []
         """(container, key, value) where equality is not enough: the value has to be the same object."""
         self.attributes: list[tuple[object, str, object]] = []
+        self.objects: list[tuple[object, type, dict[str, Any]]] = []
+        """Every instance with its class and its own namespace, which both can be assigned."""
+        self.empty: list[tuple[object, str]] = []
+        """Attributes that are not set."""
+        self.absent: list[tuple[Mapping[str, Any], Set[str]]] = []
+        """Namespaces with names that are not in them, and would be read if they were."""
         self.constants: list[tuple[Tensor, Tensor]] = []
         self.arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
         self.first: dict[int, str] = {}
@@ -62,6 +70,9 @@ class Reading:
             if len(self.state) > MOST:
                 self.unseen.append(f"reads more than {MOST} objects")
                 return
+        for code, own in execution.codes.items():
+            if own.get("__name__", "").startswith("torch.nn.modules.") and own is not vars(nn.modules.module):
+                self._named_in_torch(code, own)
         for code in execution.user_codes:
             if code not in self.reached:
                 self.unseen.append(f"runs {code.co_name}, which is not seen to be reached from it")
@@ -119,8 +130,9 @@ class Reading:
         if kind.__module__ != "builtins":
             self.waiting.append((f"class {kind.__name__}", kind))
             own = getattr(value, "__dict__", None)
-            if isinstance(own, dict):
+            if isinstance(own, dict) and (own or not issubclass(kind, dict)):  # as hooks' OrderedDicts have
                 self._instance(path, own)
+                self.objects.append((value, kind, own))
             for name in slots(kind):
                 if self._reads(name):
                     self._attribute(path, value, name)
@@ -170,6 +182,7 @@ class Reading:
             value = getattr(owner, name)
         except (AttributeError, ValueError):  # an empty slot, an empty cell
             self.state[f"{path}.{name}"] = "not set"
+            self.empty.append((owner, name))
             return
         self.attributes.append((owner, name, value))
         self.waiting.append((f"{path}.{name}", value))
@@ -215,6 +228,9 @@ class Reading:
             self._attribute(f"{path}, {name}", cell, "cell_contents")
         for code in nested(value.__code__):
             self.reached.add(code)
+            hidden = {name for name in loaded(code) if name not in value.__globals__ and name in vars(builtins)}
+            if hidden:
+                self.absent.append((value.__globals__, hidden))
             for name in sorted(loaded(code)):
                 self._global(value.__globals__, name)
             for name, module in imported(code).items():
@@ -239,6 +255,7 @@ class Reading:
         """Visit a class of the user's: the members that are read, its bases and its own class."""
         self.state[path] = Same(value)
         if not is_users(value.__module__):
+            self._constant_class(path, value)
             return
         self.state[f"{path}, its bases"] = tuple(map(Same, value.__mro__))
         self.attributes.append((value, "__mro__", value.__mro__))
@@ -249,12 +266,35 @@ class Reading:
                 self.waiting.append((f"{path}.{name}", member))
         self.waiting += [(f"class {each.__name__}", each) for each in (*value.__mro__[1:], type(value))]
 
+    def _constant_class(self, path: str, value: type) -> None:
+        """Note which methods of PyTorch's class ran, and what the user's code may read of it."""
+        if package(value.__module__) != "torch":
+            return
+        for name, member in vars(value).items():
+            code = getattr(member, "__code__", None)
+            if code in self.executed or (code is None and name in self.spelled):
+                self.items.append((vars(value), name, member))
+                self.state[f"{path}.{name}"] = Same(member)
+        if absent := self.spelled - vars(value).keys():
+            self.absent.append((vars(value), absent))
+        self.waiting += [(f"class {each.__name__}", each) for each in value.__mro__[1:-1]]
+
+    def _named_in_torch(self, code: types.CodeType, own: dict[str, Any]) -> None:
+        """Note the functions of PyTorch that a layer of its own names, which may have been replaced."""
+        names = loaded(code)
+        spaces = [own, *(vars(own[name]) for name in names if isinstance(own.get(name), types.ModuleType))]
+        for space in spaces:
+            for name in names & space.keys():
+                path = f"{space.get('__name__')}.{name}"
+                if path not in self.state:
+                    self.items.append((space, name, space[name]))
+                    self.state[path] = Same(space[name])
+
     def _module(self, path: str, value: types.ModuleType) -> None:
         """Visit what is read of a module of the user's, or of the standard library's variables."""
         self.state[path] = Same(value)
-        if package(value.__name__) in CONSTANT:
-            return
-        for name in sorted(self.names):
+        constant = package(value.__name__) in CONSTANT
+        for name in sorted(self.spelled if constant else self.names):
             if name in vars(value) and not name.startswith("__"):
                 self._global(vars(value), name)
 
