@@ -2,16 +2,20 @@
 
 import dis
 import functools
+import re
 import sys
 from collections.abc import Iterator, Set
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
+import numpy
+import torch
+
 CONSTANT = ("torch", "torchgen", "functorch", "numpy", "einops", "baselines")
 """Packages that are taken as constant: PyTorch, NumPy, what only rearranges tensors, and our own code."""
 PURE = {
     *("_abc", "_bootstrap", "_collections", "_collections_abc", "_functools", "_operator", "_weakrefset"),
-    *("abc", "builtins", "bisect", "cmath", "collections", "contextlib", "copy", "copyreg", "dataclasses", "decimal"),
+    *("abc", "builtins", "bisect", "cmath", "collections", "contextlib", "copy", "copyreg", "dataclasses"),
     *("enum", "fractions", "functools", "heapq", "itertools", "keyword", "logging", "math", "numbers", "operator"),
     *("re", "reprlib", "statistics", "string", "types", "typing", "warnings", "__future__", "_sre", "_warnings"),
 }
@@ -20,6 +24,9 @@ IMPURE = {"open", "input", "eval", "exec", "compile", "globals", "breakpoint", "
 """Built-in functions that read what no guard can see."""
 SEEDLESS = {"default_rng", "RandomState", "SeedSequence", "initial_seed", "Generator"}
 """Names by which code makes generators of random numbers of its own."""
+STATE = re.compile("get_|are_|geterr|is_(?!tensor|floating_point|complex|storage|same_size|signed)")
+"""The beginnings of names of functions that read the state of PyTorch and NumPy, but for what is part of every key."""
+KNOWN_STATE = {"get_default_dtype", "get_autocast_dtype", "is_autocast_enabled", "is_inference_mode_enabled"}
 HOOKING = {"register_hook", "register_prehook"}
 """Methods of nodes of PyTorch's graphs, which a trace has none of."""
 DYNAMIC = {"getattr", "vars", "dir", "attrgetter", "methodcaller", "hasattr", "__dict__", "__getattribute__"}
@@ -79,6 +86,11 @@ class Execution:
         return set().union(*map(loaded, self.codes))
 
     @functools.cached_property
+    def spelled(self) -> set[str]:
+        """The names that the user's own code loads."""
+        return set().union(*map(loaded, self.user_codes))
+
+    @functools.cached_property
     def dynamic(self) -> bool:
         """Whether code that is not taken as constant may read attributes whose names it does not spell."""
         others = (code for code, own in self.codes.items() if package(own.get("__name__", "")) not in CONSTANT)
@@ -100,9 +112,14 @@ class Execution:
             impure = name in IMPURE if home == "builtins" else package(home) not in (*CONSTANT, *PURE)
             if name in HOOKING or (impure and not (issubclass(receiver, VALUES) and not module)):
                 reasons.append(f"calls {name}" if home == "builtins" else f"calls {home}.{name}")
+        reasons += [f"calls {name}" for name in sorted(self.spelled - KNOWN_STATE) if _reads_state(name)]
         if any(not SEEDLESS.isdisjoint(code.co_names) for code in self.user_codes):
             reasons.append("makes generators of random numbers of its own")
         return list(dict.fromkeys(reasons))
+
+
+def _reads_state(name: str) -> bool:
+    return STATE.match(name) is not None and (hasattr(torch, name) or hasattr(numpy, name))
 
 
 def _serves_what_is_constant(frame: FrameType) -> bool:

@@ -1,5 +1,6 @@
 """Tell objects apart by how their state can be seen: values, wrappers, what is written in Python, what is not."""
 
+import collections
 import enum
 import functools
 import sys
@@ -17,8 +18,11 @@ ATOMS = {
     *(torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size),
 }
 """Types of values that never change, and are told apart by type and value."""
-LOOSE = (bool, int, float, complex, np.generic, tuple, frozenset)
-"""Types whose values may be equal to others (1 == True == 1.0) that a forward would tell apart."""
+EQUAL = {
+    *(type(None), str, bytes, dict, list, set),
+    *(collections.OrderedDict, collections.defaultdict, collections.deque),
+}
+"""Types whose values can stand for each other where they are equal; for others (1 == True == 1.0) a forward may not."""
 STATELESS = (
     *(types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType),
     *(types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, np.ufunc, np.dtype),

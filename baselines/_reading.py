@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines._execution import CONSTANT, Execution, imported, is_users, loaded, nested, package
-from baselines._kinds import ATOMS, LOOSE, PARTS, STATELESS, Same, is_python, slots, token
+from baselines._kinds import ATOMS, EQUAL, PARTS, STATELESS, Same, is_python, slots, token
 
 SMALL = 4096
 """Elements up to which tensors that are neither parameters nor buffers are compared by value."""
@@ -33,8 +33,7 @@ class Reading:
     def __init__(self, model: nn.Module, loss: object, execution: Execution, overwritten: Overwritten) -> None:
         self.names = execution.names
         self.everything = execution.dynamic
-        self.spelled: set[str] = set().union(*map(loaded, execution.user_codes))
-        """The names that the user's own code loads."""
+        self.spelled = execution.spelled
         self.overwritten = overwritten
         self.executed = set(execution.codes)
         self.reached: set[types.CodeType] = set()
@@ -130,7 +129,7 @@ class Reading:
         if kind.__module__ != "builtins":
             self.waiting.append((f"class {kind.__name__}", kind))
             own = getattr(value, "__dict__", None)
-            if isinstance(own, dict) and (own or not issubclass(kind, dict)):  # as hooks' OrderedDicts have
+            if isinstance(own, dict) and (own or kind.__module__ != "collections"):  # as hooks' OrderedDicts have
                 self._instance(path, own)
                 self.objects.append((value, kind, own))
             for name in slots(kind):
@@ -173,7 +172,7 @@ class Reading:
     def _strictly(self, container: Any, key: Any, value: object) -> None:
         """Ask for the very same object where an equal one may be another."""
         kind = type(value)
-        if isinstance(value, LOOSE) or (kind.__eq__ is not object.__eq__ and is_python(kind)):
+        if kind not in EQUAL and kind.__eq__ is not object.__eq__:
             self.items.append((container, key, value))
 
     def _attribute(self, path: str, owner: object, name: str) -> None:
