@@ -1,41 +1,62 @@
 """The model as a function of its parameters: what our own implementations share."""
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
-from baselines.contract import Baseline, MetaGradient, Params, Spec, Stateless
+from baselines._eager import PAST, Eager
+from baselines.contract import MetaGradient, Params, TaskBatch
 
 
-class Functional(Baseline):
-    """An implementation that never touches the module's own parameters, and so serves any `nn.Module`."""
+class Functional(Eager):
+    """An implementation that lends φ to the module for a forward, and so serves any `nn.Module`."""
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
-        self.network = Stateless(spec.model)
-        self.has_buffers = any(True for _ in spec.model.buffers())
+    @contextmanager
+    def call(self, batch: TaskBatch) -> Iterator[TaskBatch]:
+        """As `Eager` does; the model's own tensors are absent meanwhile, so that nobody takes θ for φ."""
+        with super().call(batch) as own, self.absent():
+            yield own
 
     def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:
         """The mean loss over points at parameters φ; scalar. `buffers`: the task's own, else copies of the model's."""
-        tensors = phi
-        if self.has_buffers:  # else the call would update running statistics of the model itself
-            own = dict(self.spec.model.named_buffers()) if buffers is None else buffers
-            tensors = phi | {name: b.clone() for name, b in own.items()}
-        return self.spec.loss(self.network(tensors, x), y)
+        with self.network.holding(self.tensors(phi, buffers)):
+            return self.spec.loss(self.spec.model(x), y)
+
+    def gradient(self, phi: Params, x: Tensor, y: Tensor, create_graph: bool = False) -> tuple[Params, Tensor]:
+        """∇S(φ) and S(φ); φ is in place until both are there, for what a backward pass computes again."""
+        with self.network.holding(self.tensors(phi)):
+            loss = self.spec.loss(self.spec.model(x), y)
+            return differentiate(loss, phi, create_graph, self.theta.values()), loss
+
+    def tensors(self, phi: Params, buffers: Params | None = None) -> Params:
+        """φ, and copies of the buffers: else the call would update running statistics of the model itself."""
+        own = self.network.buffers if buffers is None else buffers
+        return phi | {name: b.clone() for name, b in own.items()} if own else phi
 
     def buffers(self, tasks: int) -> Params:
         """The model's buffers with a task axis, (tasks, …), for `vmap`."""
-        return {name: b.expand(tasks, *b.shape) for name, b in self.spec.model.named_buffers()}
+        return {name: b.expand(tasks, *b.shape) for name, b in self.network.buffers.items()}
 
     def step(self, phi: Params, x: Tensor, y: Tensor, create_graph: bool = False) -> Params:
         """One inner step on the support points, φ − α ∇S(φ)."""
-        grads = differentiate(self.loss(phi, x, y), phi, create_graph)
+        grads, _ = self.gradient(phi, x, y, create_graph)
         return {name: p - self.spec.inner.lr * grads[name] for name, p in phi.items()}
 
 
-def differentiate(loss: Tensor, phi: Params, create_graph: bool = False) -> Params:
-    """The gradient of `loss` with respect to φ; zeros for parameters it does not depend on."""
-    grads = torch.autograd.grad(loss, list(phi.values()), create_graph=create_graph, allow_unused=True)
-    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), grads, strict=True)}
+def differentiate(loss: Tensor, phi: Params, create_graph: bool = False, strangers: Collection[Tensor] = ()) -> Params:
+    """The gradient of `loss` with respect to φ; zeros for parameters it does not depend on.
+
+    Raises RuntimeError where it depends on one of the `strangers`, which φ should have stood for.
+    """
+    if not loss.requires_grad:
+        return {name: torch.zeros_like(p) for name, p in phi.items()}
+    inputs = [*phi.values(), *strangers]
+    grads = torch.autograd.grad(loss, inputs, create_graph=create_graph, allow_unused=True) if inputs else ()
+    if any(g is not None for g in grads[len(phi) :]):
+        raise RuntimeError(PAST)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), grads, strict=False)}
 
 
 def leaves(phi: Params) -> Params:

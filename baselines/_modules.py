@@ -1,15 +1,23 @@
-"""What a module is besides its tensors: attributes that its forward reads and sets."""
+"""What a module is besides its tensors: attributes that its forward reads and sets, hooks, and who is using it."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.nn.modules import activation, batchnorm, conv, dropout, flatten, instancenorm, linear, normalization, pooling
 
 PLAIN = (bool, int, float, str)
+CONTAINERS = frozenset((dict, OrderedDict, defaultdict, list, set))
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+STOCK: dict[type, object] = {nn.Sequential: nn.Sequential.forward}
+"""torch's layers that call nobody else's code and set no attributes → their forward."""
+for _file in (activation, batchnorm, conv, dropout, flatten, instancenorm, linear, normalization, pooling):
+    STOCK.update({c: c.forward for c in vars(_file).values() if isinstance(c, type) and issubclass(c, nn.Module)})
 
 _turn = threading.Condition()
 _holders: dict[int, int] = {}
@@ -34,15 +42,10 @@ def exclusive(model: nn.Module) -> Iterator[None]:
     While tensors stand for a module's own, whoever else computes with it would get theirs. A thread may enter again
     what it has. Models that share a layer wait for each other; others do not.
     """
-    with _holding({id(model)}), _holding({id(module) for module in model.modules()}):
-        yield
-
-
-@contextmanager
-def _holding(modules: set[int]) -> Iterator[None]:
     thread = threading.get_ident()
     with _turn:
-        _turn.wait_for(lambda: all(_holders.get(module, thread) == thread for module in modules))
+        while (modules := _free(model, thread)) is None:
+            _turn.wait()
         new = modules - _holders.keys()
         _holders.update(dict.fromkeys(new, thread))
     try:
@@ -54,30 +57,69 @@ def _holding(modules: set[int]) -> Iterator[None]:
             _turn.notify_all()
 
 
+def _free(model: nn.Module, thread: int) -> set[int] | None:
+    """The ids of the model's modules; None where another thread has one, who may be changing what they are."""
+    if _holders.get(id(model), thread) != thread:
+        return None
+    modules = {id(module) for module in model.modules()}
+    return None if any(_holders.get(module, thread) != thread for module in modules & _holders.keys()) else modules
+
+
 @contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Undo what a forward sets on its modules: while tensors stand for others, it must not keep any."""
-    before = [(m, dict(vars(m))) for m in model.modules()]
-    try:
-        yield
-    finally:
-        for m, attributes in before:
-            vars(m).clear()
-            vars(m).update(attributes)
+def unchanged(model: nn.Module) -> Iterator[list[Any]]:
+    """Undo what a forward does to its modules besides their tensors' values: to attributes, and in their containers.
 
-
-class RefusingData(TorchFunctionMode):
-    """While active, reading `.data` of a tensor raises RuntimeError.
-
-    Under torch.func it cuts the innermost derivative only, where `.detach()` cuts all: second derivatives would be
-    wrong without a word.
+    While tensors stand for others, it must not keep any. Yields a list, where the containers come that were put back.
     """
+    kept: list[tuple[Any, Any]] = []
+    empty: list[Any] = []  # most containers of a module are: its hooks
+    for module in model.modules():
+        attributes = vars(module)
+        kept.append((attributes, attributes.copy()))
+        for value in [value for value in attributes.values() if value.__class__ in CONTAINERS]:
+            kept.append((value, value.copy())) if value else empty.append(value)
+    changed: list[Any] = []
+    try:
+        yield changed
+    finally:
+        for container in filter(None, empty):
+            changed.append(container)
+            container.clear()
+        for container, before in kept:
+            if not _same(container, before):
+                changed.append(container)
+                container.clear()
+                container.extend(before) if isinstance(container, list) else container.update(before)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if getattr(func, "__self__", None) is torch.Tensor.data:
-            raise RuntimeError(
-                "the model reads .data, which torch.func cuts off for one derivative only; use .detach()"
-            )
-        return func(*args, **(kwargs or {}))
+
+def _same(container: Any, before: Any) -> bool:
+    """Whether two dicts, lists or sets hold the very same objects in the same order."""
+    if len(container) != len(before) or not all(map(is_, container, before)):
+        return False
+    return not isinstance(container, dict) or all(map(is_, container.values(), before.values()))
+
+
+def replaced(model: nn.Module) -> str | None:
+    """What computes besides the modules' classes: hooks, or a forward of one instance; None where nothing does.
+
+    Whoever writes the modules anew leaves it out.
+    """
+    if hooked_everywhere():
+        return "hooks on all modules"
+    for name, module in model.named_modules():
+        own = vars(module)
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+            return f"hooks on {name or 'the model'}"
+        if "forward" in own:
+            return f"a forward of its own in {name or 'the model'}"
+    return None
+
+
+def hooked_everywhere() -> bool:
+    """Whether there are hooks on every module of the process."""
+    return any(vars(nn.modules.module).get(f"_global{kind}") for kind in HOOKS)
+
+
+def stock(model: nn.Module) -> bool:
+    """Whether only layers of torch's own compute, of which it is known that they neither set hooks nor attributes."""
+    return all(type(m).forward is STOCK.get(type(m), m) for m in model.modules()) and replaced(model) is None

@@ -20,7 +20,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 Computes = Literal["maml", "fomaml", "reptile", "pretraining"]
 Params = dict[str, Tensor]
@@ -99,6 +98,10 @@ class Baseline:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
+    def __reduce__(self) -> tuple[type["Baseline"], tuple[Spec]]:
+        """Copy, or pickle, as what is built for the same spec: a deep copy has a model of its own."""
+        return type(self), (self.spec,)
+
     @classmethod
     def lacking(cls, device: torch.device) -> str | None:
         """What this machine lacks for the implementation, whatever the spec, asked first; None if nothing."""
@@ -152,29 +155,54 @@ def is_undisturbed() -> bool:
 
 
 class Stateless:
-    """A module as a function of its parameters and buffers: `functional_call` that also serves shared submodules.
+    """A module as a function of its parameters and buffers, for as long as it has the same ones; also a shared layer's.
 
     Tensors have the names that `named_parameters()` and `named_buffers()` give them; what is not given stays the
     module's own. A given tensor goes to every place that holds the one it stands for. Told of a place twice, as it is
-    where a layer has two names, `functional_call` by itself leaves the given tensor there for good (PyTorch issue
-    164759). Which tensors are tied is asked once, here, so a call takes less time, too.
+    where a layer has two names, `torch.func.functional_call` leaves the given tensor there for good (PyTorch issue
+    164759); and it takes back what it lent before one can differentiate, while a forward may be run again for its
+    derivatives (`torch.utils.checkpoint`), and hooks may read the module.
+
+    Raises RuntimeError for a module that keeps its tensors elsewhere, as jitted ones do.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.places: dict[str, str] = {}
-        """Every place of a tensor, once, and the tensor's name, which is that of its first place."""
-        owners = {path for path, _ in model.named_modules()}  # every submodule once, by its first path
-        found = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+        self.parameters: Params = {}
+        self.buffers: Params = {}
+        self.places: list[tuple[dict[str, Tensor | None], str, str]] = []
+        """Every place of a tensor, once, as container and key; and the tensor's name, which is that of its first."""
         names: dict[int, str] = {}
-        for place, tensor in found:
-            if place.rpartition(".")[0] in owners:
-                self.places[place] = names.setdefault(id(tensor), place)
+        modules = [(path and f"{path}.", module) for path, module in model.named_modules()]
+        for _, module in modules:
+            if isinstance(module, nn.DataParallel | torch.jit.ScriptModule):
+                raise RuntimeError(f"{type(module).__name__} is no function of the parameters that it shows")
+        for kind, tensors in (("_parameters", self.parameters), ("_buffers", self.buffers)):
+            for prefix, module in modules:
+                container = getattr(module, kind)
+                for key, tensor in container.items():
+                    if tensor is not None:
+                        name = names.setdefault(id(tensor), prefix + key)
+                        self.places.append((container, key, name))
+                        if name == prefix + key:
+                            tensors[name] = tensor
+
+    @contextmanager
+    def holding(self, tensors: Params) -> Iterator[None]:
+        """The module itself with `tensors` in the places of its own."""
+        lent = [(places, key, places[key], tensors[name]) for places, key, name in self.places if name in tensors]
+        try:
+            for places, key, _, tensor in lent:
+                places[key] = tensor
+            yield
+        finally:
+            for places, key, own, _ in lent:
+                places[key] = own
 
     def __call__(self, tensors: Params, x: Tensor) -> Tensor:
         """The output for x."""
-        given = {place: tensors[name] for place, name in self.places.items() if name in tensors}
-        output: Tensor = functional_call(self.model, given, (x,), tie_weights=False)  # they are tied already
+        with self.holding(tensors):
+            output: Tensor = self.model(x)
         return output
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +45,7 @@ def build(name: str, model: nn.Module, steps: int = 1) -> Baseline:
     assert implementation.unavailable(spec(model, steps)) is None
     built = implementation(spec(model, steps))
     if name in JAX:
-        built.compiled = jax.jit(built.mean_over_tasks, compiler_options=QUICKLY)
+        built.jit = partial(jax.jit, compiler_options=QUICKLY)
     return built
 
 
@@ -122,7 +123,8 @@ def test_many_steps_are_a_loop_in_the_program_too(name: str) -> None:
 
     def size(steps: int) -> int:
         implementation = build(name, made, steps)
-        return len(str(implementation.compiled.trace(*implementation.prepare(data)).jaxpr))
+        network, *arrays = implementation.prepare(data)
+        return len(str(implementation.function(network).trace(*arrays).jaxpr))
 
     assert size(10 * steps) < 1.1 * size(steps)
     assert size(unrolled) > 1.5 * size(unrolled // 2)
@@ -133,7 +135,7 @@ def test_float32_stays_float32(name: str) -> None:
     made, data = model(MLP, torch.float32), batch(dtype=torch.float32)
     implementation = build(name, made)
     prepared = implementation.prepare(data)
-    assert "f64" not in str(implementation.compiled.trace(*prepared).jaxpr)
+    assert "f64" not in str(implementation.function(prepared.network).trace(*prepared[1:]).jaxpr)
     found, expected = call(implementation, data), call(build("unrolled", made), data)
     assert all(g.dtype == torch.float32 for g in found.grads.values())
     assert distance(found, expected) < 1e-5
@@ -284,7 +286,7 @@ def test_layers_are_translated_option_by_option(layer: nn.Module) -> None:
 
     @jax.jit
     def both(x: Any, seed: Any) -> Any:
-        z, backward = jax.vjp(lambda x: _jax_network.forward(layer)(weights, x), x)
+        z, backward = jax.vjp(lambda x: _jax_network.forward(_jax_network.describe(layer))(weights, x), x)
         return z, backward(seed)[0]
 
     z, by_jax = map(torch.utils.dlpack.from_dlpack, both(*(jax.numpy.asarray(t.detach().numpy()) for t in (x, seed))))

@@ -11,7 +11,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from baselines._functional import Functional, TaskMean, differentiate, leaves
-from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines.contract import MetaGradient, TaskBatch
 from experiments.harness import verify
 from experiments.harness.status import Unavailable, Wrong
 from experiments.harness.verify import (
@@ -36,26 +36,27 @@ class Mistake(Functional):
     mistake = ""
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
-        theta = trainable(self.spec.model)
         mean = TaskMean()
-        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            if self.mistake == "support and query swapped":
-                support_x, support_y, query_x, query_y = query_x, query_y, support_x, support_y
-            phi = theta
-            steps = self.spec.inner.steps + {"one step too many": 1, "one step too few": -1}.get(self.mistake, 0)
-            for k in range(steps):
-                if self.mistake == "the notebook's scheme extended naively" and k:
-                    # a second step with the gradient with respect to the meta-parameters, as `.grad` would hold it
-                    found = differentiate(self.loss(phi, support_x, support_y), theta, create_graph=True)
-                    phi = {name: p - self.spec.inner.lr * found[name] for name, p in phi.items()}
-                else:
-                    phi = self.step(phi, support_x, support_y, create_graph=self.mistake != "no create_graph")
-                if self.mistake == "detached at the first step" and not k:
-                    phi = leaves(phi)
-            loss = self.loss(phi, query_x, query_y)
-            if self.mistake == "only the last task counts":
-                mean = TaskMean()
-            mean.add(differentiate(loss, phi if self.mistake == "detached at the first step" else theta), loss)
+        with self.call(prepared) as batch:
+            theta = leaves(self.theta)
+            for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+                if self.mistake == "support and query swapped":
+                    support_x, support_y, query_x, query_y = query_x, query_y, support_x, support_y
+                phi = theta
+                steps = self.spec.inner.steps + {"one step too many": 1, "one step too few": -1}.get(self.mistake, 0)
+                for k in range(steps):
+                    if self.mistake == "the notebook's scheme extended naively" and k:
+                        # a second step with the gradient with respect to the meta-parameters, as `.grad` would hold it
+                        found = differentiate(self.loss(phi, support_x, support_y), theta, create_graph=True)
+                        phi = {name: p - self.spec.inner.lr * found[name] for name, p in phi.items()}
+                    else:
+                        phi = self.step(phi, support_x, support_y, create_graph=self.mistake != "no create_graph")
+                    if self.mistake == "detached at the first step" and not k:
+                        phi = leaves(phi)
+                loss = self.loss(phi, query_x, query_y)
+                if self.mistake == "only the last task counts":
+                    mean = TaskMean()
+                mean.add(differentiate(loss, phi if self.mistake == "detached at the first step" else theta), loss)
         losses, result = mean.result()
         if self.mistake == "summed over tasks":
             result = {name: g * mean.tasks for name, g in result.items()}

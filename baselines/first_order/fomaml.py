@@ -5,8 +5,8 @@
 The factors (I − α ∇²S(φₖ)) of the meta-gradient are taken to be the identity, so no inner step keeps a graph.
 """
 
-from baselines._functional import Functional, TaskMean, differentiate, leaves
-from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines._functional import Functional, TaskMean, leaves
+from baselines.contract import MetaGradient, TaskBatch
 
 
 class Fomaml(Functional):
@@ -16,12 +16,11 @@ class Fomaml(Functional):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the query gradient at the adapted parameters."""
-        theta = trainable(self.spec.model)
         mean = TaskMean()
-        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            phi = leaves(theta)
-            for _ in range(self.spec.inner.steps):
-                phi = leaves(self.step(phi, support_x, support_y))
-            loss = self.loss(phi, query_x, query_y)
-            mean.add(differentiate(loss, phi), loss)
+        with self.call(prepared) as batch:
+            for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+                phi = leaves(self.theta)
+                for _ in range(self.spec.inner.steps):
+                    phi = leaves(self.step(phi, support_x, support_y))
+                mean.add(*self.gradient(phi, query_x, query_y))
         return mean.result()

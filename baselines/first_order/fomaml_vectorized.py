@@ -6,7 +6,7 @@
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from baselines.contract import MetaGradient, Params, TaskBatch, trainable
+from baselines.contract import MetaGradient, Params, TaskBatch
 from baselines.handwritten.vectorized import Vectorized
 
 
@@ -17,15 +17,13 @@ class FomamlVectorized(Vectorized):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the query gradient at the adapted parameters."""
-        theta = {name: p.detach() for name, p in trainable(self.spec.model).items()}
 
         def one(
             support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor, buffers: Params
         ) -> tuple[Params, Tensor]:
-            phi = self.adapted(theta, support_x, support_y, buffers)
-            found: tuple[Params, Tensor] = grad_and_value(self.loss)(phi, query_x, query_y, buffers)
-            return found
+            phi = self.adapted(self.start(), support_x, support_y, buffers)
+            both: tuple[Params, Tensor] = grad_and_value(self.loss)(phi, query_x, query_y, buffers)
+            return both
 
-        with self.transformed():
-            grads, losses = vmap(one, randomness="different")(*prepared, self.buffers(len(prepared.support_x)))
-        return MetaGradient(losses, {name: g.mean(0) for name, g in grads.items()})
+        with self.call(prepared) as batch:
+            return self.result(*vmap(one, randomness="different")(*batch, self.buffers(len(batch.support_x))))

@@ -6,26 +6,27 @@ The baseline of Finn et al. 2017, section 5.1, and what one plain gradient of th
 """
 
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import grad_and_value, vmap
 
-from baselines._functional import Functional
-from baselines.contract import MetaGradient, Params, TaskBatch, trainable
+from baselines.contract import MetaGradient, Params, TaskBatch
+from baselines.handwritten.vectorized import Vectorized
 
 
-class Pretraining(Functional):
+class Pretraining(Vectorized):
     """The gradient of the mean support loss: any `nn.Module` that `vmap` takes."""
 
     computes = "pretraining"
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One plain gradient; no query losses, since it never looks at the query points."""
-        theta = {name: p.detach() for name, p in trainable(self.spec.model).items()}
-        buffers = self.buffers(len(prepared.support_x))
+        with self.call(prepared) as batch:
+            buffers = self.buffers(len(batch.support_x))
 
-        def mean(theta: Params) -> Tensor:
-            losses: Tensor = vmap(self.loss, (None, 0, 0, 0), randomness="different")(
-                theta, prepared.support_x, prepared.support_y, buffers
-            )
-            return losses.mean()
+            def mean(theta: Params) -> Tensor:
+                losses: Tensor = vmap(self.loss, (None, 0, 0, 0), randomness="different")(
+                    theta, batch.support_x, batch.support_y, buffers
+                )
+                return losses.mean()
 
-        return MetaGradient(None, grad(mean)(theta))
+            grads, loss = grad_and_value(mean)(self.start())
+            return MetaGradient(None, self.checked(grads, loss))

@@ -7,7 +7,7 @@ by a recipe of its own, with K ≥ 5.
 """
 
 from baselines._functional import Functional, TaskMean, leaves
-from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines.contract import MetaGradient, TaskBatch
 
 
 class Reptile(Functional):
@@ -17,11 +17,12 @@ class Reptile(Functional):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of θ − φ_K; no query losses, since it computes none."""
-        theta = trainable(self.spec.model)
         mean = TaskMean()
-        for support_x, support_y, *_ in zip(*prepared, strict=True):
-            phi = leaves(theta)
-            for _ in range(self.spec.inner.steps):
-                phi = leaves(self.step(phi, support_x, support_y))
-            mean.add({name: (theta[name] - p).detach() for name, p in phi.items()})
+        with self.call(prepared) as batch:
+            theta = leaves(self.theta)
+            for support_x, support_y, *_ in zip(*batch, strict=True):
+                phi = theta
+                for _ in range(self.spec.inner.steps):
+                    phi = leaves(self.step(phi, support_x, support_y))
+                mean.add({name: (theta[name] - p).detach() for name, p in phi.items()})
         return mean.result()

@@ -2,9 +2,11 @@
 
     φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ);   v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
 
-v is the meta-gradient (Finn et al. 2017, eq. 1, read from right to left). Each Hessian-vector product is the gradient
-of ⟨∇S(φₖ), v⟩, reverse over reverse. What is kept between the two passes are the iterates alone, so memory grows with K
-by one copy of the parameters per step, not by a graph (cf. MixFlow-MG, https://arxiv.org/abs/2505.00793).
+v is the meta-gradient (Finn et al. 2017, eq. 1, read from right to left). Each Hessian-vector product is reverse over
+reverse: −α v goes back through the graph of ∇S(φₖ), as it does in `unrolled`. What is kept between the two passes are
+the iterates alone, so memory grows with K by one copy of the parameters per step, not by a graph (cf. MixFlow-MG,
+https://arxiv.org/abs/2505.00793). All that is asked of one φₖ is asked while it is in place, so a forward may be run
+again for its derivatives (`torch.utils.checkpoint`).
 """
 
 import math
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from baselines._functional import Functional, TaskMean, differentiate, leaves
 from baselines._random import RandomState
-from baselines.contract import MetaGradient, Params, TaskBatch, trainable
+from baselines.contract import MetaGradient, Params, TaskBatch
 
 
 class MixedMode(Functional):
@@ -32,24 +34,25 @@ class MixedMode(Functional):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of v after the sweep."""
-        theta = trainable(self.spec.model)
         mean = TaskMean()
-        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            inner = _Iterates(self, support_x, support_y)
-            phi = inner.run(leaves(theta))
-            loss = self.loss(phi, query_x, query_y)
-            v = differentiate(loss, phi)
-            mean.add(inner.sweep(v), loss)
+        with self.call(prepared) as batch:
+            for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+                inner = _Iterates(self, support_x, support_y)
+                v, loss = self.gradient(inner.run(leaves(self.theta)), query_x, query_y)
+                mean.add(inner.sweep(v), loss)
         return mean.result()
 
     def pull_back(self, phi: Params, v: Params, x: Tensor, y: Tensor) -> Params:
         """v − α ∇²S(φ) v."""
-        grads = differentiate(self.loss(phi, x, y), phi, create_graph=True)
-        product = torch.stack([(grads[name] * v[name]).sum() for name in phi]).sum()
-        if not product.requires_grad:  # ∇S does not depend on φ
-            return v
-        curvature = differentiate(product, phi)
-        return {name: v[name] - self.spec.inner.lr * curvature[name] for name in phi}
+        with self.network.holding(self.tensors(phi)):
+            grads = differentiate(self.spec.loss(self.spec.model(x), y), phi, create_graph=True)
+            graphs = {name: g for name, g in grads.items() if g.requires_grad}
+            if not graphs:  # ∇S does not depend on φ
+                return v
+            # Hooks on tensors get what they get in `unrolled`, to which those that are not linear can tell α v from v.
+            cotangents = [-self.spec.inner.lr * v[name] for name in graphs]
+            products = torch.autograd.grad([*graphs.values()], [*phi.values()], cotangents, allow_unused=True)
+        return {name: v[name] if p is None else v[name] + p for name, p in zip(phi, products, strict=True)}
 
 
 class _Iterates:

@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.contract import Baseline, MetaGradient, Params, Spec, TaskBatch, take_grads
+from baselines._eager import WithGrad
+from baselines._modules import replaced
+from baselines.contract import MetaGradient, Params, Spec, TaskBatch, take_grads
 
 KNOWN = (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Flatten)
 
@@ -85,7 +87,7 @@ class Container:
         self.buffer = {}
 
 
-class Notebook(Baseline):
+class Notebook(WithGrad):
     """The notebook's mechanics, for `nn.Sequential`s of linear layers and activations, one inner step."""
 
     computes = "maml"
@@ -107,28 +109,36 @@ class Notebook(Baseline):
             return f"no sub-model layer for {', '.join(sorted(unknown))}"
         if any(not p.requires_grad for p in spec.model.parameters()):
             return "a frozen parameter has no .grad to update from"
-        return None
+        if reason := replaced(spec.model):
+            return f"sub-models have no {reason}"
+        return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """Adapt a sub-model per task, then one `backward` from the mean of their query losses."""
         self.container.buffer = {}  # the last call's gradients are the caller's by now
-        tasks = len(prepared.support_x)
         losses = []
-        for sub, (support_x, support_y, query_x, query_y) in zip(
-            self.container.sub_models(tasks), zip(*prepared, strict=True), strict=True
-        ):
-            if self.spec.inner.steps:
-                self.adapt(sub, support_x, support_y)
-            losses.append(self.spec.loss(sub(query_x), query_y))
-        task_losses = torch.stack(losses)  # (tasks,)
-        (task_losses.sum() / tasks).backward()
-        return MetaGradient(task_losses.detach(), self.container.collect())
+        with self.call(prepared) as batch:
+            tasks = len(batch.support_x)
+            for sub, (support_x, support_y, query_x, query_y) in zip(
+                self.container.sub_models(tasks), zip(*batch, strict=True), strict=True
+            ):
+                if self.spec.inner.steps:
+                    self.adapt(sub, support_x, support_y)
+                losses.append(self.loss(sub, query_x, query_y))
+            task_losses = torch.stack(losses)  # (tasks,)
+            (task_losses.sum() / tasks).backward()
+            return MetaGradient(task_losses.detach(), self.container.collect())
+
+    def loss(self, sub: SubModel, x: Tensor, y: Tensor) -> Tensor:
+        """The sub-model's mean loss over points; scalar."""
+        with self.absent():  # whoever reads the meta-model would take θ for φ
+            return self.spec.loss(sub(x), y)
 
     def adapt(self, sub: SubModel, x: Tensor, y: Tensor) -> None:
         """One inner step: the support gradient through the meta-model's `.grad` into the sub-model's weights."""
         with warnings.catch_warnings():  # the cycle it warns of is broken two lines below
             warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
-            self.spec.loss(sub(x), y).backward(create_graph=True)
+            self.loss(sub, x, y).backward(create_graph=True)
         sub.update(self.spec.inner.lr)
         for p in self.spec.model.parameters():
             p.grad = None

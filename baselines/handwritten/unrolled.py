@@ -6,8 +6,8 @@
 (I − α ∇²S(φₖ)). Time and memory grow linearly with K: the whole inner loop of one task stays alive.
 """
 
-from baselines._functional import Functional, TaskMean, differentiate
-from baselines.contract import MetaGradient, TaskBatch, trainable
+from baselines._functional import Functional, TaskMean, differentiate, leaves
+from baselines.contract import MetaGradient, TaskBatch
 
 
 class Unrolled(Functional):
@@ -17,12 +17,13 @@ class Unrolled(Functional):
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the derivative of the adapted query loss with respect to θ."""
-        theta = trainable(self.spec.model)
         mean = TaskMean()
-        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            phi = theta
-            for _ in range(self.spec.inner.steps):
-                phi = self.step(phi, support_x, support_y, create_graph=True)
-            loss = self.loss(phi, query_x, query_y)
-            mean.add(differentiate(loss, theta), loss)
+        with self.call(prepared) as batch:
+            theta = leaves(self.theta)
+            for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+                phi = theta
+                for _ in range(self.spec.inner.steps):
+                    phi = self.step(phi, support_x, support_y, create_graph=True)
+                loss = self.loss(phi, query_x, query_y)
+                mean.add(differentiate(loss, theta, strangers=self.theta.values()), loss)
         return mean.result()

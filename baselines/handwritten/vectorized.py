@@ -10,16 +10,16 @@ derivatives of batch and layer normalisation without a word, and right first one
 near).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
-from baselines._functional import Functional
-from baselines._modules import RefusingData, unchanged
-from baselines.contract import Computes, MetaGradient, Params, Spec, TaskBatch, trainable
+from baselines._functional import Functional, differentiate
+from baselines._refusing import Refusing
+from baselines.contract import Computes, MetaGradient, Params, TaskBatch
 
 
 class Vectorized(Functional):
@@ -27,24 +27,32 @@ class Vectorized(Functional):
 
     computes: ClassVar[Computes] = "maml"
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
-        self.checked = False
-
-    @contextmanager
-    def transformed(self) -> Iterator[None]:
-        """Around torch.func's transformations: the model keeps none of their tensors, and reads no `.data`."""
-        with unchanged(self.spec.model), nullcontext() if self.checked else RefusingData():
-            yield
-        self.checked = True
+    def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:
+        """The mean loss over points; raises RuntimeError for what torch.func would leave out of its derivatives."""
+        with nullcontext() if self.stock else Refusing():
+            return super().loss(phi, x, y, buffers)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """The mean over tasks of the gradient of the query loss."""
-        theta = {name: p.detach() for name, p in trainable(self.spec.model).items()}
         one = vmap(grad_and_value(self.adapted_loss), (None, 0, 0, 0, 0, 0), randomness="different")
-        with self.transformed():
-            grads, losses = one(theta, *prepared, self.buffers(len(prepared.support_x)))
-        return MetaGradient(losses, {name: g.mean(0) for name, g in grads.items()})
+        with self.call(prepared) as batch:
+            grads, losses = one(self.start(), *batch, self.buffers(len(batch.support_x)))
+            return self.result(grads, losses)
+
+    def start(self) -> Params:
+        """θ, for torch.func: what else still requires a gradient is not what it was told to differentiate by."""
+        return {name: p.detach() for name, p in self.theta.items()}
+
+    def result(self, grads: Params, losses: Tensor) -> MetaGradient:
+        """The means over tasks; grads are (tasks, …) each."""
+        return MetaGradient(losses.detach(), {name: g.mean(0) for name, g in self.checked(grads, losses).items()})
+
+    def checked(self, grads: Params, losses: Tensor) -> Params:
+        """The gradients, attached to nothing; raises RuntimeError if they use a θ that φ did not stand for."""
+        if attached := [part.real.sum() for part in (losses, *grads.values()) if part.requires_grad]:
+            differentiate(torch.stack(attached).sum(), {}, strangers=self.theta.values())
+            return {name: g.detach() for name, g in grads.items()}
+        return grads
 
     def adapted_loss(
         self, theta: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor, buffers: Params

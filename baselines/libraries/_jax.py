@@ -11,18 +11,21 @@ Settings of the whole process, made here and nowhere else, when an implementatio
 """
 
 import os
-from typing import ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import torch
 import torch.nn.functional as F
 from jax import Array
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from baselines._eager import refusal
+from baselines._modules import exclusive
 from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, trainable
-from baselines.libraries._jax_network import Weights, forward, missing
+from baselines.libraries._jax_layers import Weights
+from baselines.libraries._jax_network import Loss, Network, describe, forward, missing, squared_error
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -39,8 +42,9 @@ where a scan takes 1.5 s (7 s) whatever K is.
 
 
 class Prepared(NamedTuple):
-    """Resident arrays. batch: support_x, support_y, query_x, query_y, each (tasks, points, …)."""
+    """The network, and resident arrays. batch: support_x, support_y, query_x, query_y, each (tasks, points, …)."""
 
+    network: Network
     theta: Weights
     frozen: Weights
     batch: tuple[Array, ...]
@@ -54,19 +58,18 @@ class Result(NamedTuple):
 
 
 class JaxBaseline(Baseline):
-    """One `jax.jit`ted function of parameters and batch; another shape is compiled anew when it first comes."""
+    """One `jax.jit`ted function of parameters and batch; for another network or shape another, when it first comes."""
 
     computes: ClassVar[Computes] = "maml"
     library = "jax"
     compiles = True
     framework = "jax"
+    jit = staticmethod(jax.jit)
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        assert isinstance(spec.model, nn.Sequential)
-        self.network = forward(spec.model)
         self.device = _device(spec.device)
-        self.compiled = jax.jit(self.mean_over_tasks)
+        self.compiled: dict[Network, Any] = {}
         self.last: Array | None = None
 
     @classmethod
@@ -85,15 +88,17 @@ class JaxBaseline(Baseline):
             return f"no JAX counterpart of {lacking}"
         if spec.loss is not F.mse_loss:
             return f"no JAX counterpart of the loss {getattr(spec.loss, '__name__', type(spec.loss).__name__)}"
-        return cls.lacking(spec.device)
+        return refusal(spec.model) or cls.lacking(spec.device)
 
     def prepare(self, batch: TaskBatch) -> Prepared:
-        """Copies as JAX arrays: the tensors may change in place afterwards, as parameters do."""
-        theta: Weights = {}
-        frozen: Weights = {}
-        for name, p in self.spec.model.named_parameters():
-            (theta if p.requires_grad else frozen)[name] = self.array(p)
-        return Prepared(theta, frozen, tuple(self.array(t) for t in batch))
+        """Copies as JAX arrays; raises RuntimeError where the model has come to be one without a JAX counterpart."""
+        model, theta, frozen = self.spec.model, Weights(), Weights()
+        with exclusive(model):
+            if reason := self.unavailable(self.spec):
+                raise RuntimeError(reason)
+            for name, p in model.named_parameters():
+                (theta if p.requires_grad else frozen)[name] = self.array(p)
+            return Prepared(describe(model), theta, frozen, tuple(self.array(t) for t in batch))
 
     def array(self, tensor: Tensor) -> Array:
         """A private copy of `tensor`, which the JAX array then owns."""
@@ -103,18 +108,20 @@ class JaxBaseline(Baseline):
 
     def meta_gradient(self, prepared: Prepared) -> Result:
         """The compiled call."""
-        result: Result = self.compiled(*prepared)
+        network, *arrays = prepared
+        result: Result = self.function(network)(*arrays)
         self.last = result.losses
         return result
 
-    def mean_over_tasks(self, theta: Weights, frozen: Weights, batch: tuple[Array, ...]) -> Result:
+    def function(self, network: Network) -> Any:
+        """The `jax.jit`ted function of θ, what is frozen and the batch, for `network`."""
+        if network not in self.compiled:
+            self.compiled[network] = self.jit(partial(self.mean_over_tasks, partial(squared_error, forward(network))))
+        return self.compiled[network]
+
+    def mean_over_tasks(self, loss: Loss, theta: Weights, frozen: Weights, batch: tuple[Array, ...]) -> Result:
         """The meta-gradient as a pure function of arrays; to be traced, not called."""
         raise TypeError(f"{type(self).__name__} does not define mean_over_tasks")
-
-    def loss(self, phi: Weights, frozen: Weights, x: Array, y: Array) -> Array:
-        """The squared error, the mean over points and outputs, at parameters φ; scalar."""
-        difference = self.network(phi | frozen, x) - y
-        return jnp.mean(difference * difference)
 
     def to_torch(self, result: Result) -> MetaGradient:
         """Copies as tensors, which their owner may change."""

@@ -1,118 +1,56 @@
 """A network of torch modules, written for JAX: a pure function of its parameters.
 
-    forward(model)(weights, x) = model(x),   weights by their names in `model.named_parameters()`
+    forward(describe(model))(weights, x) = model(x),   weights by their names in `model.named_parameters()`
 
 Only what is listed in `LAYERS` has a counterpart; `missing` names what has none. A tensor that is tied is one weight
 under one name, and one that nothing uses is simply never looked up.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from torch import nn
 
-Weights = dict[str, Array]
-Layer = Callable[[Weights, Array], Array]
-Names = Mapping[str, str]
-"""What a layer calls a parameter → what the model calls it."""
+from baselines._modules import replaced, stock
+from baselines.libraries._jax_layers import LAYERS, Layer, Weights
+
+Loss = Callable[[Weights, Weights, Array, Array], Array]
+"""Of φ, what is frozen, x and y; scalar."""
+ATTRIBUTES = ("stride", "padding", "dilation", "groups", "eps", "kernel_size", "start_dim", "end_dim")
+TENSORS = ("weight", "bias")
 
 
-def linear(layer: nn.Linear, names: Names) -> Layer:
-    """Maps (points, in) to (points, out)."""
+class Part(NamedTuple):
+    """A layer as it is: its type, those of its attributes that count, and what the model calls its tensors."""
 
-    def apply(weights: Weights, x: Array) -> Array:
-        y = x @ weights[names["weight"]].T
-        return y + weights[names["bias"]] if "bias" in names else y
-
-    return apply
+    kind: type[nn.Module]
+    attributes: tuple[tuple[str, Any], ...]
+    names: tuple[tuple[str, str], ...]
 
 
-def conv2d(layer: nn.Conv2d, names: Names) -> Layer:
-    """Maps (points, in, height, width) to (points, out, …); torch's layouts, so that weights stay as they are."""
-    padding = layer.padding.upper() if isinstance(layer.padding, str) else [(p, p) for p in layer.padding]
-
-    def apply(weights: Weights, x: Array) -> Array:
-        y = jax.lax.conv_general_dilated(
-            x,
-            weights[names["weight"]],
-            window_strides=layer.stride,
-            padding=padding,
-            rhs_dilation=layer.dilation,
-            feature_group_count=layer.groups,
-            dimension_numbers=("NCHW", "OIHW", "NCHW"),
-        )
-        return y + weights[names["bias"]][:, None, None] if "bias" in names else y
-
-    return apply
+Network = tuple[Part, ...]
 
 
-def batch_norm(layer: nn.BatchNorm2d, names: Names) -> Layer:
-    """Normalise every channel by the statistics of the points at hand, the variance being the biased one."""
-
-    def apply(weights: Weights, x: Array) -> Array:
-        centred = x - x.mean((0, 2, 3), keepdims=True)
-        y = centred * jax.lax.rsqrt((centred * centred).mean((0, 2, 3), keepdims=True) + layer.eps)
-        if not names:
-            return y
-        return y * weights[names["weight"]][:, None, None] + weights[names["bias"]][:, None, None]
-
-    return apply
-
-
-def max_pool(layer: nn.MaxPool2d, names: Names) -> Layer:
-    """The largest of every window, and the first of equal ones as in torch: ties decide where gradients go.
-
-    A running maximum over the places in a window instead of `lax.reduce_window`, whose second derivatives XLA does
-    not have for float64; it is fused into one pass over the data.
-    """
-    kernel, stride, padding, dilation = map(_pair, (layer.kernel_size, layer.stride, layer.padding, layer.dilation))
-
-    def apply(weights: Weights, x: Array) -> Array:
-        x = jnp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], constant_values=-jnp.inf)
-        axes = zip(x.shape[2:], kernel, stride, dilation, strict=True)
-        span = [(size - d * (k - 1) - 1) // s * s + 1 for size, k, s, d in axes]
-        largest = None
-        for i in range(0, kernel[0] * dilation[0], dilation[0]):
-            for j in range(0, kernel[1] * dilation[1], dilation[1]):
-                place = x[:, :, i : i + span[0] : stride[0], j : j + span[1] : stride[1]]
-                largest = place if largest is None else jnp.where(place > largest, place, largest)
-        assert largest is not None
-        return largest
-
-    return apply
-
-
-def flatten(layer: nn.Flatten, names: Names) -> Layer:
-    """All axes from `start_dim` to `end_dim` as one."""
-
-    def apply(weights: Weights, x: Array) -> Array:
-        end = range(x.ndim)[layer.end_dim] + 1
-        return x.reshape(*x.shape[: layer.start_dim], -1, *x.shape[end:])
-
-    return apply
-
-
-LAYERS: dict[type[nn.Module], Callable[[Any, Names], Layer]] = {
-    nn.Linear: linear,
-    nn.Conv2d: conv2d,
-    nn.BatchNorm2d: batch_norm,
-    nn.ReLU: lambda layer, names: lambda weights, x: jax.nn.relu(x),  # its derivative at 0 is 0, as torch's
-    nn.Tanh: lambda layer, names: lambda weights, x: jnp.tanh(x),
-    nn.MaxPool2d: max_pool,
-    nn.Flatten: flatten,
-}
-
-
-def forward(model: nn.Sequential) -> Layer:
-    """The function that `model` computes, of its weights and x, (points, …)."""
+def describe(model: nn.Module) -> Network:
+    """What `model` is at present, but for the values of its parameters: all that `forward` looks at."""
+    assert isinstance(model, nn.Sequential)
     model_names = {id(p): name for name, p in model.named_parameters()}
-    layers = [
-        LAYERS[type(layer)](layer, {own: model_names[id(p)] for own, p in layer.named_parameters()})
+    return tuple(
+        Part(
+            type(layer),
+            tuple((key, _hashable(getattr(layer, key))) for key in ATTRIBUTES if hasattr(layer, key)),
+            tuple((own, model_names[id(p)]) for own, p in layer.named_parameters() if own in TENSORS),
+        )
         for layer in _layers(model)
-    ]
+    )
+
+
+def forward(network: Network) -> Layer:
+    """The function that a model computes, of its weights and x, (points, …)."""
+    layers = [LAYERS[kind](SimpleNamespace(**dict(attributes)), dict(names)) for kind, attributes, names in network]
 
     def apply(weights: Weights, x: Array) -> Array:
         for layer in layers:
@@ -130,13 +68,28 @@ def missing(model: nn.Module) -> str | None:
         name = type(layer).__name__
         if type(layer) not in LAYERS:
             return name
-        if isinstance(layer, nn.BatchNorm2d) and layer.track_running_stats:
+        if isinstance(layer, nn.BatchNorm2d) and (layer.track_running_stats or layer.running_mean is not None):
             return f"{name} with running statistics"
         if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
             return f"{name} with padding_mode={layer.padding_mode}"
         if isinstance(layer, nn.MaxPool2d) and (layer.ceil_mode or layer.return_indices):
             return f"{name} with {'ceil_mode' if layer.ceil_mode else 'return_indices'}"
-    return None
+        if any(getattr(layer, key, None) is not None and key not in layer._parameters for key in TENSORS):
+            return f"{name} whose weight or bias is no parameter"
+    kinds = {f"a parameter that is a {type(p).__name__}" for p in model.parameters() if type(p) is not nn.Parameter}
+    if any(p.is_complex() for p in model.parameters()):
+        kinds.add("complex parameters")
+    return replaced(model) or next(iter(sorted(kinds)), None if stock(model) else "a forward that torch's layer lacks")
+
+
+def squared_error(network: Layer, phi: Weights, frozen: Weights, x: Array, y: Array) -> Array:
+    """The squared error, the mean over points and outputs, at parameters φ; scalar."""
+    difference = network(phi | frozen, x) - y
+    return jnp.mean(difference * difference)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _layers(model: nn.Sequential) -> Iterator[nn.Module]:
@@ -146,7 +99,3 @@ def _layers(model: nn.Sequential) -> Iterator[nn.Module]:
             yield from _layers(layer)
         else:
             yield layer
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value

@@ -11,31 +11,41 @@ from typing import ClassVar
 import higher
 import torch
 
-from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, take_grads
+from baselines._eager import WithGrad, nothing, refusal
+from baselines._modules import replaced
+from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 
 
-class Higher(Baseline):
+class Higher(WithGrad):
     """`higher.innerloop_ctx` around plain SGD."""
 
     computes: ClassVar[Computes] = "maml"
     library = "higher"
     options: ClassVar[dict[str, bool]] = {"copy_initial_weights": False}
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
-        self.inner_optimizer = torch.optim.SGD(spec.model.parameters(), lr=spec.inner.lr)
+    @classmethod
+    def unavailable(cls, spec: Spec) -> str | None:
+        """Its functional module copies a module's attributes and the forward of its class, and leaves out its hooks."""
+        if reason := replaced(spec.model):
+            return f"higher leaves out {reason}"
+        return refusal(spec.model)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the unrolled inner loop of every task."""
-        losses = []
-        for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-            with higher.innerloop_ctx(self.spec.model, self.inner_optimizer, **self.options) as (learner, inner):
-                for _ in range(self.spec.inner.steps):
-                    self.inner_step(inner, self.spec.loss(learner(support_x), support_y))
-                loss = self.spec.loss(learner(query_x), query_y)
-                loss.backward()
+        model, losses = self.spec.model, []
+        later = self.spec.inner.steps > 0 and self.computes == "maml"  # backward goes to all φₖ, and `learner` has one
+        with self.call(prepared) as batch:
+            optimizer = torch.optim.SGD(model.parameters(), lr=self.spec.inner.lr)
+            for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+                with higher.innerloop_ctx(model, optimizer, **self.options) as (learner, inner), self.absent():
+                    for _ in range(self.spec.inner.steps):
+                        self.inner_step(inner, self.spec.loss(learner(support_x), support_y))
+                    loss = self.spec.loss(learner(query_x), query_y)
+                    if later:
+                        learner.update_params([nothing()] * len(learner.fast_params))
+                    loss.backward()
                 losses.append(loss.detach())
-        return MetaGradient(torch.stack(losses), take_grads(self.spec.model, len(losses)))
+            return MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
 
     def inner_step(self, inner: higher.optim.DifferentiableOptimizer, loss: torch.Tensor) -> None:
         """One differentiable step of the inner optimizer."""

@@ -7,32 +7,44 @@ example of a gradient through gradient steps: `jax.grad` inside `jax.grad`, `jax
 all. The network is the model's, translated (`_jax_network.py`).
 """
 
+from functools import partial
+
 import jax
 from jax import Array
 
 from baselines.libraries._jax import UNROLLED, JaxBaseline, Result, descend
-from baselines.libraries._jax_network import Weights
+from baselines.libraries._jax_layers import Weights
+from baselines.libraries._jax_network import Loss
 
 
 class Jax(JaxBaseline):
     """Reverse mode through the inner loop, whose intermediate values XLA keeps or computes again as it sees fit."""
 
-    def mean_over_tasks(self, theta: Weights, frozen: Weights, batch: tuple[Array, ...]) -> Result:
+    def mean_over_tasks(self, loss: Loss, theta: Weights, frozen: Weights, batch: tuple[Array, ...]) -> Result:
         """∇L and the tasks' losses."""
 
         def mean_loss(theta: Weights) -> tuple[Array, Array]:
-            losses = jax.vmap(self.adapted_loss, (None, None, 0, 0, 0, 0))(theta, frozen, *batch)  # (tasks,)
+            losses = jax.vmap(partial(self.adapted_loss, loss), (None, None, 0, 0, 0, 0))(
+                theta, frozen, *batch
+            )  # (tasks,)
             return losses.mean(), losses
 
         return Result(*jax.grad(mean_loss, has_aux=True)(theta))
 
     def adapted_loss(
-        self, theta: Weights, frozen: Weights, support_x: Array, support_y: Array, query_x: Array, query_y: Array
+        self,
+        loss: Loss,
+        theta: Weights,
+        frozen: Weights,
+        support_x: Array,
+        support_y: Array,
+        query_x: Array,
+        query_y: Array,
     ) -> Array:
         """Q(φ_K) of one task; scalar."""
 
         def step(phi: Weights) -> Weights:
-            return descend(phi, jax.grad(self.loss)(phi, frozen, support_x, support_y), self.spec.inner.lr)
+            return descend(phi, jax.grad(loss)(phi, frozen, support_x, support_y), self.spec.inner.lr)
 
         phi, steps = theta, self.spec.inner.steps
         if steps <= UNROLLED:
@@ -40,4 +52,4 @@ class Jax(JaxBaseline):
                 phi = step(phi)
         else:
             phi, _ = jax.lax.scan(lambda phi, _: (step(phi), None), phi, length=steps)
-        return self.loss(phi, frozen, query_x, query_y)
+        return loss(phi, frozen, query_x, query_y)

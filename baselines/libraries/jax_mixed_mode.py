@@ -13,29 +13,41 @@ Source: https://docs.jax.dev/en/latest/notebooks/autodiff_cookbook.html, "Hessia
 and reverse-mode": `jvp(grad(f), primals, tangents)[1]`.
 """
 
+from functools import partial
+
 import jax
 from jax import Array
 
 from baselines.libraries._jax import UNROLLED, JaxBaseline, Result, descend
-from baselines.libraries._jax_network import Weights
+from baselines.libraries._jax_layers import Weights
+from baselines.libraries._jax_network import Loss
 
 
 class JaxMixedMode(JaxBaseline):
     """The sweep of every task, with `jax.vmap` over tasks."""
 
-    def mean_over_tasks(self, theta: Weights, frozen: Weights, batch: tuple[Array, ...]) -> Result:
+    def mean_over_tasks(self, loss: Loss, theta: Weights, frozen: Weights, batch: tuple[Array, ...]) -> Result:
         """The mean of v over tasks, and the tasks' losses."""
-        v, losses = jax.vmap(self.sweep, (None, None, 0, 0, 0, 0))(theta, frozen, *batch)  # (tasks, …), (tasks,)
+        v, losses = jax.vmap(partial(self.sweep, loss), (None, None, 0, 0, 0, 0))(
+            theta, frozen, *batch
+        )  # (tasks, …), (tasks,)
         return Result({name: part.mean(0) for name, part in v.items()}, losses)
 
     def sweep(
-        self, theta: Weights, frozen: Weights, support_x: Array, support_y: Array, query_x: Array, query_y: Array
+        self,
+        loss: Loss,
+        theta: Weights,
+        frozen: Weights,
+        support_x: Array,
+        support_y: Array,
+        query_x: Array,
+        query_y: Array,
     ) -> tuple[Weights, Array]:
         """v of one task, and Q(φ_K)."""
         lr, steps = self.spec.inner.lr, self.spec.inner.steps
 
         def gradient(phi: Weights) -> Weights:
-            grads: Weights = jax.grad(self.loss)(phi, frozen, support_x, support_y)
+            grads: Weights = jax.grad(loss)(phi, frozen, support_x, support_y)
             return grads
 
         def forwards(phi: Weights, _: None = None) -> tuple[Weights, Weights]:
@@ -49,11 +61,11 @@ class JaxMixedMode(JaxBaseline):
             for _ in range(steps):
                 phi, before = forwards(phi)
                 iterates.append(before)
-            loss, v = jax.value_and_grad(self.loss)(phi, frozen, query_x, query_y)
+            value, v = jax.value_and_grad(loss)(phi, frozen, query_x, query_y)
             for before in reversed(iterates):
                 v, _ = backwards(v, before)
         else:
             phi, stacked = jax.lax.scan(forwards, phi, length=steps)  # (steps, …) each
-            loss, v = jax.value_and_grad(self.loss)(phi, frozen, query_x, query_y)
+            value, v = jax.value_and_grad(loss)(phi, frozen, query_x, query_y)
             v, _ = jax.lax.scan(backwards, v, stacked, reverse=True)
-        return v, loss
+        return v, value

@@ -9,24 +9,21 @@ collects all tasks' losses before one `backward`; here every task has its own, w
 task's graph at a time.
 """
 
+from contextlib import nullcontext
 from typing import ClassVar
 
 import torch
 import torchopt
 
-from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, take_grads
+from baselines._eager import WithGrad, refusal
+from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 
 
-class TorchOpt(Baseline):
+class TorchOpt(WithGrad):
     """`torchopt.MetaSGD`, which changes the module itself from step to step."""
 
     computes: ClassVar[Computes] = "maml"
     library = "torchopt"
-
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
-        self.inner_optimizer = torchopt.MetaSGD(spec.model, lr=spec.inner.lr)
-        self.start = torchopt.extract_state_dict(self.inner_optimizer, by="reference")
 
     @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
@@ -36,28 +33,26 @@ class TorchOpt(Baseline):
             return "MetaSGD differentiates by every parameter of the module, and a frozen one has no gradient"
         if spec.inner.steps > 1 and len({id(p) for p in places}) < len(places):
             return "MetaSGD gives each place of a tied tensor one of its own, so that a second step trains them apart"
-        return None
+        return refusal(spec.model)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the adapted module of every task."""
         model, losses = self.spec.model, []
-        own = torchopt.extract_state_dict(model, by="reference")
-        # For a task, buffers as copies: a running statistic is overwritten in place, and there would be no way back.
-        meta = torchopt.extract_state_dict(model, by="reference", detach_buffers=True)
-        try:
-            for support_x, support_y, query_x, query_y in zip(*prepared, strict=True):
-                self.recover(meta)
+        later = self.absent if self.spec.inner.steps else nullcontext  # backward goes to all φₖ, and the module has one
+        with self.call(prepared) as batch:
+            optimizer = torchopt.MetaSGD(model, lr=self.spec.inner.lr)
+            start = torchopt.extract_state_dict(optimizer, by="reference")
+            own = torchopt.extract_state_dict(model, by="reference")
+            # For a task, buffers as copies: a running statistic is overwritten in place, and there is no way back.
+            meta = torchopt.extract_state_dict(model, by="reference", detach_buffers=True)
+            for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
+                torchopt.recover_state_dict(model, meta)
+                torchopt.recover_state_dict(optimizer, start)
                 for _ in range(self.spec.inner.steps):
-                    self.inner_optimizer.step(self.spec.loss(model(support_x), support_y))
+                    optimizer.step(self.spec.loss(model(support_x), support_y))
                 loss = self.spec.loss(model(query_x), query_y)
-                loss.backward()
+                with later():
+                    loss.backward()
                 losses.append(loss.detach())
-        finally:
-            self.recover(own)
-            grads = take_grads(model, len(losses) or 1)  # also where a task failed: nothing may stay in .grad
-        return MetaGradient(torch.stack(losses), grads)
-
-    def recover(self, state: torchopt.utils.ModuleState) -> None:
-        """Parameters and buffers as in `state`, by reference, and the optimizer as it was made."""
-        torchopt.recover_state_dict(self.spec.model, state)
-        torchopt.recover_state_dict(self.inner_optimizer, self.start)
+            torchopt.recover_state_dict(model, own)
+            return MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
