@@ -1,12 +1,12 @@
 """`python -m tests.zoo [IMPLEMENTATION …]`: which implementation answers rightly for which entry of the zoo.
 
-    .  right      r  refused, in a sentence      k  known of the library      !  raised otherwise      W  wrong
+.  right      r  refused, in a sentence      k  known of the library      !  raised otherwise      W  wrong
 """
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,14 +14,27 @@ import baselines
 from baselines import _tracing
 from tests.zoo.changes import CHANGES
 from tests.zoo.drawing import DRAWS
-from tests.zoo.judging import RAISED, WRONG, WORST, Verdict, judge, judge_draw, judge_module, worst
+from tests.zoo.judging import RAISED, WORST, WRONG, Verdict, judge, judge_draw, judge_module, judge_walk, worst
 from tests.zoo.modules import MODULES
+
+
+class Walk(NamedTuple):
+    """Thirty states, one after the other."""
+
+    name: str
+    seed: int
+
 
 LETTERS = dict(zip(WORST, ".rk!W", strict=True))
 KINDS: tuple[tuple[str, Sequence[Any], Callable[[Any, str], list[Verdict]]], ...] = (
     ("changes", CHANGES, judge),
     ("draws", DRAWS, judge_draw),
     ("modules", MODULES, judge_module),
+    (
+        "walks",
+        [Walk(f"from seed {seed}", seed) for seed in range(4)],
+        lambda walk, name: judge_walk(walk.seed, name, 30),
+    ),
 )
 
 

@@ -1,10 +1,12 @@
 """All changes of the zoo."""
 
 from tests.zoo import (
+    changes_addresses,
     changes_attributes,
     changes_classes,
     changes_elsewhere,
     changes_functions,
+    changes_hidden,
     changes_hooks,
     changes_losses,
     changes_modules,
@@ -21,6 +23,8 @@ CHANGES = (
     *changes_protocols.CHANGES,
     *changes_functions.CHANGES,
     *changes_elsewhere.CHANGES,
+    *changes_addresses.CHANGES,
+    *changes_hidden.CHANGES,
     *changes_classes.CHANGES,
     *changes_modules.CHANGES,
     *changes_tensors.CHANGES,

@@ -219,7 +219,7 @@ CHANGES = (
         "an attribute of equal value under another name",
         net(lambda m: m.times if "times" in vars(m) else 1 / m.over, over=3.0),
         lambda m, _: done(
-            lambda: setattr(m, "times", vars(m).pop("over")), lambda: setattr(m, "over", vars(m).pop("times"))
+            lambda: setattr(m, "times", m.__dict__.pop("over")), lambda: setattr(m, "over", m.__dict__.pop("times"))
         ),
         telling=True,
     ),
@@ -272,7 +272,7 @@ CHANGES = (
 
 def _gains() -> torch.nn.Module:
     model = net(lambda m: m.a.gain / m.a.loss)()
-    model.a.gain, model.a.loss = 1.0, 3.0
+    model.a.gain, model.a.loss = 1.0, 3.0  # type: ignore[assignment]
     return model
 
 

@@ -33,35 +33,29 @@ def hook(register: Callable[..., Any], function: Callable[..., Any], **options: 
     return done(lambda: handles.append(register(function, **options)), lambda: handles.pop().remove())
 
 
-def unhooked() -> tuple[nn.Sequential, Any]:
-    """A network with a hook, and its handle."""
-    model = mlp()
-    return model, model[0].register_forward_hook(triple)
-
-
-def hooked() -> nn.Sequential:
+def hooked() -> Any:
     """A network that was built with a hook, whose factor lies in a list."""
     model = mlp()
     factors = [1.0]
     model[0].register_forward_hook(lambda layer, x, y: factors[0] * y)
-    model.factors = factors  # type: ignore[assignment]
+    model.factors = factors
     return model
 
 
-def hooked_backward() -> nn.Sequential:
+def hooked_backward() -> Any:
     """A network that was built with a backward hook, whose factor lies in a list."""
     model = mlp()
     factors = [1.0]
     model[0].register_full_backward_hook(lambda layer, x, y: None)
     model[1].register_full_backward_hook(lambda layer, x, y: (factors[0] * x[0],))
-    model.factors = factors  # type: ignore[assignment]
+    model.factors = factors
     return model
 
 
-def removable() -> nn.Sequential:
+def removable() -> Any:
     """A network with a hook that can be removed."""
     model = mlp()
-    model.handle = model[0].register_forward_hook(triple)  # type: ignore[assignment]
+    model.handle = model[0].register_forward_hook(triple)
     return model
 
 
@@ -100,11 +94,11 @@ class Spy:
         return self.factor * y
 
 
-def spied() -> nn.Sequential:
+def spied() -> Any:
     """A network with an object for a hook."""
     model = mlp()
-    model.spy = Spy()  # type: ignore[assignment]
-    model[1].register_forward_hook(model.spy)  # type: ignore[arg-type]
+    model.spy = Spy()
+    model[1].register_forward_hook(model.spy)
     return model
 
 
@@ -208,8 +202,8 @@ CHANGES = (
 )
 
 
-def _two_hooks() -> nn.Sequential:
+def _two_hooks() -> Any:
     model = mlp()
-    model.first = model[0].register_forward_hook(triple).id  # type: ignore[assignment]
-    model.second = model[0].register_forward_hook(lambda layer, x, y: y + 1).id  # type: ignore[assignment]
+    model.first = model[0].register_forward_hook(triple).id
+    model.second = model[0].register_forward_hook(lambda layer, x, y: y + 1).id
     return model

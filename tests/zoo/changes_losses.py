@@ -21,6 +21,7 @@ class Huber(nn.Module):
     """A loss with attributes, a buffer and a parameter of its own."""
 
     of_class = 1.0
+    weight: Tensor
 
     def __init__(self) -> None:
         super().__init__()

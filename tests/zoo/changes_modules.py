@@ -62,10 +62,10 @@ def between(layer: nn.Module) -> Build:
 
 def with_statistics() -> nn.Sequential:
     """Batch normalisation whose running statistics are not those of any batch."""
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)).to(DOUBLE)
-    model[1].running_mean.fill_(0.5)
-    model[1].running_var.fill_(3.0)
-    return model
+    norm = nn.BatchNorm1d(4)
+    torch.nn.init.constant_(norm.running_mean, 0.5)  # type: ignore[arg-type]
+    torch.nn.init.constant_(norm.running_var, 3.0)  # type: ignore[arg-type]
+    return nn.Sequential(nn.Linear(3, 4), norm, nn.Tanh(), nn.Linear(4, 3)).to(DOUBLE)
 
 
 def exchanged(layers: Any, i: int, j: int) -> AbstractContextManager[None]:
@@ -105,7 +105,7 @@ def masked(layer: nn.Module) -> AbstractContextManager[None]:
     )
 
 
-def pruned() -> nn.Sequential:
+def pruned() -> Any:
     """A network with a pruned layer."""
     model = mlp()
     prune.l1_unstructured(model[0], "weight", 4)  # type: ignore[no-untyped-call]

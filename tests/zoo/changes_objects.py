@@ -15,12 +15,14 @@ from tests.zoo.records import DOUBLE, Change, Net, attribute, done, filled, item
 class Plain:
     """An object with what attributes it is built with."""
 
+    scale: float
+
     def __init__(self, **attributes: Any) -> None:
         vars(self).update(attributes)
 
     def double(self) -> float:
         """What a bound method reads."""
-        return 2.0 * self.scale  # type: ignore[attr-defined,no-any-return]
+        return 2.0 * self.scale
 
 
 class Doubled(Plain):
@@ -28,7 +30,7 @@ class Doubled(Plain):
 
     def double(self) -> float:
         """Another factor."""
-        return 6.0 * self.scale  # type: ignore[attr-defined,no-any-return]
+        return 6.0 * self.scale
 
 
 class Slotted:
@@ -72,14 +74,14 @@ class Registry:
 def circle() -> Plain:
     """An object that refers to itself."""
     found = Plain(scale=1.0)
-    found.itself = found  # type: ignore[attr-defined]
+    vars(found)["itself"] = found
     return found
 
 
 def hidden_layer() -> Net:
     """A network with a layer in a plain list, so that it is no child."""
     model = net(lambda m: m.layers[0](torch.ones(1, 4, dtype=DOUBLE)))()
-    model.layers = [nn.Sequential(nn.Linear(4, 4, dtype=DOUBLE), nn.Dropout(0.0), nn.LeakyReLU(1.0))]
+    model.layers = [nn.Sequential(nn.Linear(4, 4, dtype=DOUBLE), nn.Dropout(1.0).eval(), nn.LeakyReLU(1.0))]
     return model
 
 
@@ -191,7 +193,11 @@ CHANGES = (
         lambda m, _: item(Registry.known, "default", Plain(scale=3.0)),
     ),
     Change("a weight of a layer that is no child", hidden_layer, lambda m, _: filled(m.layers[0][0].weight, 2.0)),
-    Change("the mode of a layer that is no child", hidden_layer, lambda m, _: _dropped(m.layers[0])),
+    Change(
+        "the mode of a layer that is no child",
+        hidden_layer,
+        lambda m, _: done(m.layers[0][1].train, m.layers[0][1].eval),
+    ),
     Change(
         "a rate of a layer that is no child",
         hidden_layer,
@@ -199,10 +205,3 @@ CHANGES = (
     ),
     Change("a value of this thread", net(lambda m: LOCAL.scale), lambda m, _: patch.object(LOCAL, "scale", 3.0)),
 )
-
-
-def _dropped(layers: nn.Sequential) -> Any:
-    """Everything is dropped, or nothing."""
-    layers[1].p = 1.0
-    layers.eval()
-    return done(layers.train, layers.eval)

@@ -21,7 +21,7 @@ class Behind:
     def __getattr__(self, name: str) -> float:
         if name not in vars(self).get("_values", {}):
             raise AttributeError(name)
-        return float(self._values[name])
+        return float(vars(self)["_values"][name])
 
 
 class Indexed:
@@ -78,6 +78,11 @@ class Cached(Net):
     """Computes its factor once."""
 
     scale = 1.0
+
+    def forget(self, scale: float) -> None:
+        """Let the factor be computed again."""
+        self.__dict__.pop("cached", None)
+        self.scale = scale
 
     @functools.cached_property
     def cached(self) -> float:
@@ -151,10 +156,7 @@ CHANGES = (
     Change(
         "a cached property that is forgotten",
         Cached,
-        lambda m, _: done(
-            lambda: (vars(m).pop("cached", None), setattr(m, "scale", 3.0)),
-            lambda: (vars(m).pop("cached", None), delattr(m, "scale")),
-        ),
+        lambda m, _: done(lambda: m.forget(3.0), lambda: m.forget(1.0)),
     ),
     Change("an object that is referred to weakly", held_weakly, lambda m, _: patch.object(m.kept, "scale", 3.0)),
     Change(

@@ -1,7 +1,10 @@
 """What changes at each call and is read by nobody: it may cost nothing, and the answer has to stay right."""
 
 import logging
+import os
 import random
+import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+from baselines.contract import TaskBatch
 from tests.zoo import elsewhere
-from tests.zoo.records import DOUBLE, Build, Change, Net, attribute, done, mlp, net
+from tests.zoo.records import DOUBLE, Build, Change, Net, attribute, done, mlp, net, points
 
 
 def unread(name: str, build: Build, tick: Callable[[Any], object]) -> Change:
@@ -27,7 +31,8 @@ class Noting(Net):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls, self.norms, self.last = 0, [0.0], {"shape": (0,)}
+        self.calls, self.norms = 0, [0.0]
+        self.last: dict[str, tuple[int, ...]] = {}
         self.log = logging.getLogger("maml-bench.zoo.noting")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,18 +59,47 @@ def counted() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)).to(DOUBLE)
 
 
-def normed() -> nn.Sequential:
+def normed() -> Any:
     """A network with a parametrized weight."""
     model = mlp()
     parametrizations.weight_norm(model[0])
     return model
 
 
-def observed() -> nn.Sequential:
+def observed() -> Any:
     """A network with a hook that only looks."""
     model = mlp()
-    model.seen = []  # type: ignore[assignment]
-    model[0].register_forward_hook(lambda layer, x, y: model.seen.append(tuple(y.shape)))  # type: ignore[operator]
+    model.seen = []
+    model[0].register_forward_hook(lambda layer, x, y: model.seen.append(tuple(y.shape)))
+    return model
+
+
+def forms(seed: int, dtype: torch.dtype, change: Callable[[Tensor], Tensor]) -> TaskBatch:
+    """Meta-batches of another form at every second call."""
+    batch = points(seed, dtype)
+    return TaskBatch(*map(change, batch)) if seed % 2 == 0 else batch
+
+
+def batches(name: str, change: Callable[[Tensor], Tensor]) -> Change:
+    """The same network with batches of two forms in turn."""
+    return Change(name, mlp, lambda m, _: done(lambda: None), batch=lambda s, d: forms(s, d, change), silent=True)
+
+
+def held(make: Callable[[], Any], factor: float = 2.0) -> Build:
+    """Build a network that holds what can be neither copied nor compared."""
+
+    def build() -> Net:
+        model = net(lambda m: factor)()
+        model.held = make()
+        return model
+
+    return build
+
+
+def trained() -> Net:
+    """A network that knows who trains it."""
+    model = net(lambda m: 2.0)()
+    model.trainer = SimpleNamespace(model=model, step=0, optimizer=torch.optim.Adam(model.parameters()))
     return model
 
 
@@ -105,6 +139,26 @@ CHANGES = (
     unread("a name", mlp, lambda m: setattr(m, "name", "another")),
     unread("gradients turned off for nobody", mlp, lambda m: m.requires_grad_(True)),
     unread("what a hook notes", observed, lambda m: m.seen.append(0)),
+    unread("a trainer that holds the network", trained, lambda m: setattr(m.trainer, "step", 1)),
+    unread("the state of an optimizer", trained, lambda m: m.trainer.optimizer.param_groups[0].update(lr=0.5)),
+    unread("a lock", held(threading.Lock), lambda m: m.held.locked()),
+    unread("a thread", held(threading.Thread), lambda m: setattr(m.held, "name", "x")),
+    unread("an open file", held(lambda: open(os.devnull)), lambda m: m.held.read()),  # noqa: SIM115
+    unread("a generator that is running", held(lambda: iter(range(9))), lambda m: next(m.held)),
+    unread("the standard output", held(lambda: sys.stdout), lambda m: m.held.flush()),
+    unread("a random generator that no forward draws from", held(torch.Generator), lambda m: m.held.manual_seed(4)),
+    unread(
+        "an object that measures time",
+        held(lambda: SimpleNamespace(start=0.0)),
+        lambda m: setattr(m.held, "start", 1.0),
+    ),
+    batches("more points", lambda t: torch.cat([t, t], 1)),
+    batches("more tasks", lambda t: torch.cat([t, t, t])),
+    batches("one task", lambda t: t[:1]),
+    batches("transposed batches", lambda t: t.mT.contiguous().mT),
+    batches("batches that are part of larger ones", lambda t: torch.stack([t, -t], 3)[..., 0]),
+    batches("batches whose points are one in memory", lambda t: t[:, :1].expand_as(t)),
+    batches("batches that require gradients", lambda t: t.clone().requires_grad_()),
     Change("what a forward notes", Noting, lambda m, _: attribute(m, "calls", 100), silent=True),
     Change("activations that are kept", Remembering, lambda m, _: attribute(m, "activations", None), silent=True),
     Change("no_grad", **within(torch.no_grad)),

@@ -78,7 +78,7 @@ def changed(get: Callable[[], Any], put: Callable[[Any], object], value: Any) ->
     return done(lambda: put(value), lambda: put(before))
 
 
-def single() -> nn.Sequential:
+def single() -> Any:
     """A network in float32."""
     return mlp().float()
 
@@ -195,7 +195,7 @@ CHANGES = (
         lambda m, _: changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "high"),
     ),
     Change("a mode of torch's functions", net(lambda m: 1.0), lambda m, _: ScalingFunctions()),
-    Change("a mode of torch's operations", with_erf, lambda m, _: ScalingOperations()),
+    Change("a mode of torch's operations", with_erf, lambda m, _: ScalingOperations()),  # type: ignore[no-untyped-call]
 )
 
 

@@ -89,7 +89,7 @@ def frozen(*parameters: Any) -> AbstractContextManager[None]:
     )
 
 
-def trained_head() -> nn.Sequential:
+def trained_head() -> Any:
     """A network whose first layer is frozen."""
     model = mlp()
     model[0].requires_grad_(False)

@@ -87,7 +87,7 @@ class Coin(nn.Module):
         """h times one of the two values."""
         heads = self.toss()
         if isinstance(heads, Tensor):
-            return h * torch.where(heads, *torch.tensor(VALUES, dtype=DOUBLE))
+            return h * torch.where(heads, torch.tensor(VALUES[0], dtype=DOUBLE), VALUES[1])
         return h * VALUES[0] if heads else h * VALUES[1]
 
 

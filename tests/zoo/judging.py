@@ -2,19 +2,22 @@
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor as wrapped
+from torch._subclasses import FakeTensor
 
 import baselines
 from baselines import limitations
 from baselines.contract import Baseline, Computes, InnerLoop, Loss, Params, Spec, TaskBatch
 from tests.zoo import drawing, truth
 from tests.zoo.records import DOUBLE, Change, Draw, Module, points
+from tests.zoo.walk import walk
 
 RIGHT, REFUSED, KNOWN, RAISED, WRONG = "right", "refused", "known", "raised", "WRONG"
 WORST = (RIGHT, REFUSED, KNOWN, RAISED, WRONG)
@@ -54,36 +57,44 @@ class Subject:
         kind = implementation(name)
         self.compiles = kind.compiles and kind.framework == "torch"
         spec = Spec(model, loss, InnerLoop(truth.LR, steps), torch.device("cpu"), dtype)
-        reason = kind.unavailable(spec)
-        self.baseline = None if reason else kind(spec)
-        if reason:
-            self.note(REFUSED, "built", reason)
+        self.baseline: Baseline | None = None
+        try:
+            if reason := kind.unavailable(spec):
+                self.note(REFUSED, "built", reason)
+            else:
+                self.baseline = kind(spec)
+        except Exception as error:
+            self.failed("built", error)
 
     def note(self, status: str, phase: str, words: str) -> None:
         """One verdict; what is known of a library is no news."""
         known = status in (RAISED, WRONG) and limitations.find(self.name, EVERY_TRAIT, words)
         self.verdicts.append(Verdict(KNOWN if known else status, phase, words))
 
+    def failed(self, phase: str, error: Exception) -> None:
+        """A refusal is a RuntimeError of one line."""
+        lines = str(error).strip().splitlines() or [""]
+        more = "" if len(lines) == 1 else f" (and {len(lines) - 1} lines)"
+        refused = type(error) in (RuntimeError, NotImplementedError) and not more
+        self.note(REFUSED if refused else RAISED, phase, f"{type(error).__name__}: {lines[0]}{more}")
+
     def call(self, phase: str, batch: TaskBatch, expected: Sequence[Params]) -> int | None:
         """One meta-gradient at the model as it is now; which of the right ones it is nearest to, None if refused."""
         if self.baseline is None:
             return None
-        before, gradient, nearest = state(self.model), None, None
+        before, gradient, nearest = state(self.model, batch), None, None
         try:
             with warnings.catch_warnings(action="ignore"):
                 gradient = self.baseline.to_torch(self.baseline.meta_gradient(self.baseline.prepare(batch))).grads
         except Exception as error:
-            lines = str(error).strip().splitlines() or [""]
-            more = "" if len(lines) == 1 else f" (and {len(lines) - 1} lines)"
-            refused = isinstance(error, RuntimeError) and not more
-            self.note(REFUSED if refused else RAISED, phase, f"{type(error).__name__}: {lines[0]}{more}")
+            self.failed(phase, error)
         if gradient is not None:
             off = [truth.distance(gradient, e) for e in expected]
             nearest = off.index(min(off))
             self.note(RIGHT if off[nearest] < self.tolerance else WRONG, phase, f"error {off[nearest]:.1e}")
             if self.compiles and not self.baseline.execution:
                 self.note(WRONG, phase, "it does not say how it was executed")
-        if changed := differing(before, state(self.model)):
+        if changed := differing(before, state(self.model, batch)):
             self.note(WRONG, phase, f"the call changed {changed}")
         return nearest
 
@@ -210,24 +221,39 @@ def judge_draw(draw: Draw, name: str) -> list[Verdict]:
     return _no_stricter(subject.verdicts, name, lambda other: judge_draw(draw, other))
 
 
+# -- a network that changes at random
+
+
+def judge_walk(seed: int, name: str, steps: int) -> list[Verdict]:
+    """A call after each step, at points of its own."""
+    computes, inner = implementation(name).computes, steps_of(name, False)
+    with walk(seed) as (model, loss, step):
+        subject = Subject(name, model, loss, DOUBLE, 1e-9, inner)
+        for k in range(steps):
+            phase = f"step {k}, {step()}"
+            batch = points(k % 2)
+            subject.call(phase, batch, right(model, loss, batch, computes, inner))
+    return _no_stricter(subject.verdicts, name, lambda other: judge_walk(seed, other, steps))
+
+
 # -- what a call leaves
 
 
-def state(model: nn.Module) -> dict[str, Any]:
+def state(model: nn.Module, batch: TaskBatch) -> dict[str, Any]:
     """What a call has to leave as it is."""
-    found: dict[str, Any] = {}
-    for name, m in model.named_modules():
-        found[f"the mode of {name}"] = m.training
-        found[f"the hooks of {name}"] = [list(hooks) for key, hooks in vars(m).items() if key.endswith("_hooks")]
-    for name, t in _tensors(model):
-        found[name] = (id(t), type(t), t.requires_grad, t.detach().clone())
-        found[f"{name}.grad"] = None if t.grad is None else t.grad.clone()
+    found: dict[str, Any] = {f"the batch's {name}": t.detach().clone() for name, t in batch._asdict().items()}
+    found["settings of the process"] = (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads())
+    for path, m in model.named_modules():
+        kept = [v for v in vars(m).values() if isinstance(v, Tensor)]
+        found[f"the mode of {path}"] = m.training
+        found[f"the children of {path}"] = [(name, id(child)) for name, child in m._modules.items()]
+        found[f"what {path} keeps"] = any(isinstance(t, FakeTensor) or wrapped(t) for t in kept)
+        found[f"the hooks of {path}"] = [list(hooks) for key, hooks in vars(m).items() if key.endswith("_hooks")]
+        for name, t in (*m.named_parameters(recurse=False), *m.named_buffers(recurse=False)):
+            place = f"{path}.{name}".lstrip(".")
+            found[place] = (id(t), type(t), t.requires_grad, t.detach().clone())
+            found[f"{place}.grad"] = None if t.grad is None else t.grad.clone()
     return found
-
-
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters(remove_duplicate=False)
-    yield from model.named_buffers(remove_duplicate=False)
 
 
 def differing(before: dict[str, Any], after: dict[str, Any]) -> str:

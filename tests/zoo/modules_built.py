@@ -1,14 +1,12 @@
 """Networks with parameters of a kind of their own, and functions that a forward calls."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.zoo.modules_written import (
-    between,
-    parameter,
-    square,
-)
+from tests.zoo.modules_written import between, parameter, square, written
 from tests.zoo.records import DOUBLE, Build, Net
 
 
@@ -34,7 +32,7 @@ class Stepped(Net):
     def factor(self) -> Tensor:
         """More at each forward."""
         self.calls += 1
-        return 1 + self.calls  # type: ignore[no-any-return]
+        return torch.ones((), dtype=DOUBLE) + self.calls  # type: ignore[no-any-return]
 
 
 class Shared(nn.Module):
@@ -147,3 +145,21 @@ def frozen_but_scale() -> nn.Module:
     for layer in (model.a, model.b):
         layer.requires_grad_(False)  # type: ignore[operator]
     return model
+
+
+def in_place_input(really: bool = True) -> nn.Module:
+    """A network that doubles its input in place, or a copy of it."""
+    return written(lambda m, x: m.b(torch.tanh(m.a(x.mul_(2) if really else 2 * x))))()
+
+
+def wrapped() -> Any:
+    """A network whose parameters have the names that torch.compile gives them."""
+    original = Net()
+    model = written(lambda m, x: m._orig_mod(x), _orig_mod=lambda: original)()
+    del model.a, model.b
+    return model
+
+
+def compiled() -> Any:
+    """A network behind torch.compile."""
+    return torch.compile(Net(), backend="eager")

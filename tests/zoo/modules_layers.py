@@ -225,7 +225,7 @@ def _encoder() -> nn.Module:
 
 class _Scaled(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
-        return weight / (1 + weight.norm())
+        return weight / (1 + weight.norm())  # type: ignore[no-any-return]
 
 
 class _Skew(nn.Module):

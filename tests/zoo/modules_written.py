@@ -82,7 +82,7 @@ def hyper(m: Any, h: Tensor) -> Tensor:
 def attend(m: Any, h: Tensor) -> Tensor:
     """Attention among points by products."""
     q, k, v = m.qkv(h).chunk(3, 1)
-    return torch.softmax(q @ k.mT / 2, -1) @ v
+    return torch.softmax(q @ k.mT / 2, -1) @ v  # type: ignore[no-any-return]
 
 
 def attend_fused(m: Any, h: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def cached(m: Any, h: Tensor) -> Tensor:
     """A table that is kept from call to call."""
     if m.table is None or len(m.table) != len(h):
         m.table = torch.arange(len(h), dtype=h.dtype)[:, None].cos()
-    return torch.tanh(h) * m.table
+    return torch.tanh(h) * m.table  # type: ignore[no-any-return]
 
 
 def keeping(m: Any, h: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class Square(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
-        return 2 * x * grad
+        return 2 * x * grad  # type: ignore[no-any-return]
 
 
 class OldSquare(torch.autograd.Function):
@@ -200,7 +200,7 @@ class OldSquare(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
-        return 2 * x * grad
+        return 2 * x * grad  # type: ignore[no-any-return]
 
 
 class Reversal(torch.autograd.Function):
@@ -238,3 +238,18 @@ def layers() -> nn.Sequential:
 def frozen() -> nn.Linear:
     """A layer that is not trained."""
     return square().requires_grad_(False)  # type: ignore[return-value]
+
+
+def squared(h: Tensor) -> Tensor:
+    """By a custom function."""
+    return Square.apply(h)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def squared_of_old(h: Tensor) -> Tensor:
+    """By a custom function of the old kind."""
+    return OldSquare.apply(h)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def reversed_gradient(h: Tensor) -> Tensor:
+    """The same, with another gradient."""
+    return Reversal.apply(h)  # type: ignore[no-any-return,no-untyped-call]

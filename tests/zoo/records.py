@@ -97,6 +97,7 @@ class Net(nn.Module):
     if TYPE_CHECKING:  # subclasses read what attributes they like
 
         def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ def sequential(*layers: Callable[[], nn.Module]) -> Callable[[], nn.Sequential]:
     return lambda: nn.Sequential(*(layer() for layer in layers)).to(DOUBLE)
 
 
-def mlp() -> nn.Sequential:
+def mlp() -> Any:
     """Two linear layers and tanh, which every implementation serves."""
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).to(DOUBLE)
 

@@ -49,7 +49,7 @@ def meta_gradient(
 class _Task:
     def __init__(self, model: nn.Module, loss: Loss, carried: bool) -> None:
         self.model, self.loss, self.carried = model, loss, carried
-        self.theta = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.theta: Params = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.buffers = _copies(model)
 
     def at(self, phi: Params, x: Tensor, y: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class _Task:
         parameters = {id(p): phi[name] for name, p in self.theta.items()}
         places = [(m._buffers, name, id(b)) for m in self.model.modules() for name, b in m._buffers.items()]
         with standing_in(self.model, parameters | (self.buffers if self.carried else _copies(self.model))):
-            loss = self.loss(self.model(x), y)
+            loss = self.loss(self.model(x.clone()), y.clone())  # which they may change in place
             self.buffers = {key: buffers[name] for buffers, name, key in places if key in self.buffers}  # type: ignore
             return loss
 
