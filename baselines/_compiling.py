@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from threading import RLock
 from time import perf_counter
 from typing import ClassVar
@@ -17,9 +17,10 @@ from baselines._cuda_graph import Recorded
 from baselines._execution import Execution
 from baselines._forms import Form, forms, quick_check, surroundings
 from baselines._guards import Guards
-from baselines._modules import RefusingData, exclusive, unchanged
-from baselines._overwriting import attributes, overwritten
+from baselines._modules import exclusive, unchanged
+from baselines._overwriting import overwritten
 from baselines._random import RandomState
+from baselines._refusing import Refusing
 from baselines._sweep import Run, Sweep
 from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch, is_undisturbed
 
@@ -131,7 +132,6 @@ class CompiledSweep(Baseline):
         changes and how long it takes.
         """
         model, before = self.spec.model, RandomState(self.spec.device)
-        values = attributes(model)
         with Execution() as execution:
             expected = self._by_fallback(batch)
         after = RandomState(self.spec.device)
@@ -140,8 +140,9 @@ class CompiledSweep(Baseline):
             with before.again():
                 return self._by_fallback(batch)
 
-        written = {} if execution.dynamic else overwritten(values, again, expected)
-        guards = Guards(model, self.spec.loss, execution, written)
+        guards = Guards(model, self.spec.loss, execution, {})
+        if not guards.unseen and (written := overwritten(model, execution, again, expected)):
+            guards = Guards(model, self.spec.loss, execution, written)
         if not before.same_beside_torch(after):
             guards.unseen.append("draws from Python's or NumPy's generators")
         form = (surroundings(self.spec.device.type), *forms(batch), *forms(guards.tensors))
@@ -184,11 +185,10 @@ class CompiledSweep(Baseline):
         for tasks in self._ways(batch):
             how = "one task after the other" if tasks is None else "all tasks together"
             try:
-                with torch.no_grad(), unchanged(self.spec.model), RefusingData():
+                with torch.no_grad(), unchanged(self.spec.model), Refusing():
                     sweep = Sweep(self.spec, self.steps, self.second_order, tasks, [t[0] for t in batch])
                     inputs = sweep.phases.inputs(guards.parameters, guards.buffers)
                     result = sweep.named(sweep(*inputs, batch))
-                    _refuse_parameters_among(sweep.constants(), guards.tensors)
                     run: Run = Recorded(sweep, inputs, batch) if self.spec.device.type == "cuda" else sweep
             except torch.cuda.OutOfMemoryError:
                 raise
@@ -253,10 +253,3 @@ class CompiledSweep(Baseline):
 
     def _by_fallback(self, batch: TaskBatch) -> MetaGradient:
         return self.plain.to_torch(self.plain.meta_gradient(self.plain.prepare(batch)))
-
-
-def _refuse_parameters_among(constants: Iterable[Tensor], tensors: Iterable[Tensor]) -> None:
-    """Raise RuntimeError where a parameter or buffer is read from where no other can stand for it."""
-    memory = {t.untyped_storage().data_ptr() for t in tensors}
-    if any(t.numel() and t.untyped_storage().data_ptr() in memory for t in constants):
-        raise RuntimeError("a parameter or buffer is read from elsewhere than its module")

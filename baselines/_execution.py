@@ -29,6 +29,8 @@ STATE = re.compile("get_|are_|geterr|is_(?!tensor|floating_point|complex|storage
 KNOWN_STATE = {"get_default_dtype", "get_autocast_dtype", "is_autocast_enabled", "is_inference_mode_enabled"}
 HOOKING = {"register_hook", "register_prehook"}
 """Methods of nodes of PyTorch's graphs, which a trace has none of."""
+IMPORTING = {"importlib._bootstrap", "_frozen_importlib"}
+"""The modules that import others."""
 DYNAMIC = {"getattr", "vars", "dir", "attrgetter", "methodcaller", "hasattr", "__dict__", "__getattribute__"}
 """Names by which code reads attributes whose names it does not spell."""
 VALUES = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, slice, range)
@@ -54,6 +56,7 @@ class Execution:
     def __init__(self) -> None:
         self.codes: dict[CodeType, dict[str, Any]] = {}
         """Every code object that ran, with the globals it ran with."""
+        self.importing: FrameType | None = None
         self.calls: dict[tuple[str, str, type], str] = {}
         """Every C function that ran: its module, name and receiver's type, and the function that called it."""
 
@@ -66,7 +69,12 @@ class Execution:
         sys.setprofile(self.before)
 
     def _event(self, frame: FrameType, event: str, function: Any) -> None:
-        if event == "call":
+        if self.importing is not None:  # what an import runs is run once
+            if event == "return" and frame is self.importing:
+                self.importing = None
+        elif event == "call" and (frame.f_code.co_name == "<module>" or frame.f_globals.get("__name__") in IMPORTING):
+            self.importing = frame
+        elif event == "call":
             if not _serves_what_is_constant(frame):
                 self.codes.setdefault(frame.f_code, frame.f_globals)
         elif event == "c_call":
@@ -154,6 +162,12 @@ def loaded(code: CodeType) -> Set[str]:
         if i.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_SUPER", "IMPORT_"))
     }
     return frozenset(names | set(_strings(code.co_consts)))
+
+
+@functools.lru_cache(maxsize=4096)
+def stored(code: CodeType) -> Set[str]:
+    """The names of the attributes that a code object sets."""
+    return frozenset(i.argval for i in dis.get_instructions(code) if i.opname == "STORE_ATTR")
 
 
 def nested(code: CodeType) -> Iterator[CodeType]:

@@ -1,60 +1,73 @@
 """Find the attributes of modules that a call writes before it reads them, and so does not depend on.
 
 Many networks keep what they computed, such as their last activations, for others to look at. If that counted as
-something they read, code would have to be made anew whenever it changes, which is in every call.
+something they read, code would have to be made anew whenever it changes, which is whenever anyone calls the network.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
+from baselines._eager import nothing
+from baselines._execution import Execution, is_users, loaded, stored
 from baselines.contract import MetaGradient
 
-OWN = vars(nn.Module()).keys()
-"""What every module has, and needs."""
-Values = dict[nn.Module, dict[str, Any]]
+Attributes = dict[nn.Module, set[str]]
+MOST = 8
+"""So many attributes are tried one by one, where not all of them are written first."""
 
 
-def attributes(model: nn.Module) -> Values:
-    """The attributes of every module."""
-    return {module: dict(vars(module)) for module in model.modules()}
+def overwritten(
+    model: nn.Module, execution: Execution, call: Callable[[], MetaGradient], expected: MetaGradient
+) -> Attributes:
+    """The names of what a call writes before it reads it, by module.
 
-
-def overwritten(before: Values, call: Callable[[], MetaGradient], expected: MetaGradient) -> dict[nn.Module, set[str]]:
-    """The names of what a call writes and does not read, by module.
-
-    before: the attributes before a first call, which has been made and gave `expected`. Those that it has set are taken
-    away and the call is made again: it must write them again, and give the same.
+    call: makes the call again that was recorded and gave `expected`. It is made with something in the place of the
+    attributes that nothing can be done with, and must give the same.
     """
-    names = _written(before)
-    if names:
-        now = {module: dict(vars(module)) for module in before}
-        call()
-        again = _written(now)
-        names = {
-            module: own & again.get(module, set()) for module, own in names.items() if own & again.get(module, set())
-        }
-    if not names:
+    if execution.dynamic:
         return {}
-    kept = {module: {name: vars(module).pop(name) for name in own} for module, own in names.items()}
+    codes = execution.user_codes
+    names = set().union(*map(stored, codes)) & set().union(*map(loaded, codes))
+    modules = [module for module in model.modules() if is_users(type(module).__module__)]
+    candidates = {module: {name for name in names if _is_plain(module, name)} for module in modules}
+    if not any(candidates.values()):
+        return {}
+    if _unread(candidates, call, expected):
+        return candidates
+    singles = [{module: {name}} for module, own in candidates.items() for name in own][:MOST]
+    unread: Attributes = {}
+    for single in singles if len(singles) > 1 else []:
+        if _unread(single, call, expected):
+            for module, own in single.items():
+                unread.setdefault(module, set()).update(own)
+    return unread
+
+
+def _is_plain(module: nn.Module, name: str) -> bool:
+    """Whether an instance may have an attribute of this name beside its tensors, modules and methods."""
+    tensors = (module._parameters, module._buffers, module._modules)
+    ours = getattr(type(module), name, None)
+    return not any(name in each for each in tensors) and not callable(ours) and not hasattr(ours, "__get__")
+
+
+def _unread(attributes: Attributes, call: Callable[[], MetaGradient], expected: MetaGradient) -> bool:
+    """Whether the call gives the same when it cannot use the present values of these attributes."""
+    before = {module: dict(vars(module)) for module in attributes}
+    for module, names in attributes.items():
+        vars(module).update(dict.fromkeys(names, nothing()))
     try:
         grads = call().grads
-        same = all(torch.equal(grad, expected.grads[name]) for name, grad in grads.items())
-    except Exception:  # it reads one of them, which is not there
-        same = False
-    written = all(own <= vars(module).keys() for module, own in names.items())
-    for module, own in kept.items():
-        vars(module).update({name: value for name, value in own.items() if name not in vars(module)})
-    return names if same and written else {}
+        return all(torch.equal(grad, expected.grads[name]) for name, grad in grads.items())
+    except Exception:  # it has used one of them
+        return False
+    finally:
+        for module, names in attributes.items():
+            _put_back(module, names, before[module])
 
 
-def _written(before: Values) -> dict[nn.Module, set[str]]:
-    """The names of the attributes that are other objects now, by module; none that would show another if it went."""
-    names = {}
-    for module, own in before.items():
-        changed = {name for name, value in vars(module).items() if own.get(name, before) is not value}
-        if changed := {name for name in changed - OWN if not hasattr(type(module), name)}:
-            names[module] = changed
-    return names
+def _put_back(module: nn.Module, names: Iterable[str], before: dict[str, object]) -> None:
+    for name in names:
+        vars(module).pop(name, None)
+    vars(module).update({name: before[name] for name in names if name in before})

@@ -2,6 +2,7 @@
 
 import builtins
 import collections
+import re
 import types
 from collections.abc import Mapping, Set
 from typing import Any
@@ -17,6 +18,8 @@ SMALL = 4096
 """Elements up to which tensors that are neither parameters nor buffers are compared by value."""
 MOST = 50_000
 """Objects up to which what is read is walked over."""
+OWN_PLACE = re.compile(r"\._(parameters|buffers)\['[^']*'\]′*$")
+"""How the path of a tensor ends that a module has."""
 STRUCTURE = ("_parameters", "_buffers", "_modules")
 
 
@@ -87,6 +90,8 @@ class Reading:
         if isinstance(value, np.generic):
             self.state[path] = (kind, value.tobytes())
             return
+        if id(value) in self.tensors and OWN_PLACE.search(path) is None:
+            self.unseen.append(f"reads {path}, a parameter or buffer outside of its module")
         if id(value) in self.first:
             if self.first[id(value)] != path:
                 self.state[path] = ("same as", self.first[id(value)])

@@ -63,11 +63,6 @@ class Sweep:
         factors = f"{', '.join(self.phases.factored)} factored" if self.phases.factored else ""
         return "; ".join(filter(None, [how, steps, factors, *self.failures]))
 
-    def constants(self) -> list[Tensor]:
-        """The tensors that its graphs hold: neither parameters nor buffers, or they would have been given."""
-        graphs = (f.graph if isinstance(f, _tracing.MachineCode) else f for f in self.functions.values())
-        return [tensor for graph in graphs for tensor in _tracing.constants(graph)]
-
     def __call__(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
         """(losses, mean gradients, factored weights first); `fixed` and `theta` as `Phases.inputs` gives them."""
         flat = [*fixed, *theta, *batch]

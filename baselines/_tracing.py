@@ -47,7 +47,7 @@ def trace(function: Flat, example: Tensors) -> fx.GraphModule:
 
     Nothing in the graph changes a tensor in place, so any part of it can be computed again; and batch normalisation is
     reductions and elementwise operations, which are compiled together with what is around them. Tensors that are not
-    given, such as a module's plain attributes, become constants of it (see `constants`).
+    given, such as a module's plain attributes, become constants of it.
     """
     pure = torch.func.functionalize(function, remove="mutations")
     known: Any = get_decompositions(NORMALISATIONS)
@@ -56,12 +56,6 @@ def trace(function: Flat, example: Tensors) -> fx.GraphModule:
     simplify(traced.graph)
     traced.recompile()
     return traced
-
-
-def constants(graph: fx.GraphModule) -> list[Tensor]:
-    """The tensors that a graph holds itself."""
-    names = {node.target for node in graph.graph.nodes if node.op == "get_attr"}
-    return [value for name in names if isinstance(value := getattr(graph, name), Tensor)]
 
 
 class MachineCode:

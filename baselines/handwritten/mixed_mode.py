@@ -25,7 +25,8 @@ class MixedMode(Functional):
     """Mixed mode, a task at a time: any number of inner steps, any `nn.Module`.
 
     Its forward has to be a function of its tensors, x and random numbers from the default generators (torch's, NumPy's
-    and Python's); what else it remembers from call to call would make a step's derivative that of another function.
+    and Python's), which are drawn again; with what else it remembers from call to call a step's derivative would be
+    that of another function, and is refused.
     """
 
     computes = "maml"
@@ -42,17 +43,19 @@ class MixedMode(Functional):
                 mean.add(inner.sweep(v), loss)
         return mean.result()
 
-    def pull_back(self, phi: Params, v: Params, x: Tensor, y: Tensor) -> Params:
-        """v − α ∇²S(φ) v."""
+    def pull_back(self, phi: Params, v: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
+        """v − α ∇²S(φ) v, and S(φ)."""
         with self.network.holding(self.tensors(phi)):
-            grads = differentiate(self.spec.loss(self.spec.model(x), y), phi, create_graph=True)
+            loss = self.spec.loss(self.spec.model(x), y)
+            grads = differentiate(loss, phi, create_graph=True)
             graphs = {name: g for name, g in grads.items() if g.requires_grad}
             if not graphs:  # ∇S does not depend on φ
-                return v
+                return v, loss.detach()
             # Hooks on tensors get what they get in `unrolled`, to which those that are not linear can tell α v from v.
             cotangents = [-self.spec.inner.lr * v[name] for name in graphs]
             products = torch.autograd.grad([*graphs.values()], [*phi.values()], cotangents, allow_unused=True)
-        return {name: v[name] if p is None else v[name] + p for name, p in zip(phi, products, strict=True)}
+        swept = {name: v[name] if p is None else v[name] + p for name, p in zip(phi, products, strict=True)}
+        return swept, loss.detach()
 
 
 class _Iterates:
@@ -63,6 +66,8 @@ class _Iterates:
         self.steps = baseline.spec.inner.steps
         self.kept: list[tuple[int, Params]] = []
         self.random: dict[int, RandomState] = {}
+        self.losses: list[Tensor] = []
+        self.losses_again: list[Tensor] = []
 
     def run(self, theta: Params) -> Params:
         """φ_K, from φ₀ = θ."""
@@ -72,29 +77,46 @@ class _Iterates:
             if k % every == 0:
                 self.kept.append((k, phi))
             before = RandomState(self.baseline.spec.device)
-            phi = self.step(phi)
+            phi, loss = self.step(phi)
+            self.losses.append(loss)
             if not before.same(RandomState(self.baseline.spec.device)):
                 self.random[k] = before
         return phi
 
     def sweep(self, v: Params) -> Params:
-        """v ← (I − α∇²S(φₖ)) v for k = K−1 … 0; the kept iterates are let go on the way."""
+        """v ← (I − α∇²S(φₖ)) v for k = K−1 … 0; the kept iterates are let go on the way.
+
+        Raises RuntimeError where a step that is computed again has another loss.
+        """
         end = self.steps
         while self.kept:
             k, phi = self.kept.pop()
             iterates = [phi]
             for again in range(k, end - 1):
                 with self.drawing_again(again):
-                    iterates.append(self.step(iterates[-1]))
+                    iterates.append(self.step(iterates[-1])[0])
             for step in range(end - 1, k - 1, -1):
                 with self.drawing_again(step):
-                    v = self.baseline.pull_back(iterates.pop(), v, self.x, self.y)
+                    v, loss = self.baseline.pull_back(iterates.pop(), v, self.x, self.y)
+                    self.losses_again.append(loss)
             end = k
+        self.compare()
         return v
 
-    def step(self, phi: Params) -> Params:
-        """One inner step that leaves no graph."""
-        return leaves(self.baseline.step(phi, self.x, self.y))
+    def compare(self) -> None:
+        """Raise RuntimeError unless the steps had the losses that they have now, but for an order of sums."""
+        if self.losses:
+            before, now = torch.stack(self.losses), torch.stack(self.losses_again[::-1])
+            if not torch.allclose(now, before, rtol=torch.finfo(now.dtype).eps ** 0.5, equal_nan=True):
+                raise RuntimeError(
+                    "an inner step has another loss when it is computed again: the model or the loss "
+                    "remembers or draws something else than random numbers of the default generators"
+                )
+
+    def step(self, phi: Params) -> tuple[Params, Tensor]:
+        """One inner step that leaves no graph, and S(φ)."""
+        grads, loss = self.baseline.gradient(phi, self.x, self.y)
+        return leaves({name: p - self.baseline.spec.inner.lr * grads[name] for name, p in phi.items()}), loss.detach()
 
     def drawing_again(self, k: int) -> AbstractContextManager[None]:
         """Draw what step k drew, or the derivative would be that of another function."""

@@ -9,7 +9,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from baselines.contract import undisturbed
-
 from experiments.harness.case import Json
 
 MIB = 2.0**20
