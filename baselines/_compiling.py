@@ -20,7 +20,6 @@ from baselines._guards import Guards
 from baselines._modules import exclusive, unchanged
 from baselines._overwriting import overwritten
 from baselines._random import RandomState
-from baselines._refusing import Refusing
 from baselines._sweep import Run, Sweep
 from baselines.contract import Baseline, MetaGradient, Spec, Stateless, TaskBatch, is_undisturbed
 
@@ -185,7 +184,7 @@ class CompiledSweep(Baseline):
         for tasks in self._ways(batch):
             how = "one task after the other" if tasks is None else "all tasks together"
             try:
-                with torch.no_grad(), unchanged(self.spec.model), Refusing():
+                with torch.no_grad(), unchanged(self.spec.model):
                     sweep = Sweep(self.spec, self.steps, self.second_order, tasks, [t[0] for t in batch])
                     inputs = sweep.phases.inputs(guards.parameters, guards.buffers)
                     result = sweep.named(sweep(*inputs, batch))

@@ -22,8 +22,11 @@ PURE = {
 """Modules of the standard library whose results depend on their arguments alone."""
 IMPURE = {"open", "input", "eval", "exec", "compile", "globals", "breakpoint", "__import__"}
 """Built-in functions that read what no guard can see."""
-SEEDLESS = {"default_rng", "RandomState", "SeedSequence", "initial_seed", "Generator"}
-"""Names by which code makes generators of random numbers of its own."""
+SPELLED = {
+    **dict.fromkeys(("default_rng", "RandomState", "SeedSequence", "initial_seed", "Generator"), "random numbers"),
+    **dict.fromkeys(("Decimal", "getcontext", "localcontext"), "decimals"),
+}
+"""Names by which code gets what depends on more than can be seen: random numbers of a generator of its own, …"""
 STATE = re.compile("get_|are_|geterr|is_(?!tensor|floating_point|complex|storage|same_size|signed)")
 """The beginnings of names of functions that read the state of PyTorch and NumPy, but for what is part of every key."""
 KNOWN_STATE = {"get_default_dtype", "get_autocast_dtype", "is_autocast_enabled", "is_inference_mode_enabled"}
@@ -121,8 +124,7 @@ class Execution:
             if name in HOOKING or (impure and not (issubclass(receiver, VALUES) and not module)):
                 reasons.append(f"calls {name}" if home == "builtins" else f"calls {home}.{name}")
         reasons += [f"calls {name}" for name in sorted(self.spelled - KNOWN_STATE) if _reads_state(name)]
-        if any(not SEEDLESS.isdisjoint(code.co_names) for code in self.user_codes):
-            reasons.append("makes generators of random numbers of its own")
+        reasons += [f"gets {what} by {name}" for name, what in SPELLED.items() if name in self.spelled]
         return list(dict.fromkeys(reasons))
 
 

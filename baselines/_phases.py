@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from baselines._factored import FactoredLinear, Factors, Points, probe, smaller
+from baselines._refusing import Refusing
 from baselines._tracing import operations
 from baselines.contract import Params, Spec, Stateless, trainable
 
@@ -103,7 +104,7 @@ class Phases:
             name: Factors(weight, history[i], history[len(weights) + i], probes.get(name))
             for i, (name, weight) in enumerate(weights.items())
         }
-        with FactoredLinear(factors, fixed[0]) as layers:
+        with FactoredLinear(factors, fixed[0]) as layers, Refusing():
             prediction = self.network(others | weights | dense, x)
             return self.spec.loss(prediction, y), layers.inputs
 

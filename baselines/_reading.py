@@ -20,6 +20,7 @@ MOST = 50_000
 """Objects up to which what is read is walked over."""
 OWN_PLACE = re.compile(r"\._(parameters|buffers)\['[^']*'\]′*$")
 """How the path of a tensor ends that a module has."""
+HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 STRUCTURE = ("_parameters", "_buffers", "_modules")
 
 
@@ -130,7 +131,8 @@ class Reading:
         if contents:
             self._contents(path, value)
         else:
-            self.state[path] = kind
+            base = next((base for base in (int, float, complex, str, bytes) if issubclass(kind, base)), None)
+            self.state[path] = (kind, base.__repr__(value)) if base else kind
         if kind.__module__ != "builtins":
             self.waiting.append((f"class {kind.__name__}", kind))
             own = getattr(value, "__dict__", None)
@@ -197,7 +199,9 @@ class Reading:
         if own:
             self._instance(path, own)
         if id(value) in self.tensors:
-            self.state[path] = ("tensor", type(value), bool(getattr(value, "_backward_hooks", None)))
+            hooks = [getattr(value, name, None) for name in HOOKS]
+            self.attributes += [(value, name, each) for name, each in zip(HOOKS, hooks, strict=True)]
+            self.state[path] = ("tensor", type(value), *map(bool, hooks))
             return
         if value.numel() > SMALL or value.is_sparse or value.device.type == "meta":
             self.unseen.append(f"reads {path}, a tensor of over {SMALL} elements that is neither parameter nor buffer")

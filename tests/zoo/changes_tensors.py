@@ -159,14 +159,6 @@ CHANGES = (
         lambda: _square(),
         lambda m, _: patch.dict(m[0]._parameters, weight=m[2].weight, bias=m[2].bias),
     ),
-    Change(
-        "tensors swapped by torch",
-        lambda: _square(),
-        lambda m, _: done(
-            lambda: torch.utils.swap_tensors(m[0].weight, m[2].weight),
-            lambda: torch.utils.swap_tensors(m[0].weight, m[2].weight),
-        ),
-    ),
     Change("a bias frozen", mlp, lambda m, _: frozen(m[0].bias)),
     Change("a layer frozen", mlp, lambda m, _: frozen(*m[0].parameters())),
     Change("a frozen layer trained", trained_head, lambda m, _: frozen(*m[0].parameters())),

@@ -170,7 +170,9 @@ def _no_stricter(verdicts: list[Verdict], name: str, judge: Callable[[str], list
     fallback = fallback_of(name)
     refused = [verdict for verdict in verdicts if verdict.status in (REFUSED, RAISED)]
     if fallback and refused:
-        answered = {verdict.phase for verdict in judge(fallback) if verdict.status == RIGHT}
+        of_fallback = judge(fallback)
+        answered = {verdict.phase for verdict in of_fallback if verdict.status == RIGHT}
+        answered -= {verdict.phase for verdict in of_fallback if verdict.status == REFUSED}
         for verdict in refused:
             if verdict.phase in answered or (verdict.phase == "built" and answered):
                 verdicts.append(Verdict(WRONG, verdict.phase, f"refused, where {fallback} is right: {verdict.words}"))
