@@ -119,10 +119,10 @@ class Execution:
         for (module, name, receiver), caller in self.calls.items():
             if not is_users(caller):
                 continue
-            home = module or receiver.__module__
-            impure = name in IMPURE if home == "builtins" else package(home) not in (*CONSTANT, *PURE)
+            origin = module or home(receiver)
+            impure = name in IMPURE if origin == "builtins" else package(origin) not in (*CONSTANT, *PURE)
             if name in HOOKING or (impure and not (issubclass(receiver, VALUES) and not module)):
-                reasons.append(f"calls {name}" if home == "builtins" else f"calls {home}.{name}")
+                reasons.append(f"calls {name}" if origin == "builtins" else f"calls {origin}.{name}")
         reasons += [f"calls {name}" for name in sorted(self.spelled - KNOWN_STATE) if _reads_state(name)]
         reasons += [f"gets {what} by {name}" for name, what in SPELLED.items() if name in self.spelled]
         return list(dict.fromkeys(reasons))
@@ -143,6 +143,11 @@ def _serves_what_is_constant(frame: FrameType) -> bool:
 def package(module: str) -> str:
     """The name of the outermost package of a module's name."""
     return module.partition(".")[0]
+
+
+def home(kind: type) -> str:
+    """The name of the module of a class; some of those that Cython makes have none."""
+    return kind.__module__ if isinstance(kind.__module__, str) else "builtins"
 
 
 def is_users(module: str) -> bool:

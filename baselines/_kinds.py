@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines._execution import package
+from baselines._execution import home, package
 
 ATOMS = {
     *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range, slice),
@@ -66,7 +66,7 @@ class Same:
 def is_python(kind: type) -> bool:
     """Whether a class and its bases are written in Python, so that its instances' attributes can be seen."""
     return all(
-        issubclass(each, BaseException) or each in TRANSPARENT or (each.__module__ != "builtins" and _is_written(each))
+        issubclass(each, BaseException) or each in TRANSPARENT or (home(each) != "builtins" and _is_written(each))
         for each in kind.__mro__
     )
 
@@ -75,8 +75,8 @@ def _is_written(kind: type) -> bool:
     """Whether a class has methods in Python, or else is an ordinary one that no compiled package defines."""
     if any(isinstance(member, types.FunctionType) for member in vars(kind).values()):
         return True
-    home = package(kind.__module__)
-    compiled = (home in sys.stdlib_module_names and home != "__main__") or home in ("numpy", "torch")
+    origin = package(home(kind))
+    compiled = (origin in sys.stdlib_module_names and origin != "__main__") or origin in ("numpy", "torch")
     return type(kind) is type and not compiled and bool(kind.__flags__ & HEAP_TYPE)
 
 

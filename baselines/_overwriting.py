@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from baselines._eager import nothing
-from baselines._execution import Execution, is_users, loaded, stored
+from baselines._execution import Execution, home, is_users, loaded, stored
 from baselines.contract import MetaGradient
 
 Attributes = dict[nn.Module, set[str]]
@@ -30,7 +30,7 @@ def overwritten(
         return {}
     codes = execution.user_codes
     names = set().union(*map(stored, codes)) & set().union(*map(loaded, codes))
-    modules = [module for module in model.modules() if is_users(type(module).__module__)]
+    modules = [module for module in model.modules() if is_users(home(type(module)))]
     candidates = {module: {name for name in names if _is_plain(module, name)} for module in modules}
     if not any(candidates.values()):
         return {}

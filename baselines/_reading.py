@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines._execution import CONSTANT, Execution, imported, is_users, loaded, nested, package
+from baselines._execution import CONSTANT, Execution, home, imported, is_users, loaded, nested, package
 from baselines._kinds import ATOMS, EQUAL, PARTS, STATELESS, Same, is_python, slots, token
 
 SMALL = 4096
@@ -133,10 +133,10 @@ class Reading:
         else:
             base = next((base for base in (int, float, complex, str, bytes) if issubclass(kind, base)), None)
             self.state[path] = (kind, base.__repr__(value)) if base else kind
-        if kind.__module__ != "builtins":
+        if home(kind) != "builtins":
             self.waiting.append((f"class {kind.__name__}", kind))
             own = getattr(value, "__dict__", None)
-            if isinstance(own, dict) and (own or kind.__module__ != "collections"):  # as hooks' OrderedDicts have
+            if isinstance(own, dict) and (own or home(kind) != "collections"):  # as hooks' OrderedDicts have
                 self._instance(path, own)
                 self.objects.append((value, kind, own))
             for name in slots(kind):
@@ -262,7 +262,7 @@ class Reading:
     def _class(self, path: str, value: type) -> None:
         """Visit a class of the user's: the members that are read, its bases and its own class."""
         self.state[path] = Same(value)
-        if not is_users(value.__module__):
+        if not is_users(home(value)):
             self._constant_class(path, value)
             return
         self.state[f"{path}, its bases"] = tuple(map(Same, value.__mro__))
@@ -276,7 +276,7 @@ class Reading:
 
     def _constant_class(self, path: str, value: type) -> None:
         """Note which methods of PyTorch's class ran, and what the user's code may read of it."""
-        if package(value.__module__) != "torch":
+        if package(home(value)) != "torch":
             return
         for name, member in vars(value).items():
             code = getattr(member, "__code__", None)
