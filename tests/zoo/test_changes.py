@@ -34,7 +34,8 @@ def test_compiled_answers_for_the_most_telling_changes(change: Change) -> None:
 @pytest.mark.slow
 @changes
 def test_the_zoo_is_not_empty(change: Change) -> None:
-    assert difference(change) < change.tolerance if change.silent else difference(change) > 1e-3
+    far = max(1e-3, 5 * change.tolerance)  # a stale answer is told from a right one
+    assert difference(change) < change.tolerance if change.silent else difference(change) > far
 
 
 @pytest.mark.slow
