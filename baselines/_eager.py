@@ -5,13 +5,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import Tensor
 
 from baselines._modules import exclusive, stock, unchanged
+from baselines._servable import refusal
 from baselines.contract import Baseline, Params, Spec, Stateless, TaskBatch
 
 PAST = "the model keeps a parameter in another place, too (a list, a closure), where no adapted one can stand for it"
+
+GROWS = "a call of the model gives it other parameters, buffers or modules: call it once before"
 
 
 class Absent(Tensor):
@@ -42,7 +44,7 @@ class Eager(Baseline):
     @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
         """It needs parameters that have values, and no hooks on them; this is asked again in every call."""
-        return refusal(spec.model)
+        return refusal(spec, cls.computes == "maml" and spec.inner.steps > 0)
 
     @contextmanager
     def call(self, batch: TaskBatch) -> Iterator[TaskBatch]:
@@ -69,49 +71,10 @@ class Eager(Baseline):
             if changed:
                 ids = set(map(id, changed))
                 if any({id(m._parameters), id(m._buffers), id(m._modules)} & ids for m in model.modules()):
-                    raise RuntimeError(
-                        "a call of the model gives it other parameters, buffers or modules: call it before"
-                    )
+                    raise RuntimeError(GROWS)
 
     def absent(self) -> AbstractContextManager[None]:
         """While active, whoever reads a meta-parameter or a buffer of the model gets a RuntimeError."""
+        if self.stock:  # nobody does
+            return nullcontext()
         return self.network.holding(dict.fromkeys([*self.theta, *self.network.buffers], nothing()))
-
-
-class WithGrad(Eager):
-    """An implementation that has its gradients from `backward`, in the parameters' `.grad`."""
-
-    @contextmanager
-    def call(self, batch: TaskBatch) -> Iterator[TaskBatch]:
-        """As `Eager` does; the model has parameters with the values of its own, and a `.grad` that is theirs alone."""
-        with super().call(batch) as own:
-            before = [(p, p.grad) for p in self.theta.values()]
-            for p in self.theta.values():
-                p.grad = None
-            try:
-                alike: Params = {name: nn.Parameter(p.detach()) for name, p in self.theta.items()}
-                with self.network.holding(alike | self.network.buffers):
-                    yield own
-                if any(p.grad is not None for p in self.theta.values()):
-                    raise RuntimeError(PAST)
-            finally:
-                for p, grad in before:
-                    p.grad = grad
-
-
-def refusal(model: nn.Module) -> str | None:
-    """Why no implementation can serve the model as it is; None if one may."""
-    for name, p in model.named_parameters():
-        if is_lazy(p):
-            return f"{name} has no shape yet: call the model once before"
-        if p.is_meta:
-            return f"{name} is on the meta device, and has no values"
-        if p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
-            return f"{name} has a hook, which adapted parameters would not have"
-    return None
-
-
-def absent(model: nn.Module) -> AbstractContextManager[None]:
-    """While active, whoever reads any tensor of the model gets a RuntimeError."""
-    network = Stateless(model)
-    return network.holding(dict.fromkeys([*network.parameters, *network.buffers], nothing()))

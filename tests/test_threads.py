@@ -1,11 +1,15 @@
 """Two threads with one model: each waits for its turn with the model's modules."""
 
+import sys
 import threading
 
 import pytest
 from torch import nn
 
 from baselines._modules import exclusive
+from baselines.contract import Baseline
+from tests.changing import EAGER, Net, batch, build, call, plain, sequential, state
+from tests.test_fast import distance
 
 
 def second_enters(first: nn.Module, second: nn.Module) -> bool:
@@ -39,3 +43,30 @@ def test_what_raises_lets_the_model_go() -> None:
     with pytest.raises(ZeroDivisionError), exclusive(model):
         1 / 0  # noqa: B018
     assert not second_enters(model, model)
+
+
+@pytest.mark.parametrize("name", [*EAGER, pytest.param("jax", marks=pytest.mark.slow)])
+def test_two_threads_with_one_model_get_what_one_gets(name: str) -> None:
+    """By way of an implementation each, and of one that they share; and the model is as it was."""
+    model = Net(plain) if name not in ("notebook", "jax") else sequential()
+    shared, points = build(name, model, 1), [batch(seed) for seed in range(2)]
+    expected = [call(shared, each).grads for each in points]
+    before, wrong = state(model), []
+
+    def work(implementation: Baseline) -> None:
+        for n in range(8):
+            found = call(implementation, points[n % 2]).grads
+            wrong.extend([n] * (distance(found, expected[n % 2]) > 1e-13))
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in (shared, shared, build(name, model, 1))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+    assert state(model) == before

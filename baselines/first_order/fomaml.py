@@ -23,4 +23,4 @@ class Fomaml(Functional):
                 for _ in range(self.spec.inner.steps):
                     phi = leaves(self.step(phi, support_x, support_y))
                 mean.add(*self.gradient(phi, query_x, query_y))
-        return mean.result()
+            return mean.result()

@@ -8,6 +8,7 @@ The baseline of Finn et al. 2017, section 5.1, and what one plain gradient of th
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
+from baselines._refusing import RefusingToTell
 from baselines.contract import MetaGradient, Params, TaskBatch
 from baselines.handwritten.vectorized import Vectorized
 
@@ -16,6 +17,7 @@ class Pretraining(Vectorized):
     """The gradient of the mean support loss: any `nn.Module` that `vmap` takes."""
 
     computes = "pretraining"
+    refusing = RefusingToTell
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One plain gradient; no query losses, since it never looks at the query points."""

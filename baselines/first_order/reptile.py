@@ -25,4 +25,4 @@ class Reptile(Functional):
                 for _ in range(self.spec.inner.steps):
                     phi = leaves(self.step(phi, support_x, support_y))
                 mean.add({name: (theta[name] - p).detach() for name, p in phi.items()})
-        return mean.result()
+            return mean.result()

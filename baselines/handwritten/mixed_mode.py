@@ -41,7 +41,7 @@ class MixedMode(Functional):
                 inner = _Iterates(self, support_x, support_y)
                 v, loss = self.gradient(inner.run(leaves(self.theta)), query_x, query_y)
                 mean.add(inner.sweep(v), loss)
-        return mean.result()
+            return mean.result()
 
     def pull_back(self, phi: Params, v: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
         """v − α ∇²S(φ) v, and S(φ)."""

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines._eager import WithGrad
 from baselines._modules import replaced
+from baselines._with_grad import WithGrad
 from baselines.contract import MetaGradient, Params, Spec, TaskBatch, take_grads
 
 KNOWN = (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Flatten)
@@ -39,8 +39,8 @@ class SubLinear:
 
     def update(self, lr: float) -> None:
         """One inner step with the gradient that lies in the meta-layer's `.grad`."""
-        assert self.meta.weight.grad is not None
-        self.weight = self.weight - lr * self.meta.weight.grad
+        if self.meta.weight.grad is not None:
+            self.weight = self.weight - lr * self.meta.weight.grad
         if self.bias is not None and self.meta.bias.grad is not None:
             self.bias = self.bias - lr * self.meta.bias.grad
 
@@ -107,10 +107,11 @@ class Notebook(WithGrad):
         unknown = {type(m).__name__ for m in spec.model if type(m) not in KNOWN}
         if unknown:
             return f"no sub-model layer for {', '.join(sorted(unknown))}"
-        if any(not p.requires_grad for p in spec.model.parameters()):
+        linear = [layer for layer in spec.model if isinstance(layer, nn.Linear)]
+        if any(not t.requires_grad for layer in linear for t in (layer.weight, layer.bias) if t is not None):
             return "a frozen parameter has no .grad to update from"
         if reason := replaced(spec.model):
-            return f"sub-models have no {reason}"
+            return f"sub-models leave out {reason}"
         return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:

@@ -26,4 +26,4 @@ class Unrolled(Functional):
                     phi = self.step(phi, support_x, support_y, create_graph=True)
                 loss = self.loss(phi, query_x, query_y)
                 mean.add(differentiate(loss, theta, strangers=self.theta.values()), loss)
-        return mean.result()
+            return mean.result()

@@ -26,10 +26,11 @@ class Vectorized(Functional):
     """`unrolled` for all tasks at once: any `nn.Module` that `vmap` takes, any number of inner steps."""
 
     computes: ClassVar[Computes] = "maml"
+    refusing: ClassVar[type[Refusing]] = Refusing
 
     def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:
         """The mean loss over points; raises RuntimeError for what torch.func would leave out of its derivatives."""
-        with nullcontext() if self.stock else Refusing():
+        with nullcontext() if self.stock else self.refusing():
             return super().loss(phi, x, y, buffers)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:

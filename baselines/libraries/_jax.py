@@ -21,8 +21,8 @@ from jax import Array
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from baselines._eager import refusal
 from baselines._modules import exclusive
+from baselines._servable import refusal
 from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, trainable
 from baselines.libraries._jax_layers import Weights
 from baselines.libraries._jax_network import Loss, Network, describe, forward, missing, squared_error
@@ -88,7 +88,7 @@ class JaxBaseline(Baseline):
             return f"no JAX counterpart of {lacking}"
         if spec.loss is not F.mse_loss:
             return f"no JAX counterpart of the loss {getattr(spec.loss, '__name__', type(spec.loss).__name__)}"
-        return refusal(spec.model) or cls.lacking(spec.device)
+        return refusal(spec) or cls.lacking(spec.device)
 
     def prepare(self, batch: TaskBatch) -> Prepared:
         """Copies as JAX arrays; raises RuntimeError where the model has come to be one without a JAX counterpart."""
@@ -126,8 +126,9 @@ class JaxBaseline(Baseline):
     def to_torch(self, result: Result) -> MetaGradient:
         """Copies as tensors, which their owner may change."""
         jax.block_until_ready(result)
-        grads = {name: _tensor(result.grads[name]) for name in trainable(self.spec.model)}
-        losses = _tensor(result.losses)
+        with torch.inference_mode(False):
+            grads = {name: _tensor(result.grads[name]) for name in trainable(self.spec.model)}
+            losses = _tensor(result.losses)
         super().synchronize()  # on a GPU: they are made before JAX can use the memory for something else
         return MetaGradient(losses, grads)
 

@@ -11,8 +11,9 @@ from typing import ClassVar
 import higher
 import torch
 
-from baselines._eager import WithGrad, nothing, refusal
+from baselines._eager import nothing
 from baselines._modules import replaced
+from baselines._with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 
 
@@ -28,7 +29,7 @@ class Higher(WithGrad):
         """Its functional module copies a module's attributes and the forward of its class, and leaves out its hooks."""
         if reason := replaced(spec.model):
             return f"higher leaves out {reason}"
-        return refusal(spec.model)
+        return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the unrolled inner loop of every task."""
@@ -41,10 +42,11 @@ class Higher(WithGrad):
                     for _ in range(self.spec.inner.steps):
                         self.inner_step(inner, self.spec.loss(learner(support_x), support_y))
                     loss = self.spec.loss(learner(query_x), query_y)
-                    if later:
+                    if later and not self.stock:
                         learner.update_params([nothing()] * len(learner.fast_params))
                     loss.backward()
                 losses.append(loss.detach())
+                self.refuse_growth(learner)
             return MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
 
     def inner_step(self, inner: higher.optim.DifferentiableOptimizer, loss: torch.Tensor) -> None:

@@ -5,13 +5,12 @@ repository: clone the wrapped model for every task, `adapt` the clone on the sup
 `backward` add to the model's `.grad`, and divide by the number of tasks at the end.
 """
 
-from contextlib import nullcontext
 from typing import ClassVar
 
 import torch
 
-from baselines._eager import WithGrad, absent, refusal
 from baselines._modules import hooked_everywhere
+from baselines._with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 from baselines.libraries import _learn2learn
 
@@ -25,12 +24,16 @@ class Learn2Learn(WithGrad):
     library = "learn2learn"
     first_order: ClassVar[bool] = False
 
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.maml = MAML(spec.model, lr=spec.inner.lr, first_order=self.first_order)
+
     @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
         """`MAML` is a module itself, which hooks on all modules would meet, too."""
-        return (
-            "hooks on all modules meet the MAML around the model, too" if hooked_everywhere() else refusal(spec.model)
-        )
+        if hooked_everywhere():
+            return "hooks on all modules meet the MAML around the model, too"
+        return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the adapted clone of every task."""
@@ -39,15 +42,17 @@ class Learn2Learn(WithGrad):
             self.spec.inner.steps > 0 and not self.first_order
         )  # one clone holds all φₖ in turn; backward goes to all
         with self.call(prepared) as batch:
-            frozen = any(not p.requires_grad for p in model.parameters())
-            maml = MAML(model, lr=self.spec.inner.lr, first_order=self.first_order, allow_nograd=frozen)
+            frozen = len(self.theta) < len(self.network.parameters)
+            self.maml.allow_nograd = self.maml.allow_unused = frozen  # as MAML(…, allow_nograd=frozen) has them
             for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
-                learner = maml.clone()
+                learner = self.maml.clone()
                 with self.absent():  # a clone keeps bound methods and lists of the model, which would read θ
                     for _ in range(self.spec.inner.steps):
                         learner.adapt(self.spec.loss(learner(support_x), support_y))
                     loss = self.spec.loss(learner(query_x), query_y)
-                    with absent(learner) if later else nullcontext():
-                        loss.backward()
+                    self.refuse_growth(learner.module)
+                    if later:
+                        self.forget(learner)
+                    loss.backward()
                 losses.append(loss.detach())
             return MetaGradient(torch.stack(losses), take_grads(model, len(losses)))

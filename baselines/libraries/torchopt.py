@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 import torchopt
 
-from baselines._eager import WithGrad, refusal
+from baselines._with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 
 
@@ -33,7 +33,7 @@ class TorchOpt(WithGrad):
             return "MetaSGD differentiates by every parameter of the module, and a frozen one has no gradient"
         if spec.inner.steps > 1 and len({id(p) for p in places}) < len(places):
             return "MetaSGD gives each place of a tied tensor one of its own, so that a second step trains them apart"
-        return refusal(spec.model)
+        return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One `backward` through the adapted module of every task."""

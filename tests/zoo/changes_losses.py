@@ -17,16 +17,29 @@ HERE = sys.modules[__name__]
 BETA = 1.0
 
 
+class Plain(nn.Module):
+    """A loss with plain attributes only."""
+
+    of_class = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beta, self.options = 1.0, {"scale": 1.0}
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The scalar."""
+        scale = self.options["scale"] * self.of_class * (1.0 if self.training else 2.0)
+        return F.smooth_l1_loss(prediction, target, beta=self.beta) * scale
+
+
 class Huber(nn.Module):
     """A loss with attributes, a buffer and a parameter of its own."""
 
-    of_class = 1.0
     weight: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.beta, self.reduction = 1.0, "mean"
-        self.options = {"scale": 1.0}
         self.register_buffer("weight", torch.ones(3, dtype=DOUBLE))
         self.rate = nn.Parameter(torch.ones((), dtype=DOUBLE))
         self.drop = nn.Dropout(0.0)
@@ -34,7 +47,7 @@ class Huber(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The scalar."""
         points = F.smooth_l1_loss(prediction, target, beta=self.beta, reduction="none") * self.weight
-        scale = self.options["scale"] * self.of_class * self.rate
+        scale = self.rate
         return self.drop(points).mean() * (scale if self.training else 2 * scale)  # type: ignore[no-any-return]
 
 
@@ -117,10 +130,10 @@ def in_partial() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 CHANGES = (
-    Change("an attribute of the loss", mlp, lambda _, loss: patch.object(loss, "beta", 0.1), Huber),
-    Change("a dict of the loss", mlp, lambda _, loss: item(loss.options, "scale", 3.0), Huber),
-    Change("a class attribute of the loss", mlp, lambda _, loss: patch.object(Huber, "of_class", 3.0), Huber),
-    Change("the mode of the loss", mlp, lambda _, loss: done(loss.eval, loss.train), Huber),
+    Change("an attribute of the loss", mlp, lambda _, loss: patch.object(loss, "beta", 0.1), Plain),
+    Change("a dict of the loss", mlp, lambda _, loss: item(loss.options, "scale", 3.0), Plain),
+    Change("a class attribute of the loss", mlp, lambda _, loss: patch.object(Plain, "of_class", 3.0), Plain),
+    Change("the mode of the loss", mlp, lambda _, loss: done(loss.eval, loss.train), Plain),
     Change("a buffer of the loss", mlp, lambda _, loss: filled(loss.weight, 3.0), Huber),
     Change(
         "a buffer of the loss replaced",
@@ -130,11 +143,11 @@ CHANGES = (
     ),
     Change("a parameter of the loss", mlp, lambda _, loss: filled(loss.rate, 3.0), Huber),
     Change("a rate of the loss's child", mlp, lambda _, loss: patch.object(loss.drop, "p", 1.0), Huber),
-    Change("the loss's forward", mlp, lambda _, loss: patch.object(loss, "forward", F.mse_loss), Huber),
+    Change("the loss's forward", mlp, lambda _, loss: patch.object(loss, "forward", F.mse_loss), Plain),
     Change(
-        "the loss's class", mlp, lambda _, loss: patch.object(Huber, "forward", lambda _, p, y: F.mse_loss(p, y)), Huber
+        "the loss's class", mlp, lambda _, loss: patch.object(Plain, "forward", lambda _, p, y: F.mse_loss(p, y)), Plain
     ),
-    Change("a hook of the loss", mlp, lambda _, loss: _hooked(loss), Huber),
+    Change("a hook of the loss", mlp, lambda _, loss: _hooked(loss), Plain),
     Change("an attribute of a loss that is an object", mlp, lambda _, loss: patch.object(loss, "scale", 3.0), Object),
     Change(
         "what a bound method reads as the loss",

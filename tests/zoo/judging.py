@@ -54,6 +54,8 @@ class Subject:
     ) -> None:
         self.name, self.model, self.tolerance = name, model, tolerance
         self.verdicts: list[Verdict] = []
+        self.spoilt = False
+        """Whether it has changed the network as it is known to do, so that what follows is another one's truth."""
         kind = implementation(name)
         self.compiles = kind.compiles and kind.framework == "torch"
         spec = Spec(model, loss, InnerLoop(truth.LR, steps), torch.device("cpu"), dtype)
@@ -68,7 +70,9 @@ class Subject:
 
     def note(self, status: str, phase: str, words: str) -> None:
         """One verdict; what is known of a library is no news."""
-        known = status in (RAISED, WRONG) and limitations.find(self.name, EVERY_TRAIT, words)
+        bad = status in (RAISED, WRONG)
+        known = bad and (self.spoilt or limitations.find(self.name, EVERY_TRAIT, words))
+        self.spoilt = self.spoilt or bool(known and status == WRONG)
         self.verdicts.append(Verdict(KNOWN if known else status, phase, words))
 
     def failed(self, phase: str, error: Exception) -> None:
@@ -161,7 +165,10 @@ def judge(change: Change, name: str) -> list[Verdict]:
             subjects.append(Subject(name, model, loss, change.dtype, change.tolerance, steps))
         subjects[0].call(phase, batch, expected[phase])
 
-    through(change, call)
+    try:
+        through(change, call)
+    except Exception as error:  # of a change that was possible before there was an implementation about
+        subjects[0].note(WRONG, "changing", f"the network cannot be changed any more: {error!r}")
     return _no_stricter(subjects[0].verdicts, name, lambda other: judge(change, other))
 
 

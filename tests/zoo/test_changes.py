@@ -8,16 +8,18 @@ import torch
 
 from baselines.contract import MetaGradient, Spec, TaskBatch
 from baselines.handwritten.unrolled import Unrolled
-from tests.conftest import COMPILED, IMPLEMENTATIONS
-from tests.zoo import judging
+from tests.conftest import IMPLEMENTATIONS
+from tests.zoo import changes_hooks, changes_modules, judging
 from tests.zoo.changes import CHANGES
 from tests.zoo.drawing import DRAWS
 from tests.zoo.judging import KNOWN, REFUSED, RIGHT, WRONG, difference, judge, judge_draw, judge_walk, worst
 from tests.zoo.records import Change, Draw
 
-SELDOM = sorted(COMPILED - {"compiled", "jax"})
-"""What these compile is what others do; they meet only the most telling changes."""
-OFTEN = [name for name in IMPLEMENTATIONS if name not in COMPILED] + ["jax"]
+OFTEN = ["fomaml", "higher", "learn2learn", "mixed-mode", "torchopt", "torchopt-vectorized", "unrolled", "vectorized"]
+SELDOM = sorted({*IMPLEMENTATIONS} - {*OFTEN, "compiled", "jax"})
+"""What shares its code with one of the others, and meets the most telling changes only."""
+OF_LAYERS = (*changes_modules.CHANGES, *changes_hooks.CHANGES)
+"""What JAX meets, besides the most telling ones: it compiles for each, and serves nothing but layers that it knows."""
 ALLOWED = (RIGHT, REFUSED, KNOWN)
 changes = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 telling = pytest.mark.parametrize("change", [c for c in CHANGES if c.telling], ids=lambda change: change.name)
@@ -25,14 +27,15 @@ draws = pytest.mark.parametrize("draw", DRAWS, ids=lambda draw: draw.name)
 
 
 @telling
-def test_compiled_answers_for_the_network_as_it_is(change: Change) -> None:
-    assert worst(judge(change, "compiled")).status == RIGHT
+def test_compiled_answers_for_the_most_telling_changes(change: Change) -> None:
+    assert worst(judge(change, "compiled")).status in ALLOWED
 
 
 @pytest.mark.slow
 @changes
 def test_the_zoo_is_not_empty(change: Change) -> None:
-    assert difference(change) < change.tolerance if change.silent else difference(change) > 1e-3
+    far = max(1e-3, 5 * change.tolerance)  # a stale answer is told from a right one
+    assert difference(change) < change.tolerance if change.silent else difference(change) > far
 
 
 @pytest.mark.slow
@@ -44,7 +47,8 @@ def test_compiled_answers_for_the_network_as_it_is_or_refuses(change: Change) ->
 @pytest.mark.slow
 @changes
 def test_every_implementation_answers_for_the_network_as_it_is_or_refuses(change: Change) -> None:
-    found = {name: worst(judge(change, name)) for name in OFTEN + (SELDOM if change.telling else [])}
+    names = OFTEN + (SELDOM if change.telling else []) + (["jax"] if change.telling or change in OF_LAYERS else [])
+    found = {name: worst(judge(change, name)) for name in names}
     assert not {name: verdict for name, verdict in found.items() if verdict.status not in ALLOWED}
 
 
@@ -56,7 +60,7 @@ def test_every_answer_is_one_of_those_that_are_possible(draw: Draw) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_state_of_a_walk_is_answered_for_or_refused(seed: int) -> None:
     found = {name: worst(judge_walk(seed, name, steps=30)) for name in ["compiled", *OFTEN]}
     assert not {name: verdict for name, verdict in found.items() if verdict.status not in ALLOWED}
