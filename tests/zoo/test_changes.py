@@ -11,6 +11,7 @@ from baselines.handwritten.unrolled import Unrolled
 from tests.conftest import IMPLEMENTATIONS
 from tests.zoo import changes_hooks, changes_modules, judging
 from tests.zoo.changes import CHANGES
+from tests.zoo.changes_tensors import Unused
 from tests.zoo.drawing import DRAWS
 from tests.zoo.judging import KNOWN, REFUSED, RIGHT, WRONG, difference, judge, judge_draw, judge_walk, worst
 from tests.zoo.records import Change, Draw
@@ -42,6 +43,20 @@ def test_the_zoo_is_not_empty(change: Change) -> None:
 @changes
 def test_compiled_answers_for_the_network_as_it_is_or_refuses(change: Change) -> None:
     assert worst(judge(change, "compiled")).status in ALLOWED
+
+
+@pytest.mark.slow
+@pytest.mark.machine_code  # it reads memory by the dtypes that were traced, where a graph asks the tensor
+@pytest.mark.parametrize("influence", [1e-6, 1.0])
+def test_machine_code_serves_parameters_of_another_dtype(influence: float) -> None:
+    change = next(change for change in CHANGES if change.name == "a parameter of another dtype, in place")
+
+    def build() -> Unused:
+        model = Unused()
+        model.influence = influence
+        return model
+
+    assert worst(judge(replace(change, build=build), "compiled")).status in ALLOWED
 
 
 @pytest.mark.slow
