@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import is_grad_enabled
+
 from baselines._forms import Form, forms
 from baselines._guards import Guards, difference
+from baselines._phases import Values
 from baselines._sweep import Run, Sweep
-from baselines.contract import TaskBatch
+from baselines.contract import MetaGradient, Params, TaskBatch
 
 
 @dataclass
@@ -27,15 +30,23 @@ class Code:
     compared: bool
     fallback_s: float
 
-    def __post_init__(self) -> None:
-        """Nothing is checked quickly before it has been checked once."""
-        self.quick: Callable[..., bool] | None = None
+    quick: Callable[..., bool] | None = None
+    """Checks the tensors' forms; there is none before it has served twice."""
+    inputs: tuple[Values, Values] | None = None
+    """The model's tensors as the sweep takes them, for `inputs_of`, which are the guards' parameters."""
+    inputs_of: Params | None = None
 
     def still_serves(self, around: Form, batch: TaskBatch) -> bool:
         """Whether what was served last is asked for again; False where that takes time to know."""
         if self.guards is None or self.quick is None or self.form[0] != around:
             return False
-        return self.guards.hold_quickly() and self.quick(*batch, *self.guards.tensors)
+        return is_grad_enabled() and self.guards.hold_quickly() and self.quick(*batch, *self.guards.tensors)
+
+    def __call__(self, guards: Guards, sweep: Sweep, run: Run, batch: TaskBatch) -> MetaGradient:
+        """Run the code with the model's present tensors."""
+        if self.inputs is None or self.inputs_of is not guards.parameters or guards.buffers:
+            self.inputs, self.inputs_of = sweep.phases.inputs(guards.parameters, guards.buffers), guards.parameters
+        return sweep.named(run(*self.inputs, batch))
 
     def serves(self, form: Form) -> bool:
         """Whether it is code for meta-batches of this form, and nothing that it was made from has changed."""
@@ -53,3 +64,4 @@ class Code:
         """Keep no object of the model's alive."""
         if self.guards:
             self.guards.forget()
+            self.inputs = self.inputs_of = None

@@ -15,7 +15,7 @@ from baselines._agreement import agree, disagreement, is_finite
 from baselines._code import Code
 from baselines._cuda_graph import Recorded
 from baselines._execution import Execution
-from baselines._forms import Form, forms, quick_check, surroundings
+from baselines._forms import Form, forms, modes, quick_check, surroundings
 from baselines._guards import Guards
 from baselines._modules import exclusive, unchanged
 from baselines._overwriting import overwritten
@@ -96,7 +96,7 @@ class CompiledSweep(Baseline):
             if self.codes and self.codes[0].still_serves(around, prepared):
                 return self._run(self.codes[0], prepared)
             with exclusive(self.spec.model):  # in another thread's hands the parameters may be none of the model's
-                code = self._code((around, *forms(prepared)), prepared)
+                code = self._code((around, modes(), *forms(prepared)), prepared)
                 return self._run(code, prepared) if code else self._first(prepared)
 
     def _run(self, code: Code, batch: TaskBatch) -> MetaGradient:
@@ -106,8 +106,7 @@ class CompiledSweep(Baseline):
             return self._by_fallback(batch)
         start = perf_counter()
         with torch.no_grad():
-            fixed, theta = code.sweep.phases.inputs(code.guards.parameters, code.guards.buffers)
-            result = code.sweep.named(code.run(fixed, theta, batch))
+            result = code(code.guards, code.sweep, code.run, batch)
         self.spent_s += perf_counter() - start
         due = not code.compared or self.spent_s * SHARE > code.fallback_s
         return self._compared(code, result, batch) if due and not is_undisturbed() else result
@@ -144,7 +143,7 @@ class CompiledSweep(Baseline):
             guards = Guards(model, self.spec.loss, execution, written)
         if not before.same_beside_torch(after):
             guards.unseen.append("draws from Python's or NumPy's generators")
-        form = (surroundings(self.spec.device.type), *forms(batch), *forms(guards.tensors))
+        form = (surroundings(self.spec.device.type), modes(), *forms(batch), *forms(guards.tensors))
         code = Code(guards, form, None, None, f"not compiled, as {self._name}", compared=False, fallback_s=0.0)
         others = [each for each in self.codes if each.form == form]
         if guards.unseen:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, get_autocast_dtype, get_default_dtype, is_autocast_enabled
+from torch._C import _len_torch_function_stack
 
 Form = tuple[object, ...]
 
@@ -15,16 +16,20 @@ def forms(tensors: Iterable[Tensor]) -> Form:
 
 
 def surroundings(device: str) -> Form:
-    """What of a process' state changes what a forward computes: autocast, the default dtype, modes of tensors."""
-    modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
-    autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device), torch.is_autocast_cache_enabled()
-    return (*autocast, torch.get_default_dtype(), torch.is_inference_mode_enabled(), *modes)
+    """What of a process' state changes what a forward computes: autocast, the default dtype, modes of functions."""
+    autocast = get_autocast_dtype(device) if is_autocast_enabled(device) else None
+    return autocast, get_default_dtype(), _len_torch_function_stack()
 
 
-def quick_check(tensors: Sequence[Tensor]) -> Callable[..., bool]:
+def modes() -> Form:
+    """What else does, and `quick_check` asks for by itself: inference, and modes of operations."""
+    return torch.is_inference_mode_enabled(), torch._C._len_torch_dispatch_stack()
+
+
+def quick_check(tensors: Sequence[Tensor]) -> Callable[..., bool] | None:
     """A check by PyTorch's own guards in C++ that tensors have these forms; it may fail where they have, too.
 
-    They tell `requires_grad` only while gradients are enabled. Where PyTorch has no such guards nothing passes.
+    To be asked while gradients are enabled, else it does not tell `requires_grad`. None where PyTorch has none.
     """
     try:
         from torch._C._dynamo.guards import TensorGuards
@@ -32,7 +37,9 @@ def quick_check(tensors: Sequence[Tensor]) -> Callable[..., bool]:
         with torch.enable_grad():
             sizes: Any = [list(t.shape) for t in tensors]
             strides: Any = [list(t.stride()) for t in tensors]
-            check = TensorGuards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+            check: Callable[..., bool] = TensorGuards(
+                *tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides
+            ).check
+            return check
     except Exception:  # not public: a release may change it
-        return lambda *now: False
-    return lambda *now: torch.is_grad_enabled() and check(*now)
+        return None

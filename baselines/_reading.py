@@ -20,7 +20,14 @@ MOST = 50_000
 """Objects up to which what is read is walked over."""
 OWN_PLACE = re.compile(r"\._(parameters|buffers)\['[^']*'\]′*$")
 """How the path of a tensor ends that a module has."""
-HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+FLAGS = {
+    "_forward_hooks_with_kwargs": "_forward_hooks",
+    "_forward_hooks_always_called": "_forward_hooks",
+    "_forward_pre_hooks_with_kwargs": "_forward_pre_hooks",
+}
+"""What says something of hooks alone, and nothing where there are none."""
+CALLING = {"forward", "__call__", "_wrapped_call_impl", "_call_impl", "__getattr__"}
+"""The methods of torch.nn.Module by which a layer comes to its forward."""
 STRUCTURE = ("_parameters", "_buffers", "_modules")
 
 
@@ -147,6 +154,8 @@ class Reading:
         """Visit the attributes of an instance that are read."""
         self.namespaces.append((id(own), own))
         for name, value in own.items():
+            if name in FLAGS and not own.get(FLAGS[name]):
+                continue
             if (self._reads(name) or name in STRUCTURE) and name not in self.overwritten.get(id(own), ()):
                 self._strictly(own, name, value)
                 self.waiting.append((f"{path}.{name}", value))
@@ -158,7 +167,7 @@ class Reading:
         if isinstance(value, dict):
             self.containers.append(value)
             self.state[f"{path}, its keys"] = tuple(map(token, value))
-            if len(value) > 1:
+            if len(value) > 1 and not path.endswith(("._parameters", "._buffers")):
                 self.ordered.append(value)
             for key, each in value.items():
                 self._strictly(value, key, each)
@@ -199,9 +208,9 @@ class Reading:
         if own:
             self._instance(path, own)
         if id(value) in self.tensors:
-            hooks = [getattr(value, name, None) for name in HOOKS]
-            self.attributes += [(value, name, each) for name, each in zip(HOOKS, hooks, strict=True)]
-            self.state[path] = ("tensor", type(value), *map(bool, hooks))
+            hooks = value._backward_hooks
+            self.attributes.append((value, "_backward_hooks", hooks))
+            self.state[path] = ("tensor", type(value), bool(hooks))
             return
         if value.numel() > SMALL or value.is_sparse or value.device.type == "meta":
             self.unseen.append(f"reads {path}, a tensor of over {SMALL} elements that is neither parameter nor buffer")
@@ -280,7 +289,8 @@ class Reading:
             return
         for name, member in vars(value).items():
             code = getattr(member, "__code__", None)
-            if code in self.executed or (code is None and name in self.spelled):
+            ran = code in self.executed and (value is not nn.Module or name in CALLING)
+            if ran or (code is None and name in self.spelled):
                 self.items.append((vars(value), name, member))
                 self.state[f"{path}.{name}"] = Same(member)
         if absent := self.spelled - vars(value).keys():
