@@ -145,6 +145,21 @@ def test_hooks_on_tensors_are_called_in_every_call_or_refused(kind: str, name: s
     assert right(name, served(built, batch(1)), by_hand(built.computes, model, batch(1), 2)) == (name not in refused)
 
 
+def straight_through(net: Net, x: Tensor) -> Tensor:
+    h = net.a(x)
+    return net.b(torch.tanh(h + (h.round() - h).data))
+
+
+@pytest.mark.parametrize("name", sorted(VMAPPED))
+def test_data_that_is_read_in_a_later_call_is_refused(name: str) -> None:
+    model = Net(plain)
+    built = build(name, model)
+    call(built, batch())
+    model.of = straight_through
+    result = served(built, batch())
+    assert isinstance(result, str) and "reads .data" in result
+
+
 # Forwards that are run again, or whose tensors are kept elsewhere, for a backward pass
 
 
