@@ -54,6 +54,8 @@ HOOKED: dict[str, tuple[Callable[[nn.Sequential], object], set[str]]] = {
 @pytest.mark.parametrize("name", [*EAGER, *JAX])
 @pytest.mark.parametrize("kind", HOOKED)
 def test_hooks_are_called_or_refused(kind: str, name: str) -> None:
+    if kind == "after accumulation" and not hasattr(Tensor, "register_post_accumulate_grad_hook"):
+        pytest.skip("torch has such hooks from 2.1 on")
     register, refusing = HOOKED[kind]
     refused = {*refusing, "notebook", *JAX} | ({"higher-first-order"} if "higher" in refusing else set())
     for before in (True, False):

@@ -96,6 +96,8 @@ def normed(old: bool) -> nn.Module:
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize("name", ANY)
 def test_weight_norm_whose_second_derivatives_are_wrong_is_served_in_first_order_only(name: str, old: bool) -> None:
+    if not hasattr(parametrizations, "weight_norm"):
+        pytest.skip("torch has this parametrization from 2.1 on")
     model = normed(old)
     if old and name.startswith("higher"):
         assert "leaves out hooks" in reason(name, model)
