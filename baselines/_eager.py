@@ -40,6 +40,12 @@ class Eager(Baseline):
     theta: Params
     stock: bool
     """The model, its meta-parameters θ, and whether all code is torch's own, as they are in the present call."""
+    absence: Params
+    """What lies in the model's places while its own tensors are absent."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.absence = {}
 
     @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
@@ -65,7 +71,10 @@ class Eager(Baseline):
                 self.theta = {name: p for name, p in self.network.parameters.items() if p.requires_grad}
                 own = TaskBatch(*(part.detach().clone() for part in batch))
                 versions = [part._version for part in own]
-                yield own
+                try:
+                    yield own
+                finally:
+                    self.absence = {}
                 if versions != [part._version for part in own]:
                     raise RuntimeError("the model or the loss writes to the points that it gets")
             if changed:
@@ -77,4 +86,6 @@ class Eager(Baseline):
         """While active, whoever reads a meta-parameter or a buffer of the model gets a RuntimeError."""
         if self.stock:  # nobody does
             return nullcontext()
-        return self.network.holding(dict.fromkeys([*self.theta, *self.network.buffers], nothing()))
+        if not self.absence:
+            self.absence = dict.fromkeys([*self.theta, *self.network.buffers], nothing())
+        return self.network.holding(self.absence)

@@ -35,6 +35,14 @@ def signature(model: nn.Module, batch: Sequence[Tensor]) -> tuple[object, ...]:
     return forms, modules, torch.is_autocast_enabled(batch[0].device.type)
 
 
+def lowers(device: torch.device) -> bool:
+    """Whether `torch.autocast` is on there."""
+    try:
+        return torch.is_autocast_enabled(device.type)
+    except TypeError:  # before torch 2.4
+        return torch.is_autocast_cpu_enabled() if device.type == "cpu" else torch.is_autocast_enabled()
+
+
 @contextmanager
 def exclusive(model: nn.Module) -> Iterator[None]:
     """Wait until no other thread has the model or any of its modules, and keep them from others meanwhile.

@@ -5,11 +5,13 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils import parametrizations
 from torch.nn.utils.weight_norm import WeightNorm
 
 from baselines._modules import stock
 from baselines.contract import Spec
+
+NORMED = (WeightNorm, getattr(parametrizations, "_WeightNorm", WeightNorm))  # the second from torch 2.1 on
 
 
 def refusal(spec: Spec, second_order: bool = False) -> str | None:
@@ -29,7 +31,7 @@ def refusal(spec: Spec, second_order: bool = False) -> str | None:
         if isinstance(module, nn.DataParallel | torch.jit.ScriptModule):
             return f"{type(module).__name__} is no function of the parameters that it shows"
         hooks = (module, *module._forward_pre_hooks.values())
-        if second_order and any(isinstance(part, WeightNorm | _WeightNorm) for part in hooks) and _wrong():
+        if second_order and any(isinstance(part, NORMED) for part in hooks) and _wrong():
             return "torch's second derivatives of weight_norm are wrong"
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines._eager import GROWS, PAST, Eager, nothing
+from baselines._eager import GROWS, PAST, Eager
 from baselines._random import RandomState
 from baselines.contract import TaskBatch
 
@@ -45,7 +45,7 @@ class WithGrad(Eager):
         """Take its tensors from a library's copy of the model: whoever reads one from here on gets a RuntimeError."""
         if self.stock:  # nobody does
             return
-        absence = nothing()
+        absence = next(iter(self.absence.values()))
         for module in learner.modules():
             containers: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
             for places in containers:
@@ -56,10 +56,8 @@ class WithGrad(Eager):
         """Raise RuntimeError where a library's copy of the model has got parameters that the model does not have."""
         pairs = () if self.stock else zip(self.network.model.modules(), learner.modules(), strict=False)
         for own, module in pairs:
-            new = {
-                key for key, part in vars(module).items() if isinstance(part, nn.Parameter)
-            } | module._parameters.keys()
-            if not new <= own._parameters.keys():
+            attributes = {key for key, part in vars(module).items() if isinstance(part, nn.Parameter)}
+            if not attributes | module._parameters.keys() <= own._parameters.keys():
                 raise RuntimeError(GROWS)
 
     def _refuse_memory(self, x: Tensor, y: Tensor) -> None:

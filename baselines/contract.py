@@ -76,7 +76,10 @@ class Baseline:
 
     What holds for every call, at any weights, for any number of tasks, and is checked:
 
-    - the result is that of the model's parameters and of the batch as they are now, whatever was asked for before;
+    - the result is that of the model and of the batch as they are now, whatever they were when it was built or asked
+      before; what it cannot serve exactly it refuses, by `unavailable` or by a RuntimeError of one line;
+    - every forward starts from the model's buffers; what it changes in a module is undone, also where a call fails;
+    - threads that call with one model, or with models that share a layer, wait for each other;
     - it stays valid and unchanged through the next call, and is attached to no graph;
     - parameters, buffers, modes, hooks, `.grad` fields (None before the call) and the batch are as they were, to the
       last bit, and so is what all code of a process shares: random generators, dtype, gradient mode, threads, …;

@@ -228,6 +228,22 @@ def test_a_loss_that_reads_the_model_meets_the_adapted_parameters_or_is_refused(
         assert distance(result.grads, by_penalty(name)) < 1e-12
 
 
+@pytest.mark.parametrize("name", EAGER)
+def test_a_parameter_of_the_loss_is_a_constant_to_which_no_result_is_attached(name: str) -> None:
+    scale = torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+
+    def scaled(prediction: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(prediction * scale, target)
+
+    result = served(baselines.load(baselines.find(name))(spec(sequential(), steps_of(name), scaled)), batch())
+    scale = scale.detach()
+    expected = call(baselines.load(baselines.find(name))(spec(sequential(), steps_of(name), scaled)), batch())
+    assert not isinstance(result, str)
+    for part in (result.task_losses, *result.grads.values()):
+        assert part is None or not part.requires_grad
+    assert distance(result.grads, expected.grads) < 1e-13
+
+
 def by_penalty(name: str) -> dict[str, Tensor]:
     """The same with the weight's penalty as an output of the network."""
 

@@ -1,6 +1,7 @@
 """Parameters that are not plain real tensors: served exactly, or refused before anything is computed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn.utils import parametrizations, weight_norm
 
 import baselines
 from baselines.contract import InnerLoop, Spec
-from tests.changing import ANY, CLONING, EAGER, JAX, batch, build, reason, right, sequential, served, truth
+from tests.changing import ANY, CLONING, EAGER, JAX, batch, build, reason, right, sequential, served, spec, truth
 
 
 class Complex(nn.Module):
@@ -91,10 +92,12 @@ def normed(old: bool) -> nn.Module:
     return model
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:There is a performance drop:UserWarning")
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize("name", ANY)
 def test_weight_norm_whose_second_derivatives_are_wrong_is_served_in_first_order_only(name: str, old: bool) -> None:
+    if not hasattr(parametrizations, "weight_norm"):
+        pytest.skip("torch has this parametrization from 2.1 on")
     model = normed(old)
     if old and name.startswith("higher"):
         assert "leaves out hooks" in reason(name, model)
@@ -119,3 +122,11 @@ def test_without_a_parameter_to_train_there_is_no_gradient(name: str) -> None:
         assert result == "no parameter of the model requires a gradient"
     else:
         assert not isinstance(result, str) and result.grads == {}
+
+
+@pytest.mark.parametrize("name", sorted(JAX))
+def test_jax_refuses_autocast_where_it_would_lower_the_precision(name: str) -> None:
+    model = sequential().float()
+    built = baselines.load(baselines.find(name))(replace(spec(model, 0), dtype=torch.float32))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert served(built, batch(0, torch.float32)) == "JAX knows nothing of torch.autocast"

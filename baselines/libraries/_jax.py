@@ -21,7 +21,7 @@ from jax import Array
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from baselines._modules import exclusive
+from baselines._modules import exclusive, lowers
 from baselines._servable import refusal
 from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, trainable
 from baselines.libraries._jax_layers import Weights
@@ -108,6 +108,8 @@ class JaxBaseline(Baseline):
 
     def meta_gradient(self, prepared: Prepared) -> Result:
         """The compiled call."""
+        if lowers(self.spec.device) and self.spec.dtype != torch.float64:
+            raise RuntimeError("JAX knows nothing of torch.autocast")
         network, *arrays = prepared
         result: Result = self.function(network)(*arrays)
         self.last = result.losses
@@ -135,11 +137,6 @@ class JaxBaseline(Baseline):
     def synchronize(self) -> None:
         """Wait for the last call's result; calls are computed in order."""
         jax.block_until_ready(self.last)
-
-
-def descend(phi: Weights, direction: Weights, lr: float) -> Weights:
-    """φ − α·d, parameter by parameter."""
-    return {name: p - lr * direction[name] for name, p in phi.items()}
 
 
 def _device(device: torch.device) -> jax.Device:

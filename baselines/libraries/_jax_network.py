@@ -88,6 +88,11 @@ def squared_error(network: Layer, phi: Weights, frozen: Weights, x: Array, y: Ar
     return jnp.mean(difference * difference)
 
 
+def descend(phi: Weights, direction: Weights, lr: float) -> Weights:
+    """φ − α·d, parameter by parameter."""
+    return {name: p - lr * direction[name] for name, p in phi.items()}
+
+
 def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 

@@ -11,7 +11,6 @@ from typing import ClassVar
 import higher
 import torch
 
-from baselines._eager import nothing
 from baselines._modules import replaced
 from baselines._with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
@@ -43,11 +42,12 @@ class Higher(WithGrad):
                         self.inner_step(inner, self.spec.loss(learner(support_x), support_y))
                     loss = self.spec.loss(learner(query_x), query_y)
                     if later and not self.stock:
-                        learner.update_params([nothing()] * len(learner.fast_params))
+                        learner.update_params([next(iter(self.absence.values()))] * len(learner.fast_params))
                     loss.backward()
                 losses.append(loss.detach())
-                self.refuse_growth(learner)
-            return MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
+            result = MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
+            self.refuse_growth(learner)
+            return result
 
     def inner_step(self, inner: higher.optim.DifferentiableOptimizer, loss: torch.Tensor) -> None:
         """One differentiable step of the inner optimizer."""

@@ -12,9 +12,9 @@ from functools import partial
 import jax
 from jax import Array
 
-from baselines.libraries._jax import UNROLLED, JaxBaseline, Result, descend
+from baselines.libraries._jax import UNROLLED, JaxBaseline, Result
 from baselines.libraries._jax_layers import Weights
-from baselines.libraries._jax_network import Loss
+from baselines.libraries._jax_network import Loss, descend
 
 
 class Jax(JaxBaseline):

@@ -50,9 +50,10 @@ class Learn2Learn(WithGrad):
                     for _ in range(self.spec.inner.steps):
                         learner.adapt(self.spec.loss(learner(support_x), support_y))
                     loss = self.spec.loss(learner(query_x), query_y)
-                    self.refuse_growth(learner.module)
                     if later:
                         self.forget(learner)
                     loss.backward()
                 losses.append(loss.detach())
-            return MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
+            result = MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
+            self.refuse_growth(learner.module)
+            return result
