@@ -143,7 +143,10 @@ class CompiledSweep(Baseline):
             guards = Guards(model, self.spec.loss, execution, written)
         if not before.same_beside_torch(after):
             guards.unseen.append("draws from Python's or NumPy's generators")
-        form = (surroundings(self.spec.device.type), modes(), *forms(batch), *forms(guards.tensors))
+        around = surroundings(self.spec.device.type)
+        if torch.is_autocast_enabled(self.spec.device.type):
+            guards.unseen.append("runs under autocast, which rounds elsewhere when operations are compiled together")
+        form = (around, modes(), *forms(batch), *forms(guards.tensors))
         code = Code(guards, form, None, None, f"not compiled, as {self._name}", compared=False, fallback_s=0.0)
         others = [each for each in self.codes if each.form == form]
         if guards.unseen:

@@ -252,17 +252,18 @@ def test_dtypes_of_their_own_are_kept() -> None:
         assert distance(result, expected) < 1e-7 and "disagreed" not in compiled.execution
 
 
-@pytest.mark.slow
-def test_the_dtype_of_autocast_counts() -> None:
+def test_under_autocast_it_runs_as_its_fallback_and_is_compiled_again_afterwards() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
     compiled, batch = build("compiled", model, 1, torch.float32), points(2, 4, 4, dtype=torch.float32)
-    results = []
-    for dtype in (torch.bfloat16, torch.float16):
+    plain = build("mixed-mode", model, 1, torch.float32)
+    gradient(compiled, batch)
+    for dtype in (torch.bfloat16, torch.float16, torch.bfloat16):
         with torch.autocast("cpu", dtype=dtype):
-            results.append(gradient(compiled, batch))
-            again = gradient(build("compiled", model, 1, torch.float32), batch)
-        assert all(torch.equal(again[name], g) for name, g in results[-1].items())
-    assert not torch.equal(results[0]["0.weight"], results[1]["0.weight"])
+            result, expected = gradient(compiled, batch), gradient(plain, batch)
+        assert all(torch.equal(result[name], g) for name, g in expected.items())
+        assert "runs under autocast" in compiled.execution
+    gradient(compiled, batch)
+    assert compiled.execution == "all tasks together; one graph"
 
 
 def test_random_numbers_of_python_are_drawn_in_every_call() -> None:
