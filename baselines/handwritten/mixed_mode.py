@@ -44,7 +44,7 @@ class MixedMode(Functional):
 
     def pull_back(self, phi: Params, v: Params, x: Tensor, y: Tensor) -> Params:
         """v − α ∇²S(φ) v."""
-        with self.network.holding(self.tensors(phi)):
+        with self.lending(phi):
             grads = differentiate(self.spec.loss(self.spec.model(x), y), phi, create_graph=True)
             graphs = {name: g for name, g in grads.items() if g.requires_grad}
             if not graphs:  # ∇S does not depend on φ
