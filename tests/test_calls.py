@@ -1,6 +1,7 @@
 """Whatever surrounds a call, or goes wrong in it: the result is that of the definition, and the model as it was."""
 
 import copy
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 import baselines
+from baselines._eager import Absent
 from tests.changing import (
     ANY,
     CLONING,
@@ -114,8 +116,11 @@ def start_writing(net: Net) -> None:
 @pytest.mark.parametrize("name", ANY)
 def test_what_a_forward_writes_to_its_module_is_undone(name: str) -> None:
     model = Net(writing, start_writing)
-    assert right(name, served(build(name, model), batch()), truth(name, Net(plain), batch()))
+    built = build(name, model)
+    assert right(name, served(built, batch()), truth(name, Net(plain), batch()))
     copy.deepcopy(model)
+    assert not any(type(each) is Absent for each in gc.get_objects())  # which raises at whoever looks at all tensors
+    assert built.spec.model is model
 
 
 def growing(net: Net, x: Tensor) -> Tensor:
