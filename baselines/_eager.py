@@ -65,22 +65,35 @@ class Eager(Baseline):
             if reason := self.unavailable(self.spec):
                 raise RuntimeError(reason)
             self.stock = stock(model) and getattr(self.spec.loss, "__module__", None) == "torch.nn.functional"
-            keeping: AbstractContextManager[list[Any]] = nullcontext([]) if self.stock else unchanged(model)
-            with keeping as changed, grad_mode:
+            with self._as_it_was(), grad_mode:
                 self.network = Stateless(model)
                 self.theta = {name: p for name, p in self.network.parameters.items() if p.requires_grad}
                 own = TaskBatch(*(part.detach().clone() for part in batch))
                 versions = [part._version for part in own]
-                try:
-                    yield own
-                finally:
-                    self.absence = {}
+                yield own
                 if versions != [part._version for part in own]:
                     raise RuntimeError("the model or the loss writes to the points that it gets")
-            if changed:
-                ids = set(map(id, changed))
-                if any({id(m._parameters), id(m._buffers), id(m._modules)} & ids for m in model.modules()):
-                    raise RuntimeError(GROWS)
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        keeping: AbstractContextManager[list[Any]] = nullcontext([]) if self.stock else unchanged(self.spec.model)
+        changed: list[Any] = []
+        try:
+            with keeping as changed:
+                yield
+        finally:
+            self.absence = {}
+            if changed:  # also where that is why the call failed
+                self.found_changed(changed)
+
+    def found_changed(self, containers: list[Any]) -> None:
+        """What has to follow where forwards changed these attributes and containers of modules, which are put back.
+
+        Raises RuntimeError where they hold parameters, buffers or modules.
+        """
+        ids = set(map(id, containers))
+        if any({id(m._parameters), id(m._buffers), id(m._modules)} & ids for m in self.spec.model.modules()):
+            raise RuntimeError(GROWS)
 
     def absent(self) -> AbstractContextManager[None]:
         """While active, whoever reads a meta-parameter or a buffer of the model gets a RuntimeError."""

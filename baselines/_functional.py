@@ -2,31 +2,61 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from baselines._eager import PAST, Eager
+from baselines._modules import unchanged
+from baselines._random import RandomState
 from baselines.contract import MetaGradient, Params, TaskBatch
 
 
 class Functional(Eager):
     """An implementation that lends φ to the module for a forward, and so serves any `nn.Module`."""
 
+    writes: bool | None = None
+    """Whether a forward changes attributes of the module; what one leaves there, such as a cache, is not φ's next."""
+
     @contextmanager
     def call(self, batch: TaskBatch) -> Iterator[TaskBatch]:
         """As `Eager` does; the model's own tensors are absent meanwhile, so that nobody takes θ for φ."""
         with super().call(batch) as own, self.absent():
+            if self.writes is None and not self.stock:
+                now = RandomState(self.spec.device)
+                with now.again(), unchanged(self.spec.model) as changed, self.network.holding(self.tensors(self.theta)):
+                    self.spec.model(own.support_x[0].clone())
+                self.writes = bool(changed)
             yield own
+
+    def found_changed(self, containers: list[Any]) -> None:
+        """Raise RuntimeError: from the next call on, each forward starts from the module as it is."""
+        super().found_changed(containers)
+        if not self.writes:
+            self.writes = True
+            raise RuntimeError("a forward has begun to change attributes of its module: call again")
+
+    @contextmanager
+    def lending(self, phi: Params, buffers: Params | None = None) -> Iterator[None]:
+        """φ in place, and copies of the buffers; what is written to the module is undone."""
+        with self.network.holding(self.tensors(phi, buffers)):
+            if self.stock or not self.writes:
+                yield
+            else:
+                with unchanged(self.spec.model) as changed:
+                    yield
+                if changed:
+                    self.found_changed(changed)
 
     def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:
         """The mean loss over points at parameters φ; scalar. `buffers`: the task's own, else copies of the model's."""
-        with self.network.holding(self.tensors(phi, buffers)):
+        with self.lending(phi, buffers):
             return self.spec.loss(self.spec.model(x), y)
 
     def gradient(self, phi: Params, x: Tensor, y: Tensor, create_graph: bool = False) -> tuple[Params, Tensor]:
         """∇S(φ) and S(φ); φ is in place until both are there, for what a backward pass computes again."""
-        with self.network.holding(self.tensors(phi)):
+        with self.lending(phi):
             loss = self.spec.loss(self.spec.model(x), y)
             return differentiate(loss, phi, create_graph, self.theta.values()), loss
 

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.weight_norm import WeightNorm
 
 from baselines._modules import stock
@@ -27,6 +27,8 @@ def refusal(spec: Spec, second_order: bool = False) -> str | None:
             return f"{name} has a hook, which adapted parameters would not have"
     if stock(spec.model):
         return None
+    if getattr(parametrize, "_cache_enabled", 0):
+        return "in parametrize.cached() the weights of one φ would stand for another's"
     for module in spec.model.modules():
         if isinstance(module, nn.DataParallel | torch.jit.ScriptModule):
             return f"{type(module).__name__} is no function of the parameters that it shows"

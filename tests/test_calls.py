@@ -1,7 +1,7 @@
 """Whatever surrounds a call, or goes wrong in it: the result is that of the definition, and the model as it was."""
 
 import copy
-import pickle
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 
 import baselines
-from baselines.contract import Baseline
+from baselines._eager import Absent
 from tests.changing import (
     ANY,
     CLONING,
@@ -23,6 +24,7 @@ from tests.changing import (
     build,
     call,
     plain,
+    reason,
     right,
     sequential,
     served,
@@ -30,29 +32,7 @@ from tests.changing import (
     steps_of,
     truth,
 )
-from tests.conftest import IMPLEMENTATIONS
 from tests.test_fast import distance
-
-# Copies
-
-
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda built: pickle.loads(pickle.dumps(built))])
-@pytest.mark.parametrize("name", IMPLEMENTATIONS)
-def test_a_copy_is_built_anew_for_a_spec_of_its_own(name: str, copied: Callable[[Baseline], Baseline]) -> None:
-    model = sequential()
-    built = build(name, model, 1)
-    if name in EAGER:
-        call(built, batch())
-    other = copied(built)
-    assert type(other) is type(built) and other.spec.inner == built.spec.inner
-    assert (other.spec.model is model) == (copied is copy.copy)
-    if name in EAGER and copied is not copy.copy:
-        with torch.no_grad():
-            for p in other.spec.model.parameters():
-                p.mul_(1.5)
-        assert distance(call(built, batch()).grads, truth(name, model, batch(), 1)) < 1e-12
-        assert distance(call(other, batch()).grads, truth(name, other.spec.model, batch(), 1)) < 1e-12
-
 
 # Failures
 
@@ -136,8 +116,11 @@ def start_writing(net: Net) -> None:
 @pytest.mark.parametrize("name", ANY)
 def test_what_a_forward_writes_to_its_module_is_undone(name: str) -> None:
     model = Net(writing, start_writing)
-    assert right(name, served(build(name, model), batch()), truth(name, Net(plain), batch()))
+    built = build(name, model)
+    assert right(name, served(built, batch()), truth(name, Net(plain), batch()))
     copy.deepcopy(model)
+    assert not any(type(each) is Absent for each in gc.get_objects())  # which raises at whoever looks at all tensors
+    assert built.spec.model is model
 
 
 def growing(net: Net, x: Tensor) -> Tensor:
@@ -188,7 +171,29 @@ def counter(net: Net) -> None:
     net.register_buffer("calls", torch.zeros(()))
 
 
-NOTHING: set[str] = set()
+def caching(net: Net, x: Tensor) -> Tensor:
+    """Twice the weight, computed once."""
+    if net.cache is None:
+        net.cache = 2 * net.a.weight
+    return net.b(torch.tanh(F.linear(x, net.cache, net.a.bias)))
+
+
+def by_version(net: Net, x: Tensor) -> Tensor:
+    """The same, computed when an optimizer has changed the weight in place."""
+    if net.cache is None or net.cache[0] != net.a.weight._version:
+        net.cache = net.a.weight._version, 2 * net.a.weight
+    return net.b(torch.tanh(F.linear(x, net.cache[1], net.a.bias)))
+
+
+def twice(net: Net, x: Tensor) -> Tensor:
+    return net.b(torch.tanh(F.linear(x, 2 * net.a.weight, net.a.bias)))
+
+
+def no_cache(net: Net) -> None:
+    net.cache = None
+
+
+LIBRARIES = {*SECOND_ORDER_LIBRARIES, *CLONING}
 FORWARDS: dict[str, tuple[Callable[[], Net], Callable[[], Net], set[str]]] = {
     "adds a parameter": (lambda: Net(growing), lambda: Net(plain), {*ANY}),
     "a list of weights": (lambda: Net(by_list, listing), lambda: Net(plain), {*ANY}),
@@ -196,7 +201,9 @@ FORWARDS: dict[str, tuple[Callable[[], Net], Callable[[], Net], set[str]]] = {
     "a list of layers": (lambda: Net(by_layers, holding), lambda: Net(plain), CLONING),
     "bound methods": (lambda: Net(by_layers, bound), lambda: Net(plain), CLONING),
     "writes to x": (lambda: Net(in_place), lambda: Net(plain), {*ANY}),
-    "counts in a buffer": (lambda: Net(counting, counter), lambda: Net(plain), {*SECOND_ORDER_LIBRARIES, *CLONING}),
+    "counts in a buffer": (lambda: Net(counting, counter), lambda: Net(plain), LIBRARIES),
+    "a cache": (lambda: Net(caching, no_cache), lambda: Net(twice), LIBRARIES),
+    "a cache by version": (lambda: Net(by_version, no_cache), lambda: Net(twice), LIBRARIES),
 }
 
 
@@ -212,6 +219,26 @@ def test_forwards_are_at_the_adapted_parameters_or_refused(kind: str, name: str)
         assert name.startswith("learn2learn") and name in refused
         return
     assert right(name, result, truth(name, equal(), batch())) == (name not in refused)
+
+
+@pytest.mark.parametrize("name", sorted({*ANY} - LIBRARIES))
+def test_a_forward_that_begins_to_remember_is_refused_once_and_served_then(name: str) -> None:
+    model = Net(twice, no_cache)
+    built = build(name, model)
+    assert right(name, served(built, batch()), truth(name, Net(twice), batch()))
+    model.of = caching
+    assert isinstance(served(built, batch()), str)
+    assert right(name, served(built, batch()), truth(name, Net(twice), batch()))
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_weights_that_are_cached_by_the_process_are_refused(name: str) -> None:
+    model = sequential()
+    parametrizations.orthogonal(model[2], orthogonal_map="cayley")
+    with parametrize.cached():
+        assert reason(name, model)
+    if name != "notebook":
+        assert right(name, served(build(name, model), batch()), truth(name, model, batch()))
 
 
 @pytest.mark.parametrize("name", EAGER)

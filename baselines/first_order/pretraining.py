@@ -5,11 +5,12 @@
 The baseline of Finn et al. 2017, section 5.1, and what one plain gradient of the meta-batch costs.
 """
 
+import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from baselines._refusing import RefusingToTell
-from baselines.contract import MetaGradient, Params, TaskBatch
+from baselines.contract import MetaGradient, Params, Spec, TaskBatch
 from baselines.handwritten.vectorized import Vectorized
 
 
@@ -18,6 +19,13 @@ class Pretraining(Vectorized):
 
     computes = "pretraining"
     refusing = RefusingToTell
+
+    @classmethod
+    def unavailable(cls, spec: Spec) -> str | None:
+        """Where `vmap` stands inside `grad`, autocast is left out of what is inside; this is asked in every call."""
+        if torch.is_autocast_enabled(spec.device.type):
+            return "autocast is left out of the gradient of a vmap"
+        return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
         """One plain gradient; no query losses, since it never looks at the query points."""

@@ -45,7 +45,7 @@ class MixedMode(Functional):
 
     def pull_back(self, phi: Params, v: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
         """v − α ∇²S(φ) v, and S(φ)."""
-        with self.network.holding(self.tensors(phi)):
+        with self.lending(phi):
             loss = self.spec.loss(self.spec.model(x), y)
             grads = differentiate(loss, phi, create_graph=True)
             graphs = {name: g for name, g in grads.items() if g.requires_grad}
