@@ -2,13 +2,13 @@
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import is_
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules import activation, batchnorm, conv, dropout, flatten, instancenorm, linear, normalization, pooling
 
 PLAIN = (bool, int, float, str)
@@ -22,17 +22,6 @@ for _file in (activation, batchnorm, conv, dropout, flatten, instancenorm, linea
 _turn = threading.Condition()
 _holders: dict[int, int] = {}
 """The id of every module that is in use → the thread that uses it."""
-
-
-def signature(model: nn.Module, batch: Sequence[Tensor]) -> tuple[object, ...]:
-    """What a trace of the model holds for: the form of every tensor, and the plain attributes of every module.
-
-    Those are its type, its mode, a rate of dropout and the like. What it keeps in other objects is not in it.
-    """
-    tensors = (*batch, *model.parameters(), *model.buffers())
-    forms = tuple((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in tensors)
-    modules = tuple((type(m), *(v for v in vars(m).values() if type(v) in PLAIN)) for m in model.modules())
-    return forms, modules, torch.is_autocast_enabled(batch[0].device.type)
 
 
 def lowers(device: torch.device) -> bool:
@@ -126,6 +115,11 @@ def replaced(model: nn.Module) -> str | None:
 def hooked_everywhere() -> bool:
     """Whether there are hooks on every module of the process."""
     return any(vars(nn.modules.module).get(f"_global{kind}") for kind in HOOKS)
+
+
+def compiled_by_torch(model: nn.Module) -> bool:
+    """Whether `torch.compile` made one of its modules, whose code neither torch.func nor a clone can enter."""
+    return any(type(m).__name__ == "OptimizedModule" or m._compiled_call_impl is not None for m in model.modules())
 
 
 def stock(model: nn.Module) -> bool:

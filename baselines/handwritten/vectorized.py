@@ -18,14 +18,23 @@ from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
 from baselines._functional import Functional, differentiate
+from baselines._modules import compiled_by_torch
 from baselines._refusing import Refusing
-from baselines.contract import Computes, MetaGradient, Params, TaskBatch
+from baselines.contract import Computes, MetaGradient, Params, Spec, TaskBatch
 
 
 class Vectorized(Functional):
     """`unrolled` for all tasks at once: any `nn.Module` that `vmap` takes, any number of inner steps."""
 
     computes: ClassVar[Computes] = "maml"
+
+    @classmethod
+    def unavailable(cls, spec: Spec) -> str | None:
+        """It takes modules that torch.func can enter; this is asked in every call."""
+        if compiled_by_torch(spec.model):
+            return "torch.func cannot enter what torch.compile made"
+        return super().unavailable(spec)
+
     refusing: ClassVar[type[Refusing]] = Refusing
 
     def loss(self, phi: Params, x: Tensor, y: Tensor, buffers: Params | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import higher
 import torch
+from torch import nn
 
 from baselines._modules import replaced
 from baselines._with_grad import WithGrad
@@ -28,6 +29,10 @@ class Higher(WithGrad):
         """Its functional module copies a module's attributes and the forward of its class, and leaves out its hooks."""
         if reason := replaced(spec.model):
             return f"higher leaves out {reason}"
+        if any(type(type(module)) is not type for module in spec.model.modules()):
+            return "higher derives a class from each module's, which a metaclass of its own does not allow"
+        if any(isinstance(value, nn.Module) for module in spec.model.modules() for value in vars(module).values()):
+            return "higher copies the attributes of a module, and a module among them is none of its own kind"
         return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:

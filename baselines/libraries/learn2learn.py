@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from baselines._modules import hooked_everywhere
+from baselines._modules import compiled_by_torch, hooked_everywhere
 from baselines._with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 from baselines.libraries import _learn2learn
@@ -33,6 +33,8 @@ class Learn2Learn(WithGrad):
         """`MAML` is a module itself, which hooks on all modules would meet, too."""
         if hooked_everywhere():
             return "hooks on all modules meet the MAML around the model, too"
+        if compiled_by_torch(spec.model):
+            return "learn2learn cannot clone what torch.compile made"
         return super().unavailable(spec)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
