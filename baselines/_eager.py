@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import getattr_static
 from typing import Any
 
 import torch
@@ -17,20 +18,28 @@ GROWS = "a call of the model gives it other parameters, buffers or modules: call
 
 
 class Absent(Tensor):
-    """What lies where a tensor of the model would be read at the wrong time: whatever is asked of it, it raises."""
+    """What lies where a tensor of the model would be read at the wrong time: to ask for its values raises.
+
+    Its form is that of every φ, and may be asked for, as whoever looks at all tensors of the process does.
+    """
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Raise RuntimeError."""
+        """Raise RuntimeError for all but `FORM`."""
+        if func in FORM:
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
         raise RuntimeError(
             "a tensor of the model is read where adapted ones are not in place: in a backward pass (by torch.utils."
             "checkpoint, a hook or a function of its own), by the loss, or past the module (a list, a bound method)"
         )
 
 
-def nothing() -> Absent:
-    """A new one: it may not outlive a call, for whoever looks at all tensors of the process would be refused, too."""
-    return torch.empty(0, device="cpu").as_subclass(Absent)
+FORM = frozenset(
+    (
+        *(getattr(Tensor, name) for name in ("size", "numel", "nelement", "dim", "stride", "element_size", "__len__")),
+        *(getattr_static(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "layout", "is_sparse")),
+    )
+)
 
 
 class Eager(Baseline):
@@ -100,5 +109,6 @@ class Eager(Baseline):
         if self.stock:  # nobody does
             return nullcontext()
         if not self.absence:
-            self.absence = dict.fromkeys([*self.theta, *self.network.buffers], nothing())
+            tensors = self.theta | self.network.buffers
+            self.absence = {name: tensor.detach().as_subclass(Absent) for name, tensor in tensors.items()}
         return self.network.holding(self.absence)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import torch
@@ -11,11 +12,16 @@ from baselines._eager import GROWS, PAST, Eager
 from baselines._functional import leaves
 from baselines._modules import unchanged
 from baselines._random import RandomState
-from baselines.contract import TaskBatch
+from baselines.contract import Spec, TaskBatch
 
 
 class WithGrad(Eager):
     """An implementation that finds its gradients in the parameters' `.grad`."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.attributes: list[Any] = []
+        """Those of the modules when they were last asked whether a forward remembers anything, which takes three."""
 
     @contextmanager
     def call(self, batch: TaskBatch) -> Iterator[TaskBatch]:
@@ -26,8 +32,10 @@ class WithGrad(Eager):
         with super().call(batch) as own:
             if not self.theta:
                 raise RuntimeError("no parameter of the model requires a gradient")
-            if self.network.buffers or not self.stock:
+            if self.network.buffers or (not self.stock and self._is_another_module()):
+                self.attributes = []  # until it has passed
                 self._refuse_memory(own.support_x[0], own.support_y[0])
+                self.attributes = self._present_attributes()
             before = [(p, p.grad) for p in self.theta.values()]
             for p in self.theta.values():
                 p.grad = None
@@ -44,15 +52,11 @@ class WithGrad(Eager):
                     p.grad = grad
 
     def forget(self, learner: nn.Module) -> None:
-        """Take its tensors from a library's copy of the model: whoever reads one from here on gets a RuntimeError."""
-        if self.stock:  # nobody does
-            return
-        absence = next(iter(self.absence.values()))
-        for module in learner.modules():
-            containers: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-            for places in containers:
-                for key in [key for key, tensor in places.items() if tensor is not None]:
-                    places[key] = absence
+        """Put what is in the places of the model, while absent, into those of a library's copy of it."""
+        pairs = () if self.stock else zip(self.spec.model.modules(), learner.modules(), strict=True)
+        for own, module in pairs:
+            module._parameters.update(own._parameters)
+            module._buffers.update(own._buffers)
 
     def refuse_growth(self, learner: nn.Module) -> None:
         """Raise RuntimeError where a library's copy of the model has got parameters that the model does not have."""
@@ -61,6 +65,13 @@ class WithGrad(Eager):
             attributes = {key for key, part in vars(module).items() if isinstance(part, nn.Parameter)}
             if not attributes | module._parameters.keys() <= own._parameters.keys():
                 raise RuntimeError(GROWS)
+
+    def _present_attributes(self) -> list[Any]:
+        return [value for module in self.spec.model.modules() for value in vars(module).values()]
+
+    def _is_another_module(self) -> bool:
+        now = self._present_attributes()
+        return len(now) != len(self.attributes) or not all(map(is_, now, self.attributes))
 
     def _refuse_memory(self, x: Tensor, y: Tensor) -> None:
         """Raise RuntimeError where a forward depends on what an earlier one, at other parameters, left in the module.

@@ -47,7 +47,9 @@ class Higher(WithGrad):
                         self.inner_step(inner, self.spec.loss(learner(support_x), support_y))
                     loss = self.spec.loss(learner(query_x), query_y)
                     if later and not self.stock:
-                        learner.update_params([next(iter(self.absence.values()))] * len(learner.fast_params))
+                        learner.update_params(
+                            [self.absence.get(name, p) for name, p in self.network.parameters.items()]
+                        )
                     loss.backward()
                 losses.append(loss.detach())
             result = MetaGradient(torch.stack(losses), take_grads(model, len(losses)))

@@ -53,7 +53,7 @@ class Learn2Learn(WithGrad):
                         learner.adapt(self.spec.loss(learner(support_x), support_y))
                     loss = self.spec.loss(learner(query_x), query_y)
                     if later:
-                        self.forget(learner)
+                        self.forget(learner.module)
                     loss.backward()
                 losses.append(loss.detach())
             result = MetaGradient(torch.stack(losses), take_grads(model, len(losses)))
