@@ -5,17 +5,26 @@ something they read, code would have to be made anew whenever it changes, which 
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
-from baselines._eager import nothing
 from baselines._execution import Execution, home, is_users, loaded, stored
 from baselines.contract import MetaGradient
 
 Attributes = dict[nn.Module, set[str]]
 MOST = 8
 """So many attributes are tried one by one, where not all of them are written first."""
+
+
+class Unusable:
+    """Something that nothing can be done with: whatever is asked of it raises TypeError."""
+
+    def _refuse(self, *arguments: object) -> Any:
+        raise TypeError("it is not known yet")
+
+    __getattribute__ = __bool__ = __eq__ = __hash__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
 
 
 def overwritten(
@@ -56,7 +65,7 @@ def _unread(attributes: Attributes, call: Callable[[], MetaGradient], expected: 
     """Whether the call gives the same when it cannot use the present values of these attributes."""
     before = {module: dict(vars(module)) for module in attributes}
     for module, names in attributes.items():
-        vars(module).update(dict.fromkeys(names, nothing()))
+        vars(module).update(dict.fromkeys(names, Unusable()))
     try:
         grads = call().grads
         return all(torch.equal(grad, expected.grads[name]) for name, grad in grads.items())
