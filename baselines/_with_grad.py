@@ -53,14 +53,14 @@ class WithGrad(Eager):
 
     def forget(self, learner: nn.Module) -> None:
         """Put what is in the places of the model, while absent, into those of a library's copy of it."""
-        pairs = () if self.stock else zip(self.spec.model.modules(), learner.modules(), strict=True)
+        pairs = () if self.stock else zip(_places(self.spec.model), _places(learner), strict=True)
         for own, module in pairs:
             module._parameters.update(own._parameters)
             module._buffers.update(own._buffers)
 
     def refuse_growth(self, learner: nn.Module) -> None:
         """Raise RuntimeError where a library's copy of the model has got parameters that the model does not have."""
-        pairs = () if self.stock else zip(self.network.model.modules(), learner.modules(), strict=False)
+        pairs = () if self.stock else zip(_places(self.network.model), _places(learner), strict=False)
         for own, module in pairs:
             attributes = {key for key, part in vars(module).items() if isinstance(part, nn.Parameter)}
             if not attributes | module._parameters.keys() <= own._parameters.keys():
@@ -93,3 +93,8 @@ class WithGrad(Eager):
                 with random.again(), self.network.holding(buffers | phi):
                     loss = self.spec.loss(self.spec.model(x.clone()), y.clone()).detach()
         return loss
+
+
+def _places(model: nn.Module) -> list[nn.Module]:
+    """The modules, each in every place that it has: a copy may hold one for each."""
+    return [module for _, module in model.named_modules(remove_duplicate=False)]
