@@ -2,6 +2,7 @@
 
 import dis
 import functools
+import gc
 import re
 import sys
 from collections.abc import Iterator, Set
@@ -64,12 +65,15 @@ class Execution:
         """Every C function that ran: its module, name and receiver's type, and the function that called it."""
 
     def __enter__(self) -> "Execution":
-        self.before = sys.getprofile()
+        self.before, self.collecting = sys.getprofile(), gc.isenabled()
+        gc.disable()  # what others do after a collection is none of the call's
         sys.setprofile(self._event)
         return self
 
     def __exit__(self, *exception: object) -> None:
         sys.setprofile(self.before)
+        if self.collecting:
+            gc.enable()
 
     def _event(self, frame: FrameType, event: str, function: Any) -> None:
         if self.importing is not None:  # what an import runs is run once

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
+from baselines._modules import lowers
 from baselines._refusing import RefusingToTell
 from baselines.contract import MetaGradient, Params, Spec, TaskBatch
 from baselines.handwritten.vectorized import Vectorized
@@ -23,7 +24,7 @@ class Pretraining(Vectorized):
     @classmethod
     def unavailable(cls, spec: Spec) -> str | None:
         """Where `vmap` stands inside `grad`, autocast is left out of what is inside; this is asked in every call."""
-        if torch.is_autocast_enabled(spec.device.type):
+        if lowers(spec.device) and spec.dtype is torch.float32:
             return "autocast is left out of the gradient of a vmap"
         return super().unavailable(spec)
 
