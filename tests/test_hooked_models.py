@@ -182,7 +182,17 @@ def moved(net: Net, x: Tensor) -> Tensor:
         return plain(net, x)
 
 
-AGAIN = {checkpointed: {"unrolled", *SECOND_ORDER_LIBRARIES}, checkpointed_function: set[str](), moved: set[str]()}
+def by_form(net: Net, x: Tensor) -> Tensor:
+    h = checkpoint(lambda h: torch.tanh(h * (net.b.weight.shape[1] / 3)), net.a(x), use_reentrant=False)
+    return net.b(h)
+
+
+AGAIN = {
+    by_form: set[str](),
+    checkpointed: {"unrolled", *SECOND_ORDER_LIBRARIES},
+    checkpointed_function: set[str](),
+    moved: set[str](),
+}
 
 
 @pytest.mark.parametrize("name", ANY)
