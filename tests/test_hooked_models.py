@@ -183,7 +183,7 @@ def moved(net: Net, x: Tensor) -> Tensor:
 
 
 def by_form(net: Net, x: Tensor) -> Tensor:
-    h = checkpoint(lambda h: torch.tanh(h) * (net.b.weight.shape[1] / 3), net.a(x), use_reentrant=False)
+    h = checkpoint(lambda h: torch.tanh(h * (net.b.weight.shape[1] / 3)), net.a(x), use_reentrant=False)
     return net.b(h)
 
 
