@@ -34,6 +34,8 @@ from tests.changing import (
 )
 from tests.test_fast import distance
 
+pytestmark = pytest.mark.slow
+
 # Failures
 
 

@@ -26,6 +26,8 @@ from tests.changing import (
 )
 from tests.test_fast import distance
 
+pytestmark = pytest.mark.slow
+
 
 class Square(nn.Module):
     """Two weights of one shape, which may be one."""

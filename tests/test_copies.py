@@ -12,6 +12,8 @@ from tests.changing import EAGER, batch, build, call, sequential, truth
 from tests.conftest import IMPLEMENTATIONS
 from tests.test_fast import distance
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda built: pickle.loads(pickle.dumps(built))])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)

@@ -183,6 +183,7 @@ def test_a_frozen_parameter_costs_nothing() -> None:
     assert compiled.execution == "all tasks together; one graph"
 
 
+@pytest.mark.slow
 def test_shapes_in_turn_keep_their_code_and_those_used_least_recently_go(
     firsts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

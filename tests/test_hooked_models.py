@@ -30,6 +30,8 @@ from tests.changing import (
     truth,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def hooked(register: Callable[[nn.Sequential], object]) -> nn.Sequential:
     model = sequential()

@@ -13,6 +13,8 @@ import baselines
 from baselines.contract import InnerLoop, Spec
 from tests.changing import ANY, CLONING, EAGER, JAX, batch, build, reason, right, sequential, served, spec, truth
 
+pytestmark = pytest.mark.slow
+
 
 class Complex(nn.Module):
     """Complex weights, or their parts as two real ones."""
