@@ -3,6 +3,7 @@
 import collections
 import enum
 import functools
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -46,6 +47,17 @@ TRANSPARENT = {object, dict, list, tuple, set, frozenset, int, float, complex, s
 """Classes that are not written in Python and hide nothing, which those that are may have as bases."""
 
 
+OWN_PLACE = re.compile(r"\._(parameters|buffers)\['[^']*'\]′*$")
+"""How the path of a tensor ends that a module has."""
+FLAGS = {
+    "_forward_hooks_with_kwargs": "_forward_hooks",
+    "_forward_hooks_always_called": "_forward_hooks",
+    "_forward_pre_hooks_with_kwargs": "_forward_pre_hooks",
+}
+"""What says something of hooks alone, and nothing where there are none."""
+CALLING = {"forward", "__call__", "_wrapped_call_impl", "_call_impl", "__getattr__"}
+"""The methods of torch.nn.Module by which a layer comes to its forward."""
+STRUCTURE = ("_parameters", "_buffers", "_modules")
 HEAP_TYPE = 1 << 9
 """The flag of classes that were made at run time, as every class statement does."""
 

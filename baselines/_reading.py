@@ -2,7 +2,6 @@
 
 import builtins
 import collections
-import re
 import types
 from collections.abc import Mapping, Set
 from typing import Any
@@ -12,25 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from baselines._execution import CONSTANT, Execution, home, imported, is_users, loaded, nested, package
-from baselines._kinds import ATOMS, EQUAL, PARTS, STATELESS, Same, is_python, slots, token
+from baselines._kinds import (
+    ATOMS,
+    CALLING,
+    EQUAL,
+    FLAGS,
+    OWN_PLACE,
+    PARTS,
+    STATELESS,
+    STRUCTURE,
+    Same,
+    is_python,
+    slots,
+    token,
+)
 
 SMALL = 4096
 """Elements up to which tensors that are neither parameters nor buffers are compared by value."""
 MOST = 50_000
 """Objects up to which what is read is walked over."""
-OWN_PLACE = re.compile(r"\._(parameters|buffers)\['[^']*'\]′*$")
-"""How the path of a tensor ends that a module has."""
-FLAGS = {
-    "_forward_hooks_with_kwargs": "_forward_hooks",
-    "_forward_hooks_always_called": "_forward_hooks",
-    "_forward_pre_hooks_with_kwargs": "_forward_pre_hooks",
-}
-"""What says something of hooks alone, and nothing where there are none."""
-CALLING = {"forward", "__call__", "_wrapped_call_impl", "_call_impl", "__getattr__"}
-"""The methods of torch.nn.Module by which a layer comes to its forward."""
-STRUCTURE = ("_parameters", "_buffers", "_modules")
-
-
 Overwritten = Mapping[int, Set[str]]
 
 
@@ -259,14 +258,11 @@ class Reading:
         if path in self.state:
             return
         if name in module:
-            self._strictly_same(module, name)
+            self.items.append((module, name, module[name]))
             self.waiting.append((path, module[name]))
         elif name in vars(builtins) and not callable(getattr(builtins, name)):
-            self._strictly_same(vars(builtins), name)
+            self.items.append((vars(builtins), name, getattr(builtins, name)))
             self.waiting.append((f"builtins.{name}", getattr(builtins, name)))
-
-    def _strictly_same(self, module: dict[str, Any], name: str) -> None:
-        self.items.append((module, name, module[name]))
 
     def _class(self, path: str, value: type) -> None:
         """Visit a class of the user's: the members that are read, its bases and its own class."""

@@ -1,7 +1,6 @@
 """When compiled code is kept, made anew or given up: guards, comparisons with the fallback, what changes nothing."""
 
 import random
-import threading
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -278,32 +277,6 @@ def test_random_numbers_of_python_are_drawn_in_every_call() -> None:
     assert compiled.execution == "not compiled, as mixed_mode: the model or the loss calls random.random"
 
 
-def test_threads_of_one_implementation_or_one_model_get_their_own_answers() -> None:
-    model, batches = Model(), [points(2, 4, 4, seed=seed) for seed in range(4)]
-    compiled, other = built(model), build("mixed-mode", model, 1)
-    expected = [gradient(other, batch) for batch in batches]
-    before = [p.detach().clone() for p in model.parameters()]
-    wrong: list[object] = []
-
-    def work(number: int) -> None:
-        for turn in range(40):
-            seed = (number + turn) % 4
-            try:
-                result = gradient(other if number == 2 else compiled, batches[seed])
-                if distance(result, expected[seed]) > 1e-12:
-                    wrong.append(seed)
-            except Exception as error:
-                wrong.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert all(torch.equal(p.detach(), was) for p, was in zip(model.parameters(), before, strict=True))
-
-
 def test_a_profiler_that_runs_is_back_after_the_execution_was_recorded() -> None:
     import sys
 
@@ -319,7 +292,7 @@ def test_a_profiler_that_runs_is_back_after_the_execution_was_recorded() -> None
     assert scale.__code__ in execution.codes and "SCALES" in execution.names
 
 
-def test_what_cannot_be_seen_has_its_reason(tmp_path: object) -> None:
+def test_what_cannot_be_seen_has_its_reason() -> None:
     stream = iter(range(10**9))
 
     class Iterating(nn.Linear):
@@ -332,4 +305,3 @@ def test_what_cannot_be_seen_has_its_reason(tmp_path: object) -> None:
         for _ in range(2):
             gradient(compiled, batch)
     assert "range_iterator, whose state cannot be seen" in compiled.execution
-    assert DOUBLE is torch.float64
