@@ -16,10 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines._execution import Execution
+from baselines._quickly import as_they_are
 from baselines._reading import Reading
 from baselines.contract import Params
 
 ABSENT = object()
+RENEWALS = 8
+"""So often the numbers of dicts are taken anew: where values are always assigned again, to ask for them is in vain."""
 Attributes = Mapping[nn.Module, Set[str]]
 
 
@@ -40,7 +43,7 @@ class Guards:
         self.modules = list(overwritten)  # whose ids are no other's while they are here
         self.noisy: set[int] = set()
         """Namespaces in which something changes that is not read."""
-        self.checks: list[Callable[[], bool]] | None = None
+        self.check: Callable[[], bool] | None = None
         reading = self._read()
         self.state = reading.state
         self.hidden = reading.unseen
@@ -60,18 +63,13 @@ class Guards:
     def hold_quickly(self) -> bool:
         """Whether all that is read, and all beside it, is the same objects as before; else it is not known."""
         try:
-            if self.checks is None:
-                return False
-            for check in self.checks:  # noqa: SIM110 - a generator would take a tenth of the time
-                if not check():
-                    return False
-            return True
+            return self.check is not None and self.check()
         except Exception:  # what was compared has become something that cannot be
             return False
 
     def forget(self) -> None:
         """Keep no object of the model's alive; the next `hold` walks over it again."""
-        self.checks = None
+        self.check = None
         self.parameters, self.buffers, self.tensors = {}, {}, []
 
     def change(self) -> str:
@@ -83,51 +81,86 @@ class Guards:
 
     def _watch(self, reading: Reading) -> None:
         """Prepare the comparisons for what was read."""
-        if self.checks is not None:
+        if self.check is not None:
             self.noisy |= self._changed_unread()
         self.parameters = dict(self.model.named_parameters())
         self.buffers = dict(self.model.named_buffers())
         self.tensors = [*self.parameters.values(), *self.buffers.values()]
         self.namespaces = reading.namespaces, [dict(names) for _, names in reading.namespaces]
-        quiet = [i for i, (owner, _) in enumerate(reading.namespaces) if owner not in self.noisy]
-        empty = [each for each in reading.containers if not each]  # as most of a module's are
-        filled = [each for each in reading.containers if each]
+        quiet = [each for each in reading.objects if id(each[2]) not in self.noisy]
+        owners, namespaces = [owner for owner, _, _ in quiet], [own for _, _, own in quiet]
+        dicts = [each for each in reading.containers if type(each) is dict and each]
+        every = self._check_of(reading, set())
+        rest = self._check_of(reading, {id(each) for each in (*dicts, *namespaces)})
+        numbers, left = as_they_are(owners, dicts), RENEWALS
+
+        def same() -> bool:
+            nonlocal numbers, left
+            if numbers and numbers():
+                return rest()
+            if not every():
+                return False
+            if numbers:
+                left -= 1
+                numbers = as_they_are(owners, dicts) if left else None
+            return True
+
+        checks = [same]
+        if reading.empty:
+            checks.append(lambda: not any(hasattr(owner, name) for owner, name in reading.empty))
+        if reading.constants:
+            checks.append(lambda: all(torch.equal(now, copy) for now, copy in reading.constants))
+        if reading.arrays:
+            checks.append(lambda: all(map(np.array_equal, *zip(*reading.arrays, strict=True))))
+        for i, (owner, own) in enumerate(reading.namespaces):
+            if owner in self.noisy:
+                read = reading.names - self.overwritten.get(owner, set())
+                checks.append(_of_what_is_read(own, self.namespaces[1][i], read))
+        self.check = same if checks == [same] else lambda: all(check() for check in checks)
+
+    def _check_of(self, reading: Reading, known: Set[int]) -> Callable[[], bool]:
+        """A check of everything beside the dicts whose ids are `known` to be as they were."""
+        quiet = [i for i, (owner, _) in enumerate(reading.namespaces) if owner not in self.noisy and owner not in known]
+        contained = [each for each in reading.containers if id(each) not in known]
+        empty = [each for each in contained if not each]  # as most of a module's are
+        filled = [each for each in contained if each]
         live = [reading.namespaces[i][1] for i in quiet] + filled
         copies = [self.namespaces[1][i] for i in quiet] + [each.copy() for each in filled]
-        alone = [item for item in reading.items if type(item[2]).__eq__ is object.__eq__]  # equal to themselves alone
-        others = [item for item in reading.items if type(item[2]).__eq__ is not object.__eq__]
+        items = [item for item in reading.items if id(item[0]) not in known]
+        alone = [item for item in items if type(item[2]).__eq__ is object.__eq__]  # equal to themselves alone
+        others = [item for item in items if type(item[2]).__eq__ is not object.__eq__]
         spaces, names, members = map(list, _columns(alone))
         containers, keys, values = _columns(others)
         bare = [each for each in reading.attributes if each[2] is None]  # as are tensors' hooks
         unset, hooks, nothing = map(list, _columns(bare))
         owners, attributes, set_to = _columns([each for each in reading.attributes if each[2] is not None])
-        objects, classes, namespaces = _columns(reading.objects)
-        kinds, single = list(classes), values + set_to
-        order = list(chain.from_iterable(reading.ordered))
+        single = values + set_to
+        objects, classes, namespaces = _columns([each for each in reading.objects if id(each[2]) not in known])
+        kinds = list(classes)
+        ordered = [each for each in reading.ordered if id(each) not in known]
+        order = list(chain.from_iterable(ordered))
+        without, absent = [space.keys() for space, _ in reading.absent], [frozenset(n) for _, n in reading.absent]
+        shown = bool(live or objects or ordered)
 
         def same() -> bool:
             return (
-                live == copies
-                and not any(empty)
+                not any(empty)
                 and list(map(getitem, spaces, names)) == members
                 and list(map(getattr, unset, hooks)) == nothing
+                and all(map(frozenset.isdisjoint, absent, without))
                 and all(map(is_, chain(map(getitem, containers, keys), map(getattr, owners, attributes)), single))
-                and list(map(type, objects)) == kinds
-                and all(map(is_, map(vars, objects), namespaces))
-                and list(chain.from_iterable(reading.ordered)) == order
+                and (
+                    not shown
+                    or (
+                        live == copies
+                        and list(map(type, objects)) == kinds
+                        and all(map(is_, map(vars, objects), namespaces))
+                        and list(chain.from_iterable(ordered)) == order
+                    )
+                )
             )
 
-        self.checks = [same]
-        if reading.empty or reading.absent:
-            self.checks.append(lambda: _still_absent(reading))
-        if reading.constants:
-            self.checks.append(lambda: all(torch.equal(now, copy) for now, copy in reading.constants))
-        if reading.arrays:
-            self.checks.append(lambda: all(map(np.array_equal, *zip(*reading.arrays, strict=True))))
-        for i, (owner, own) in enumerate(reading.namespaces):
-            if owner in self.noisy:
-                read = reading.names - self.overwritten.get(owner, set())
-                self.checks.append(_of_what_is_read(own, self.namespaces[1][i], read))
+        return same
 
     def _changed_unread(self) -> set[int]:
         """The namespaces that differ from their copies although what is read does not."""
@@ -139,11 +172,6 @@ def _of_what_is_read(own: Mapping[str, Any], copy: dict[str, Any], names: set[st
     read = [name for name in copy if name in names]
     values, absent = [copy[name] for name in read], names - copy.keys()
     return lambda: all(map(is_, map(own.get, read, repeat(ABSENT)), values)) and own.keys().isdisjoint(absent)
-
-
-def _still_absent(reading: Reading) -> bool:
-    empty = not any(hasattr(owner, name) for owner, name in reading.empty)
-    return empty and all(own.keys().isdisjoint(names) for own, names in reading.absent)
 
 
 def difference(before: dict[str, object], after: dict[str, object]) -> str:
