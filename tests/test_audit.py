@@ -57,6 +57,63 @@ def test_first_order_code_is_told_and_exit_codes_follow_what_is_expected(tmp_pat
     assert max(report["evidence"]["errors"]["fomaml"].values()) < 1e-12
 
 
+ONE_STEP = """
+import torch
+from torch.func import functional_call
+
+
+def meta_step(model, loss_fn, support, query, inner_lr, inner_steps):
+    rates = [inner_lr]  # a rate for every step was meant
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query):
+        fast = dict(model.named_parameters())
+        for k in range(inner_steps):
+            loss = loss_fn(functional_call(model, fast, (support_x,)), support_y)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            fast = {name: w - rates[k] * g for (name, w), g in zip(fast.items(), grads)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    torch.stack(losses).mean().backward()
+"""
+
+
+def test_what_raises_in_ordinary_calls_is_not_right_unless_it_is_asked_for_other_calls_only(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text(ONE_STEP)
+    told = run(f"{file}:meta_step", "--format", "json")
+    assert told.returncode == 1
+    report = json.loads(told.stdout)
+    assert (report["verdict"], report["diagnosis"]) == ("wrong", ["raises"])
+    said = " with 3 tasks, inner_lr=0.3, inner_steps=3 and in 14 more calls; --inner-steps 1 asks for that number"
+    assert f"IndexError: list index out of range (line 14 of theirs.py){said}" in report["explanation"]
+    assert len(report["evidence"]["raised"]) == 16
+    done = run(f"{file}:meta_step", "--inner-steps", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "steps-restricted: it was judged for K = 1 only, as asked; this could not be told: inner-steps" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_every_exception_is_shown_with_its_call_where_no_call_is_answered(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text(
+        "def meta_step(model, loss_fn, support, query, inner_lr, inner_steps):\n"
+        "    if inner_steps != 1:\n"
+        "        raise ValueError('one step only')\n"
+        "    raise KeyError('the bug')\n"
+    )
+    done = run(f"{file}:meta_step")
+    assert done.returncode == 2
+    assert (
+        "ValueError: one step only (line 3 of theirs.py), in a call with 3 tasks, inner_lr=0.3, inner_steps=3"
+        in done.stderr
+    )
+    assert (
+        "KeyError: 'the bug' (line 4 of theirs.py), in a call with 3 tasks, inner_lr=0.3, inner_steps=1" in done.stderr
+    )
+    assert "linear layers" not in done.stderr
+    assert "KeyError" in run(f"{file}:meta_step", "--inner-steps", "1").stderr
+
+
 def test_packages_of_the_users_own_do_not_collide_with_ours(tmp_path: Path) -> None:
     for name in ("experiments", "analysis", "baselines"):
         (tmp_path / name).mkdir()
@@ -89,6 +146,11 @@ BAD = {
     "import": (["needs.py:meta_step"], "ModuleNotFoundError: No module named 'nowhere' (line 1 of needs.py)"),
     "expect": (["theirs.py:meta_step", "--expect", "mam"], "--expect mam: allowed are maml, fomaml, reptile"),
     "format": (["theirs.py:meta_step", "--format", "xml"], "--format xml: allowed are text, json"),
+    "a method": (["theirs.py:MAML.step"], "MAML.step is not the name of a function; FILE.py:FUNCTION can be audited"),
+    "steps": (
+        ["theirs.py:meta_step", "--inner-steps", "0"],
+        "--inner-steps 0: it has to be a positive number of steps",
+    ),
     "timeout": (["theirs.py:meta_step", "--timeout", "0"], "--timeout 0: it has to be a positive number of seconds"),
     "python": (["theirs.py:meta_step", "--python", "nosuch"], "--python nosuch: there is no such interpreter"),
 }
@@ -113,6 +175,8 @@ REFUSALS = {
     "crashes": "killed by SIGSEGV",
     "hangs": "longer than 3 s",
     "nonsense": "returned str",
+    "second": r"raised RuntimeError: .* in its second call, which is like one that it answered \(3 tasks, inner_lr=0.3",
+    "images": r"raised RuntimeError: .* input to conv2d.*the audit's networks are of linear layers",
     "signature": "another signature than",
 }
 
@@ -131,7 +195,7 @@ def test_what_cannot_be_audited_is_refused_and_leaves_nothing_running(mutant: Mu
     (line,) = done.stderr.strip().splitlines()
     (kind,) = mutant.expected
     assert re.search(REFUSALS[kind], line), line
-    assert len(line) < 600
+    assert len(line) < 900
     assert json.loads(done.stdout)["verdict"] == "unusable"
     deadline = time.monotonic() + 5
     while left := [p for p in psutil.process_iter(["cmdline"]) if mutant.function in str(p.info["cmdline"])]:

@@ -4,57 +4,86 @@ Where gradients cannot tell two causes apart, they share an identifier, and its 
 that any two identifiers differ by at least 1000 tolerances on some probe.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from experiments.audit.probes import TANH, Probe, weights
+from experiments.audit.probes import STEEPEST, TANH, Probe, weights
 from experiments.audit.simulate import Recipe
 
 EXPLANATIONS = {
-    "first-order": "it is first-order: the gradient does not flow through the inner loop (no create_graph=True, "
-    "detached gradients or `.data` updates, first_order=True: the result is the same)",
-    "reptile": "it leaves θ − φ_K, the displacement by the inner loop",
-    "no-adaptation": "it is the query gradient at θ: nothing was adapted (no inner loop, zero steps, α = 0, or the "
-    "query loss taken with the unadapted weights: the result is the same)",
+    "raises": "it raises in calls that any second-order MAML answers",
+    "nan": "the meta-gradient is not finite",
+    "random": "the result depends on random numbers that it draws, as for mini-batches or dropout",
+    "gradients-cleared": "no gradient is left: its own optimizer stepped, and the gradients were cleared after it",
+    "weights-changed": "the call changes the model's weights",
+    "stale-batch": "it goes on using the points of an earlier call",
+    "stale-parameters": "it goes on using the weights of an earlier call: they were captured",
+    "earlier-calls": "results of earlier calls are mixed in: something is accumulated and never cleared",
+    "stateful": "the result depends on earlier calls, in no way that the catalogue knows; or on a generator of random "
+    "numbers of its own",
+    "own-forward": "it does not call the model it is given but has a forward pass of its own for the model's weights",
+    "loss-ignored": "it uses a loss of its own, a squared error perhaps, in the place of the function it is given",
+    "two-losses": "it uses another loss inside than outside",
+    "swapped": "support and query points are swapped",
     "outer-on-support": "the outer loss is taken on the support points",
     "outer-on-both": "the outer loss is taken on support and query points",
-    "swapped": "support and query points are swapped",
     "inner-on-both": "the inner loop sees the query points too: a leak",
-    "constant-factor": "the meta-gradient is multiplied by a constant factor",
-    "sum-over-tasks": "it is the sum over tasks, not the mean",
-    "sum-over-points": "it is summed over the query points, not their mean",
-    "wrong-sign": "its sign is wrong",
     "last-task-only": "only one task of the meta-batch counts",
-    "earlier-calls": "results of earlier calls are mixed in: something is accumulated and never cleared",
-    "inner-gradients": "gradients of the inner loop are left in `.grad` beside the meta-gradient",
     "task-leak": "tasks leak into one another",
-    "inner-lr": "the inner loop uses another α than asked for",
+    "no-adaptation": "it is the query gradient at θ: nothing was adapted (no inner loop, zero steps, α = 0, or the "
+    "query loss taken with the unadapted weights: the result is the same)",
     "inner-steps": "the inner loop takes another number of steps than asked for",
-    "meta-parameter-steps": "later inner steps use the gradient with respect to the meta-parameters θ, not to the "
-    "adapted φₖ (the tutorial's single step, extended naively)",
-    "truncated": "the gradient flows through a part of the inner loop only",
-    "hessian-of-query": "the reverse sweep uses the Hessian of the query loss, not of the support loss",
-    "hessian-at-theta": "the reverse sweep uses the Hessian at θ for every step, not at φₖ",
-    "reversed-factors": "the factors (I − αHₖ) are multiplied in reverse order",
-    "no-gradient": "parameters get no meta-gradient",
+    "inner-lr": "the inner loop uses another α than asked for",
     "not-adapted": "parameters are left out of the inner loop",
     "inner-momentum": "the inner loop has momentum",
     "inner-weight-decay": "the inner loop has weight decay",
     "inner-clipping": "the inner loop clips its gradients",
+    "first-order": "it is first-order: the gradient does not flow through the inner loop (no create_graph=True, "
+    "detached gradients or `.data` updates, first_order=True: the result is the same)",
+    "reptile": "it leaves θ − φ_K, the displacement by the inner loop",
+    "truncated": "the gradient flows through a part of the inner loop only",
+    "meta-parameter-steps": "later inner steps use the gradient with respect to the meta-parameters θ, not to the "
+    "adapted φₖ (the tutorial's single step, extended naively)",
+    "hessian-of-query": "the reverse sweep uses the Hessian of the query loss, not of the support loss",
+    "hessian-at-theta": "the reverse sweep uses the Hessian at θ for every step, not at φₖ",
+    "reversed-factors": "the factors (I − αHₖ) are multiplied in reverse order",
+    "weights-averaged": "adapted weights are averaged over tasks, in the place of gradients",
+    "no-gradient": "parameters get no meta-gradient",
+    "inner-gradients": "gradients of the inner loop are left in `.grad` beside the meta-gradient",
+    "sum-over-tasks": "it is the sum over tasks, not the mean",
+    "sum-over-points": "it is summed over the query points, not their mean",
+    "wrong-sign": "its sign is wrong",
+    "constant-factor": "the meta-gradient is multiplied by a constant factor",
     "outer-clipping": "the meta-gradient is clipped",
     "outer-normalised": "the meta-gradient is normalised",
-    "weights-averaged": "adapted weights are averaged over tasks, in the place of gradients",
-    "stale-batch": "it goes on using the points of an earlier call",
-    "stale-parameters": "it goes on using the weights of an earlier call: they were captured",
-    "loss-ignored": "it uses a loss of its own, a squared error perhaps, in the place of the function it is given",
-    "weights-changed": "the call changes the model's weights",
-    "nan": "the meta-gradient is not finite",
-    "stateful": "the result depends on earlier calls, in no way that the catalogue knows",
-    "unexplained": "no mistake of the catalogue, and no two of them, explain the result",
+    "batch-norm": "with batch normalisation the result is another still: a mistake of its own, or PyTorch's (of "
+    "`batch_norm`, its third derivatives are wrong, and through `torch.vmap` its second ones)",
+    "unexplained": "no mistake of the catalogue explains the result, no two of them, and no three of which one is that "
+    "it is first-order",
 }
-"""What the identifiers mean; the part before the details that an audit found."""
+"""What the identifiers mean, in the order in which a user would mend them; details that an audit found follow."""
+
+PLACES = {
+    "two-losses": "support",
+    "inner-on-both": "support",
+    "outer-on-support": "query",
+    "outer-on-both": "query",
+    "first-order": "support gradient",
+    "truncated": "support gradient",
+    "meta-parameter-steps": "support gradient",
+    "inner-clipping": "support gradient",
+    "inner-gradients": "support gradient",
+    "no-gradient": "query gradient",
+    "sum-over-tasks": "query gradient",
+    "sum-over-points": "query gradient",
+    "wrong-sign": "query gradient",
+    "constant-factor": "query gradient",
+    "outer-clipping": "query gradient",
+    "outer-normalised": "query gradient",
+}
+"""Of which line of the user's file a finding speaks: where the recorder saw these losses and gradients taken."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +96,7 @@ class Fault:
     mixed: the result is a sum of two terms with unknown factors: of the outer losses on query and support points, or of
         the meta-gradient and what the inner loop left.
     common: worth trying together with another one, with `starts` as typical values.
+    fit_on: the name of the probe in which the number shows best.
     """
 
     identifier: str
@@ -75,6 +105,7 @@ class Fault:
     starts: tuple[float, ...] = ()
     mixed: bool = False
     common: bool = True
+    fit_on: str = ""
 
 
 HIDDEN = (
@@ -95,8 +126,11 @@ def fixed(identifier: str, says: str, common: bool = True, mixed: bool = False, 
     return Fault(identifier, says, lambda value: fields, common=common, mixed=mixed)
 
 
-def catalogue() -> list[Fault]:
-    """Every structural fault; factors, clipping, missing gradients and state are told apart in other ways."""
+def catalogue(counts: Iterable[int] = ()) -> list[Fault]:
+    """Every structural fault; factors, missing gradients and state are told apart in other ways.
+
+    counts: more numbers of inner steps than the usual ones that a function may always take.
+    """
     return [
         fixed("first-order", "", graph=lambda k, K: False),
         fixed("reptile", "", result="displacement"),
@@ -106,7 +140,7 @@ def catalogue() -> list[Fault]:
         fixed("last-task-only", "the first", tasks="first"),
         *_tasks(),
         *_rates(),
-        *_steps(),
+        *_steps(counts),
         fixed("meta-parameter-steps", "", meta_parameter_steps=True),
         *_truncated(),
         fixed("hessian-of-query", "", sweep="query"),
@@ -118,20 +152,34 @@ def catalogue() -> list[Fault]:
         *_inner_optimizer(),
         fixed("weights-averaged", "the gradient is taken at their mean", mean_weights=True),
         fixed("weights-averaged", "`.grad` holds their mean", result="weights"),
-        fixed("loss-ignored", "in the inner loop", inner_loss="squared error"),
-        fixed("loss-ignored", "in the outer loss", outer_loss="squared error"),
+        fixed("two-losses", "a squared error of its own inside, the given one outside", inner_loss="squared error"),
+        fixed("two-losses", "the given one inside, a squared error of its own outside", outer_loss="squared error"),
         fixed("loss-ignored", "in both loops", inner_loss="squared error", outer_loss="squared error"),
+        fixed("own-forward", "that of a ReLU network", activation="relu"),
+        fixed("own-forward", "that of a tanh network", activation="tanh"),
         *_not_adapted(),
     ]
 
 
-def pairs(faults: list[Fault]) -> Iterator[tuple[Fault, Fault]]:
+def pairs(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
     """Any two that change different things, of which neither hides the other."""
-    for a, b in combinations([f for f in faults if f.common], 2):
-        changed, beside = a.fields(0.1).keys(), b.fields(0.1).keys()
-        hidden = any((x in changed and y in beside) or (y in changed and x in beside) for x, y in HIDDEN)
-        if a.identifier != b.identifier and not changed & beside and not hidden and not (a.mixed and b.mixed):
-            yield a, b
+    for two in combinations([f for f in faults if f.common], 2):
+        if _go_together(*two):
+            yield two
+
+
+def triples(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
+    """First-order with any two others, as scripts often have α and K in their bodies, too."""
+    first_order, *others = (f for f in faults if f.common)
+    for two in pairs(others):
+        if all(_go_together(first_order, f) for f in two):
+            yield first_order, *two
+
+
+def _go_together(a: Fault, b: Fault) -> bool:
+    changed, beside = a.fields(0.1).keys(), b.fields(0.1).keys()
+    hidden = any((x in changed and y in beside) or (y in changed and x in beside) for x, y in HIDDEN)
+    return a.identifier != b.identifier and not changed & beside and not hidden and not (a.mixed and b.mixed)
 
 
 def recipe(faults: tuple[Fault, ...], values: tuple[float, ...]) -> Recipe:
@@ -145,6 +193,7 @@ def recipe(faults: tuple[Fault, ...], values: tuple[float, ...]) -> Recipe:
 def _data() -> Iterator[Fault]:
     yield fixed("outer-on-support", "", outer_data="support")
     yield fixed("outer-on-both", "", outer_data="query and support", mixed=True)
+    yield fixed("outer-on-both", "all points together", outer_data="all points")
     yield fixed("swapped", "", inner_data="query", outer_data="support")
     yield fixed("inner-on-both", "its loss is the sum of both", inner_data="both summed")
     yield fixed("inner-on-both", "its loss is the mean of both", inner_data="both averaged")
@@ -156,9 +205,11 @@ def _tasks() -> Iterator[Fault]:
     yield fixed("task-leak", "each starts from the adapted weights of the one before", carried="cut")
     yield fixed("task-leak", "each starts from the adapted weights of the one before, graph included", carried="graph")
     yield fixed("task-leak", "one inner loop sees the support points of all", inner_data="pooled")
+    yield fixed("task-leak", "all points of all tasks go together", inner_data="pooled", outer_data="pooled query")
 
 
 def _rates() -> Iterator[Fault]:
+    usual = (0.01, 0.1, 0.4, 1.0, 0.001, 0.003, 0.03, 0.2)
     laws: dict[str, Callable[[Probe], float]] = {
         "": lambda p: 1.0,
         "·α": lambda p: p.lr,
@@ -175,13 +226,13 @@ def _rates() -> Iterator[Fault]:
         return lambda value: {"rate": lambda probe: value * law(probe)}
 
     for name, law in laws.items():
-        starts = {"": (0.01, 0.1, 0.4, 1.0, 0.001), "·α": (0.5, 2.0, -1.0)}.get(name, (1.0,))
+        starts = {"": usual, "·α": (0.5, 2.0, -1.0)}.get(name, (1.0,))
         yield Fault("inner-lr", "{value}" + name, with_law(law), starts, common=name in ("", "·α", "·α·S"))
 
 
-def _steps() -> Iterator[Fault]:
-    for count in (1, 2, 3, 4, 5, 10):
-        often = count < 10  # beside another mistake, ten steps take long to simulate
+def _steps(counts: Iterable[int]) -> Iterator[Fault]:
+    for count in sorted({1, 2, 3, 4, 5, 10, *counts}):
+        often = count < 10 or count in counts  # beside another mistake, many steps take long to simulate
         yield fixed("inner-steps", f"always {count}", steps=lambda probe, count=count: count, common=often)
     for more, says in ((1, "one too many"), (-1, "one too few"), (2, "two too many")):
         yield fixed("inner-steps", says, steps=lambda probe, more=more: max(0, probe.steps + more))
@@ -198,29 +249,49 @@ def _truncated() -> Iterator[Fault]:
 
 
 def _inner_optimizer() -> Iterator[Fault]:
-    yield Fault("inner-momentum", "of {value}", lambda value: {"momentum": value}, (0.9, 0.5))
+    yield Fault("inner-momentum", "of {value}", lambda value: {"momentum": value}, (0.9, 0.5), fit_on="two steps")
+    yield Fault(
+        "inner-momentum",
+        "of {value}, Nesterov's",
+        lambda value: {"momentum": value, "nesterov": True},
+        (0.9, 0.5),
+        fit_on="two steps",
+    )
     yield Fault("inner-weight-decay", "of {value}", lambda value: {"weight_decay": value}, (0.01, 0.1, 0.0005))
     for detached, says in ((False, ""), (True, ", the factor being detached")):
         yield Fault(
             "inner-clipping",
             "to a norm of {value}" + says,
             lambda value, detached=detached: {"clip_norm": abs(value), "clip_detached": detached},  # type: ignore[misc]
-            (1.0, 0.1, 0.5, 10.0),
+            (1.0, 10.0, 0.1, 0.5, 100.0),
             common=not detached,
+            fit_on=STEEPEST,
         )
     yield Fault(
-        "inner-clipping", "to values of ±{value}", lambda value: {"clip_value": abs(value)}, (0.1, 1.0, 0.01, 10.0)
+        "inner-clipping",
+        "to values of ±{value}",
+        lambda value: {"clip_value": abs(value)},
+        (1.0, 10.0, 0.1, 0.01, 100.0),
+        fit_on=STEEPEST,
     )
 
 
 def _not_adapted() -> Iterator[Fault]:
-    names = list(weights(TANH, 0))
-    often = {
-        frozenset(n for n in names if n.endswith("bias")),
-        frozenset(n for n in names if not n.startswith("out")),
+    names, norms = list(weights(TANH, 0)), [n for n in weights(TANH, 0, normalised=True) if n.startswith("norm")]
+    often = [
+        frozenset(n for n in (*names, *norms) if n.endswith("bias")),
+        frozenset(n for n in (*names, *norms) if not n.startswith("out")),
         frozenset(n for n in names if n.startswith("out")),
         frozenset(n for n in names if n.startswith("hidden1")),
-    }
+        frozenset(norms),
+    ]
+    of_norms = [tuple(n for n in norms if n.endswith(end)) for end in ("", ".bias", ".weight")]
+
+    def fault(chosen: Iterable[str]) -> Fault:
+        return fixed("not-adapted", ", ".join(chosen), frozen=frozenset(chosen), common=frozenset(chosen) in often)
+
     for size in range(1, len(names)):
         for chosen in combinations(names, size):
-            yield fixed("not-adapted", ", ".join(chosen), frozen=frozenset(chosen), common=frozenset(chosen) in often)
+            yield from (fault((*chosen, *more)) for more in ((), *of_norms))
+    for size in range(1, len(norms) + 1):
+        yield from map(fault, combinations(norms, size))

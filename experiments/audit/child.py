@@ -1,20 +1,20 @@
 """The process that runs a user's `meta_step`: one standalone file, so that it works in the user's own environment.
 
 `python child.py FD FOLDER`: requests and answers are JSON over the socket FD, so that whatever the user's code prints
-cannot disturb them. It imports nothing else of this project, and FOLDER, where the user's file lies, comes first on
-the path: a package of the user's named like one of ours is the one that is found. Python 3.9 and PyTorch 1.13 or
-newer suffice.
+cannot disturb them. Of this project it loads only the file beside it, by its path, and FOLDER, where the user's file
+lies, comes first on the path: a package of the user's named like one of ours is the one that is found. Python 3.9 and
+PyTorch 1.13 or newer suffice.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import importlib.util
 import inspect
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -32,6 +32,7 @@ SETTLING = 5  # calls after which the allocator has what it needs
 PR_SET_PDEATHSIG = 1
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+RECORDER = "recorder.py"
 
 
 class Unusable(Exception):
@@ -44,13 +45,13 @@ class Unusable(Exception):
 def network(layers: Sequence[int], activation: str, normalised: bool = False) -> nn.Module:
     """`layers` = (inputs, width, …, outputs): linear layers with tanh or relu between them, named as our oracles do.
 
-    normalised: with batch normalisation, whose running statistics are buffers, after every hidden layer.
+    normalised: with batch normalisation by the points at hand, without running statistics, after every hidden layer.
     """
     model = nn.Sequential()
     for i in range(1, len(layers) - 1):
         model.add_module(f"hidden{i}", nn.Linear(layers[i - 1], layers[i]))
         if normalised:
-            model.add_module(f"norm{i}", nn.BatchNorm1d(layers[i]))
+            model.add_module(f"norm{i}", nn.BatchNorm1d(layers[i], track_running_stats=False))
         model.add_module(f"{activation}{i}", nn.Tanh() if activation == "tanh" else nn.ReLU())
     model.add_module("out", nn.Linear(layers[-2], layers[-1]))
     return model
@@ -70,32 +71,14 @@ def loss_function(kind: str, scale: float) -> Loss:
     return {"pseudo-huber": pseudo_huber, "squared error": squared_error}[kind]
 
 
-class Recorder:
-    """A loss function that remembers on which points it was called, and in which grad mode."""
-
-    def __init__(self, loss: Loss, support_y: Tensor, query_y: Tensor) -> None:
-        self.loss, self.parts = loss, {"support": support_y, "query": query_y}
-        self.calls = {"support": 0, "query": 0, "other": 0, "without gradient": 0}
-
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss, counted."""
-        self.calls[self._part(target)] += 1
-        self.calls["without gradient"] += not torch.is_grad_enabled()
-        return self.loss(prediction, target)
-
-    def _part(self, target: Tensor) -> str:
-        with contextlib.suppress(Exception):  # inside a transformation a tensor may have no values
-            for part, tasks in self.parts.items():
-                if any(torch.equal(target, task) for task in tasks):
-                    return part
-        return "other"
-
-
 class Calls:
     """The user's function, and one model of every kind, whose weights change in place from call to call."""
 
     def __init__(self, file: str, function: str) -> None:
         self.file, self.function = file, load(file, function)
+        self.recorder = execute(
+            "_recorder", os.path.join(os.path.dirname(os.path.abspath(__file__)), RECORDER)
+        ).Recorder
         self.models: dict[str, nn.Module] = {}
 
     def make(self, request: dict[str, Any]) -> tuple[Any, ...]:
@@ -107,29 +90,36 @@ class Calls:
         model = self.models[key]
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if name in request["theta"]:  # normalisation keeps its own
-                    parameter.copy_(torch.tensor(request["theta"][name], dtype=torch.float64))
+                parameter.copy_(torch.tensor(request["theta"][name], dtype=torch.float64))
                 parameter.grad = None
         support_x, support_y, query_x, query_y = (torch.tensor(part, dtype=dtype) for part in request["batch"])
         loss = loss_function(request["loss"], request["scale"])
         return model, loss, (support_x, support_y), (query_x, query_y), request["lr"], request["steps"]
 
     def call(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One call: the meta-gradient it left, what it returned, and what else it changed."""
+        """One call: the meta-gradient it left or returned, and what else it changed."""
         arguments = model, loss, support, query, lr, steps = self.make(request)
-        recorder = Recorder(loss, support[1], query[1]) if request.get("record") else None
-        if recorder:
-            arguments = model, recorder, support, query, lr, steps
+        seed(request["seed"])
+        recorder = self.recorder(loss, support[1], query[1], self.file) if request.get("record") else None
         before = state(model)
-        returned = self.function(*arguments)
-        answer = {
-            "grads": {name: as_list(p.grad) for name, p in model.named_parameters()},
-            "nonsense": nonsense(returned),
-            "changed": changes(before, state(model)),
-            "calls": recorder.calls if recorder else None,
-        }
-        restore(model, before)
-        return answer
+        try:
+            if recorder:
+                with recorder.watching():
+                    returned = self.function(model, recorder, support, query, lr, steps)
+            else:
+                returned = self.function(*arguments)
+            grads = {name: p.grad for name, p in model.named_parameters()}
+            instead = {} if any(g is not None for g in grads.values()) else gradients(returned, model)
+            return {
+                "grads": {name: as_list(grad) for name, grad in (instead or grads).items()},
+                "returned": bool(instead),
+                "nonsense": nonsense(returned),
+                "changed": changes(before, state(model)),
+                "calls": recorder.calls if recorder else None,
+                "lines": recorder.lines if recorder else None,
+            }
+        finally:
+            restore(model, before)
 
     def memory(self, request: dict[str, Any]) -> dict[str, Any]:
         """The growth of this process' resident bytes per call, after garbage collection.
@@ -160,11 +150,9 @@ def state(model: nn.Module) -> dict[str, Any]:
     """Everything of the process and the model that a call has to leave as it was."""
     return {
         "weights": {name: p.detach().clone() for name, p in model.named_parameters()},
-        "buffers": {name: b.clone() for name, b in model.named_buffers()},
         "modes": {name: m.training for name, m in model.named_modules()},
         "requires_grad": {name: p.requires_grad for name, p in model.named_parameters()},
         "grad mode": torch.is_grad_enabled(),
-        "random state": torch.get_rng_state(),
     }
 
 
@@ -192,16 +180,37 @@ def same(a: Any, b: Any) -> bool:
 def restore(model: nn.Module, before: dict[str, Any]) -> None:
     """Undo what a call changed, so that the next one starts from what was asked for."""
     torch.set_grad_enabled(before["grad mode"])
-    torch.set_rng_state(before["random state"])
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(before["weights"][name])
             p.requires_grad_(before["requires_grad"][name])
             p.grad = None
-        for name, b in model.named_buffers():
-            b.copy_(before["buffers"][name])
     for name, m in model.named_modules():
         m.training = before["modes"][name]
+
+
+def seed(number: int) -> None:
+    """Give every generator that a call may draw from the same numbers again."""
+    torch.manual_seed(number)
+    random.seed(number)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(number)
+
+
+def gradients(returned: Any, model: nn.Module) -> dict[str, Tensor]:
+    """Gradients by parameter among what a call returned: by name, or in the parameters' order; none if there are none.
+
+    They may be the returned value or an item of it, as beside a loss.
+    """
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    for found in (returned, *(returned if isinstance(returned, (tuple, list)) else ())):
+        if isinstance(found, (tuple, list)) and len(found) == len(shapes):
+            found = dict(zip(shapes, found))  # noqa: B905 - Python 3.9 has no `strict`
+        if not isinstance(found, dict) or found.keys() != shapes.keys():
+            continue
+        if all(isinstance(g, Tensor) and g.shape == shapes[name] for name, g in found.items()):
+            return found
+    return {}
 
 
 def as_list(grad: Tensor | None) -> list[Any] | None:
@@ -234,15 +243,11 @@ def resident() -> int:
 
 def load(file: str, name: str) -> Callable[..., Any]:
     """The function `name` of `file`; raises Unusable where it cannot be called as a meta_step."""
-    spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(file))[0], file)
-    if spec is None or spec.loader is None:
-        raise Unusable("it is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = execute(os.path.splitext(os.path.basename(file))[0], file)
     function = getattr(module, name, None)
     if function is None:
-        callables = [n for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == spec.name]
+        own = module.__name__
+        callables = [n for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == own]
         raise Unusable(f"there is no {name} in it; it defines: {', '.join(sorted(callables)) or 'no functions'}")
     if not callable(function):
         raise Unusable(f"{name} is not a function but {type(function).__name__}")
@@ -253,6 +258,17 @@ def load(file: str, name: str) -> Callable[..., Any]:
         names = ", ".join(signature.parameters)
         raise Unusable(f"{name}({names}) has another signature than {name}({', '.join(PARAMETERS)})") from None
     return function  # type: ignore[no-any-return]
+
+
+def execute(name: str, file: str) -> Any:
+    """The module `name` that a file defines."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise Unusable("it is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def problem(error: BaseException, file: str) -> str:

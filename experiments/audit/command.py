@@ -23,6 +23,9 @@ SIGNATURE = "meta_step(model, loss_fn, support, query, inner_lr, inner_steps)"
 def audit(
     function: Annotated[str, typer.Argument(help=f"What to audit: {SIGNATURE}.", metavar="FILE.py:FUNCTION")],
     expect: Annotated[str, typer.Option(help="What it should be: maml, fomaml or reptile.")] = "maml",
+    inner_steps: Annotated[
+        int | None, typer.Option(help="The only number of inner steps to ask for. Default: several.")
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
     timeout: Annotated[float, typer.Option(help="Seconds that one call may take.")] = 60.0,
     memory: Annotated[
@@ -36,12 +39,12 @@ def audit(
     """Tell what a meta-gradient of your own is, and where it is wrong, why.
 
     The function gets support and query as (x, y) pairs with a leading task axis, x (tasks, points, inputs), and leaves
-    the mean meta-gradient in `.grad` of the model's parameters. Exit code 0 where it is what --expect says, 1 where it
-    is something else, 2 where it cannot be used. It runs in a process of its own, which contains crashes but is no
-    sandbox: audit only code that you would run.
+    the mean meta-gradient in `.grad` of the model's parameters, or returns it. Exit code 0 where it is what --expect
+    says, 1 where it is something else or raises in some calls, 2 where it cannot be used. It runs in a process of its
+    own, which contains crashes but is no sandbox: audit only code that you would run.
     """
+    from experiments.audit.report import Report
     from experiments.audit.session import Target, Unusable
-    from experiments.audit.verdict import Report
     from experiments.audit.verdict import audit as examine
     from experiments.harness.watchdog import GIB, guard
 
@@ -50,6 +53,8 @@ def audit(
     _known("--format", format_, FORMATS)
     if not (timeout > 0 and math.isfinite(timeout)):
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
+    if inner_steps is not None and inner_steps < 1:
+        raise BadRequest(f"--inner-steps {inner_steps}: it has to be a positive number of steps")
     if memory is not None and not memory > 0:
         raise BadRequest(f"--memory {memory:g}: it has to be a positive number of GiB")
     interpreter = shutil.which(python)
@@ -59,7 +64,9 @@ def audit(
     try:
         with progress.status("auditing") as status, guard(memory * GIB if memory else None):
             report = examine(
-                Target(file.resolve(), name, timeout, interpreter), lambda what: status.update(f"auditing: {what}")
+                Target(file.resolve(), name, timeout, interpreter),
+                lambda what: status.update(f"auditing: {what}"),
+                inner_steps,
             )
     except Unusable as error:
         if format_ == "json":
@@ -74,6 +81,11 @@ def audit(
 
 def _parse(text: str) -> tuple[Path, str]:
     name, colon, function = text.rpartition(":")
+    if colon and "." in function:
+        raise BadRequest(
+            f"{text}: {function} is not the name of a function; FILE.py:FUNCTION can be audited, so write a "
+            f"{SIGNATURE} that calls it"
+        )
     if not colon or not function.isidentifier():
         raise BadRequest(f"{text}: it has to be FILE.py:FUNCTION")
     path = Path(name)
@@ -101,7 +113,7 @@ def _print_json(report: Any) -> None:
 
 def _print_text(report: Any, function: str, expect: Any) -> None:
     """The verdict, what explains it, notes, and the errors behind it."""
-    from experiments.audit.verdict import VERDICTS
+    from experiments.audit.report import VERDICTS
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     expected = report.is_expected(expect)
@@ -117,7 +129,7 @@ def _print_text(report: Any, function: str, expect: Any) -> None:
 
 
 def _print_errors(console: Console, evidence: dict[str, Any]) -> None:
-    from experiments.audit.verdict import VERDICTS
+    from experiments.audit.report import VERDICTS
 
     probes, versions = evidence["tolerances"], evidence["versions"]
     if not probes:
@@ -129,6 +141,6 @@ def _print_errors(console: Console, evidence: dict[str, Any]) -> None:
     for computes, by_probe in evidence["errors"].items():
         lowest, *_, highest = errors = sorted(by_probe.values())
         beyond = sum(by_probe[name] > probes[name] for name in probes)
-        numbers = (f"{value:.2g}" for value in (lowest, median(errors), highest))
+        numbers = (f"{value:.2g}" if value <= 1 else "over 1" for value in (lowest, median(errors), highest))
         table.add_row(VERDICTS[computes], *numbers, f"{beyond} of {len(probes)}")
     console.print(table)

@@ -1,5 +1,6 @@
 """Everything that is asked of a `meta_step`, and what it did."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,31 +16,50 @@ AT_ONCE = 2
 REPEATS = 25
 WIDE_POINTS = 500
 LEAK_BYTES = 100_000  # a call's own tensors take over 1 MB: less than this is the allocator's business
+OTHER_SEED = 1
 HISTORY = (BASE, BASE, "other points", "other weights")
 """A sequence of calls that tells what a function carries from one to the next."""
+NEEDS = "the audit's networks are of linear layers and take points (points, 2): code for images or classes cannot be"
+OF_SHAPES = re.compile(r"conv|pool|shape|size|dim|class|Expected|Long|int64|channels|unpack")
+"""What messages say where code expects other networks or data."""
 
 
 @dataclass
 class Examination:
     """Calls by probe; those of one process, which came one after the other, or each in a process of its own.
 
-    dtype: float32 where the function takes nothing else. one_step: it takes a single inner step only.
-    refused: what it raised, by probe. history: results of the calls HISTORY in one process, where they differ from
-        those of processes of their own.
+    dtype: float32 where the function takes nothing else; `only_float32` is then what it raised in float64.
+    steps: the only K that was asked for, None for several.
+    refused: what it raised, by probe; `beside`: by what else was asked of it.
+    single: results of the first answered probe's tasks, each in a call of its own.
+    history: results of the calls HISTORY in one process, where they differ from those of processes of their own.
+    random: calls alike differ by chance, or with the seed of the generators.
     """
 
     probes: list[Probe]
     dtype: str
-    one_step: bool
+    steps: int | None
     calls: dict[str, Call] = field(default_factory=dict)
     repeated: list[Call] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
+    single: list[Call] = field(default_factory=list)
     history: list[Call] = field(default_factory=list)
     random: bool = False
-    normalised: Call | None = None
     recorded: Call | None = None
     growth: float | None = None
+    only_float32: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Probe:
+        """The first probe that was answered."""
+        return next(p for p in self.probes if p.name in self.calls)
+
+    @property
+    def not_answered(self) -> list[Probe]:
+        """The ordinary probes in which it raised."""
+        return [p for p in self.probes if p.name in self.refused and not p.normalised]
 
     def differ(self, a: Call, b: Call, probe: str) -> bool:
         """Whether two results of a probe differ by more than rounding explains."""
@@ -47,81 +67,118 @@ class Examination:
         return a.finite and b.finite and not asked.distance(a.grads, b.grads) <= 10 * asked.tolerances[self.dtype]
 
 
-def examine(target: Target, advance: Advance) -> Examination:
+def examine(target: Target, advance: Advance, steps: int | None = None) -> Examination:
     """Every probe in one process, one after the other, as a training run would; raises Unusable."""
     advance("starting a process")
     with Session(target) as session:
-        examined = _first_call(session)
+        examined = _ask_all(session, list(probes(steps)), steps, advance)
         examined.versions = session.versions
-        base = examined.probes[0]
-        examined.repeated.append(session.call(base, examined.dtype))
-        for probe in examined.probes[1:]:
-            advance(probe.name)
-            try:
-                examined.calls[probe.name] = session.call(probe, examined.dtype)
-            except Refused as error:
-                examined.refused[probe.name] = str(error)
-        examined.repeated.append(session.call(base, examined.dtype))
+        if not any(name.split(",")[0] != "normalised" for name in examined.calls):
+            raise Unusable(_refusal(examined))
         advance("what else it changes")
+        examined.repeated.append(_again(session, examined))
         _beside(session, examined)
     return examined
 
 
-def _first_call(session: Session) -> Examination:
-    """The kinds of calls that the function takes, found with the first probe."""
-    problem = ""
-    for dtype in ("float64", "float32"):
-        for one_step in (False, True):
-            wanted = list(probes())
-            if one_step:
-                alike = ("two steps", "five steps", "one step")
-                wanted = [replace(p, steps=1) for p in wanted if p.name not in alike]
-            try:
-                call = session.call(wanted[0], dtype)
-            except Refused as error:
-                problem = problem or str(error)
-                continue
-            return Examination(wanted, dtype, one_step, {wanted[0].name: call})
-    raise Unusable(f"it raised {problem}")
+def _ask_all(session: Session, asked: list[Probe], steps: int | None, advance: Advance) -> Examination:
+    """All probes, in float32 where the first is not answered in float64; the first of them twice."""
+    examined = Examination(asked, "float64", steps)
+    for position, probe in enumerate(asked):
+        advance(probe.name)
+        try:
+            examined.calls[probe.name] = session.call(probe, examined.dtype)
+        except Refused as error:
+            if position == 0 and (answered := _in_float32(session, probe)):
+                examined.dtype, examined.only_float32 = "float32", str(error)
+                examined.calls[probe.name] = answered
+            else:
+                examined.refused[probe.name] = str(error)
+        if len(examined.calls) == 1 and not examined.repeated:
+            examined.repeated.append(_again(session, examined))
+    return examined
+
+
+def _in_float32(session: Session, probe: Probe) -> Call | None:
+    try:
+        return session.call(probe, "float32")
+    except Refused:
+        return None
+
+
+def _again(session: Session, examined: Examination) -> Call:
+    """The first call that was answered, once more; raises Unusable where it isn't answered now."""
+    made = len(examined.calls) + len(examined.refused) + len(examined.repeated)
+    try:
+        return session.call(examined.base, examined.dtype)
+    except Refused as error:
+        which = {1: "second", 2: "third"}.get(made, f"{made + 1}th")
+        raise Unusable(
+            f"it raised {error}, in its {which} call, which is like one that it answered "
+            f"({examined.base.called_with}): something is kept from call to call, a graph perhaps"
+        ) from None
+
+
+def _refusal(examined: Examination) -> str:
+    """What was raised where nothing was answered, each message once, with the first call it belongs to."""
+    calls = {p.name: p.called_with for p in examined.probes}
+    first: dict[str, str] = {}
+    for name, message in examined.refused.items():
+        first.setdefault(message, calls[name])
+    said = "; ".join(f"{message}, in a call with {call}" for message, call in list(first.items())[:3])
+    needs = f" ({NEEDS} audited yet)" if OF_SHAPES.search(said) else ""
+    return f"it answered no call; it raised {said}{needs}"
 
 
 def _beside(session: Session, examined: Examination) -> None:
     """What does not make a result wrong; a function that refuses one of these calls has nothing to be told."""
-    base, dtype = examined.probes[0], examined.dtype
+    base, dtype = examined.base, examined.dtype
     wide = replace(base, batch=points(TANH[0], 9, tasks=2, shots=WIDE_POINTS, queries=WIDE_POINTS))
     try:
         examined.recorded = session.call(base, dtype, record=True)
     except Refused as error:
-        examined.refused["a loss function that counts its calls"] = str(error)
+        examined.beside["a loss function that counts its calls"] = str(error)
     try:
-        normalised = {**base.request()["network"], "normalised": True}
-        examined.normalised = session.call(base, dtype, network=normalised)
+        other, own = session.call(base, dtype, seed=OTHER_SEED), examined.calls[base.name]
+        alike = not any(examined.differ(call, own, base.name) for call in examined.repeated)
+        examined.random = alike and examined.differ(other, own, base.name)  # else it depends on earlier calls
     except Refused as error:
-        examined.refused["a module with batch normalisation"] = str(error)
+        examined.beside["another seed of the random numbers"] = str(error)
+    try:
+        for task in range(len(base.batch.support_x)):
+            alone = replace(base, batch=type(base.batch)(*(part[task : task + 1] for part in base.batch)))
+            examined.single.append(session.call(alone, dtype))
+    except Refused as error:
+        examined.single = []
+        examined.beside["a single task"] = str(error)
     try:
         examined.growth = session.growth(wide, dtype, REPEATS)
     except Refused as error:
-        examined.refused[f"{WIDE_POINTS} points"] = str(error)
+        examined.beside[f"{WIDE_POINTS} points"] = str(error)
 
 
 def depends_on_history(target: Target, examined: Examination) -> bool:
     """Whether a result depends on the calls before it, or on chance; compared with calls in fresh processes."""
-    base = examined.probes[0]
+    base = examined.base
     if any(examined.differ(call, examined.calls[base.name], base.name) for call in examined.repeated):
         return True
     names = [name for name in HISTORY[2:] if name in examined.calls]
-    fresh = _alone(target, [p for p in examined.probes if p.name in names], examined.dtype)
+    fresh, _ = _alone(target, [p for p in examined.probes if p.name in names], examined.dtype)
     return any(examined.differ(fresh[name], examined.calls[name], name) for name in names if name in fresh)
 
 
 def examine_alone(target: Target, examined: Examination, advance: Advance) -> Examination:
     """The same with every call in a process of its own, and the results of a sequence of calls beside them."""
     advance("every call in a process of its own")
-    base = examined.probes[0]
+    base = examined.base
     asked = [p for p in examined.probes if p.name in examined.calls]
-    found = _alone(target, asked, examined.dtype)
-    again = _alone(target, [base], examined.dtype)
-    missing = [p.name for p in asked if p.name not in found]
+    found, refused = _alone(target, asked, examined.dtype)
+    again, _ = _alone(target, [base], examined.dtype)
+    if base.name not in found or base.name not in again:
+        raised = refused.get(base.name, "an exception now and then")
+        raise Unusable(
+            f"it raised {raised}, in a process of its own, in a call that it had answered ({base.called_with})"
+        )
     history = []
     by_name = {p.name: p for p in examined.probes}
     with Session(target) as session:
@@ -129,27 +186,30 @@ def examine_alone(target: Target, examined: Examination, advance: Advance) -> Ex
             try:
                 history.append(session.call(by_name[name], examined.dtype))
             except Refused as error:
-                examined.refused[name] = str(error)
+                examined.beside[f"{name}, after other calls"] = str(error)
     return replace(
         examined,
         calls=found,
         history=history,
-        refused=examined.refused | dict.fromkeys(missing, "it raised in a process of its own"),
-        random=base.name not in found or examined.differ(found[base.name], again[base.name], base.name),
+        refused=examined.refused | refused,
+        random=examined.differ(found[base.name], again[base.name], base.name),
     )
 
 
-def _alone(target: Target, asked: list[Probe], dtype: str) -> dict[str, Call]:
-    def one(probe: Probe) -> Call | None:
+def _alone(target: Target, asked: list[Probe], dtype: str) -> tuple[dict[str, Call], dict[str, str]]:
+    """What calls in processes of their own left, and what others raised, by probe."""
+
+    def one(probe: Probe) -> Call | str:
         with Session(target) as session:
             try:
                 return session.call(probe, dtype)
-            except Refused:
-                return None
+            except Refused as error:
+                return str(error)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        calls = pool.map(one, asked)
-        return {probe.name: call for probe, call in zip(asked, calls, strict=True) if call}
+        answers = {probe.name: answer for probe, answer in zip(asked, pool.map(one, asked), strict=True)}
+    calls = {name: answer for name, answer in answers.items() if isinstance(answer, Call)}
+    return calls, {name: answer for name, answer in answers.items() if isinstance(answer, str)}
 
 
 def carried_over(examined: Examination) -> list[str]:

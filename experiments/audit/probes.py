@@ -2,10 +2,11 @@
 
 Every probe varies one thing of the first, so that a result can be traced to it: how it grows with α, K, the number of
 tasks, support and query points. tanh makes the Hessian another one at every iterate, and the pseudo-Huber loss tells
-code that ignores the loss it is given from code that uses it.
+code that ignores the loss it is given from code that uses it. Other networks follow: a ReLU one, and normalised ones,
+which have parameters of a kind of their own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from experiments.harness.verify import Weights, condition, error
 from experiments.oracles.mlp import MLP, POINT_LOSSES
+from experiments.oracles.normalised import NormalisedMLP
 from experiments.oracles.sweep import Gradient, complex_step, sweep
 from experiments.tasks.draws import Floats, raw, uniform
 from experiments.tasks.stream import Arrays
@@ -28,7 +30,8 @@ GREW = 1.5  # weights are drawn larger than a fresh network's, so that curvature
 class Probe:
     """One call: weights θ by name, a meta-batch, α, K, and the loss (its kind, times `scale`).
 
-    layers: (inputs, width, …, outputs) of a network with this activation, tanh or relu.
+    layers: (inputs, width, …, outputs) of a network with this activation, tanh or relu; `normalised`, by the statistics
+        of the points at hand, before each of them.
     """
 
     name: str
@@ -40,6 +43,19 @@ class Probe:
     loss: str = "pseudo-huber"
     scale: float = 1.0
     activation: str = "tanh"
+    normalised: bool = False
+
+    @property
+    def network(self) -> tuple[tuple[int, ...], str, bool]:
+        """What tells its network from another probe's."""
+        return self.layers, self.activation, self.normalised
+
+    @property
+    def called_with(self) -> str:
+        """The call in a user's words."""
+        tasks = len(self.batch.support_x)
+        beside = ", a network with batch normalisation" if self.normalised else ""
+        return f"{tasks} {'task' if tasks == 1 else 'tasks'}, inner_lr={self.lr:g}, inner_steps={self.steps}{beside}"
 
     @property
     def sizes(self) -> dict[str, float]:
@@ -50,7 +66,8 @@ class Probe:
 
     def oracle(self, computes: Computes, theta: Weights, batch: Arrays) -> Weights:
         """The mean over tasks of what `computes` names, by complex steps in NumPy."""
-        network = MLP(len(self.layers) - 2, self.activation, POINT_LOSSES[self.loss])
+        kind = NormalisedMLP if self.normalised else MLP
+        network = kind(len(self.layers) - 2, self.activation, POINT_LOSSES[self.loss])
 
         def of(x: Floats, y: Floats) -> Gradient:
             return lambda phi: {name: self.scale * g for name, g in network.gradient(phi, x, y).items()}
@@ -84,7 +101,7 @@ class Probe:
         """The call as the child receives it."""
         return {
             "op": "call",
-            "network": {"layers": list(self.layers), "activation": self.activation},
+            "network": {"layers": list(self.layers), "activation": self.activation, "normalised": self.normalised},
             "theta": {name: value.tolist() for name, value in self.theta.items()},
             "batch": [part.tolist() for part in self.batch],
             "lr": self.lr,
@@ -100,14 +117,20 @@ def norm(result: Weights) -> float:
     return float(np.sqrt(sum(float(np.sum(g**2)) for g in result.values())))
 
 
-def weights(layers: tuple[int, ...], index: int) -> Weights:
-    """θ number `index` of a network, in float64; uniform, with 1.5 times the usual bound 1/√fan_in."""
+def weights(layers: tuple[int, ...], index: int, normalised: bool = False) -> Weights:
+    """θ number `index` of a network, in float64; uniform, with 1.5 times the usual bound 1/√fan_in.
+
+    Weights of normalisations are from U[½, 3⁄2], their biases from U[−½, ½].
+    """
     names = [*(f"hidden{i}" for i in range(1, len(layers) - 1)), "out"]
     theta: Weights = {}
     for position, (name, fan_in, fan_out) in enumerate(zip(names, layers[:-1], layers[1:], strict=True)):
         draws = 2 * uniform(raw(f"{LABEL} weights {position}", index, fan_in, fan_out * (fan_in + 1))) - 1
         values = GREW / np.sqrt(fan_in) * draws.reshape(fan_out, fan_in + 1)
         theta |= {f"{name}.weight": values[:, :-1].copy(), f"{name}.bias": values[:, -1].copy()}
+        if normalised and name != "out":
+            scale, shift = uniform(raw(f"{LABEL} normalisation {position}", index, fan_in, 2 * fan_out)).reshape(2, -1)
+            theta |= {f"norm{position + 1}.weight": 0.5 + scale, f"norm{position + 1}.bias": shift - 0.5}
     return theta
 
 
@@ -130,14 +153,21 @@ def at_optimum(theta: Weights, batch: Arrays, layers: tuple[int, ...]) -> Arrays
 TANH = (2, 5, 5, 1)
 LINEAR = (2, 1)
 BASE = "three steps"
+STEEPEST = "large loss"
+"""The probe with the largest inner gradients."""
 
 
 @cache
-def probes() -> tuple[Probe, ...]:
-    """All probes that judge a result; the first one is the base that the others vary."""
+def probes(steps: int | None = None) -> tuple[Probe, ...]:
+    """All probes that judge a result; the first one is the base that the others vary.
+
+    steps: the only K to ask for, in the place of several.
+    """
     theta, other = weights(TANH, 0), weights(TANH, 1)
     batch = points(2, 0, tasks=3, shots=5, queries=7)
-    return (
+    more = points(2, 6, tasks=3, shots=8, queries=9)  # the fewer points, the less normalising is differentiable
+    normalised, relu = weights(TANH, 3, normalised=True), weights(TANH, 4)
+    found = (
         Probe(BASE, TANH, theta, batch, 0.3, 3),
         Probe("one step", TANH, theta, batch, 0.3, 1),
         Probe("two steps", TANH, theta, batch, 0.3, 2),
@@ -150,7 +180,14 @@ def probes() -> tuple[Probe, ...]:
         Probe("other sizes", TANH, theta, points(2, 4, tasks=3, shots=8, queries=4), 0.3, 3),
         Probe("α = 0", TANH, theta, batch, 0.0, 3),
         Probe("support met", TANH, theta, at_optimum(theta, batch, TANH), 0.3, 3),
-        Probe("large loss", TANH, theta, batch, 0.3 / 1000, 3, scale=1000.0),
+        Probe(STEEPEST, TANH, theta, batch, 0.3 / 1000, 1, scale=1000.0),
         Probe("small loss", TANH, theta, batch, 0.3 * 1000, 3, scale=0.001),
         Probe("quadratic", LINEAR, weights(LINEAR, 2), points(2, 5, 3, 5, 7), 0.1, 3, loss="squared error"),
+        Probe("ReLU", TANH, relu, more, 0.1, 2, activation="relu"),
+        Probe("normalised", TANH, normalised, more, 0.1, 2, normalised=True),
+        Probe("normalised, one step", TANH, normalised, more, 0.1, 1, normalised=True),
     )
+    if steps is None:
+        return found
+    varied = ("one step", "two steps", "five steps", "normalised, one step")
+    return tuple(replace(p, steps=steps) for p in found if p.name not in varied)

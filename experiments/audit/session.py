@@ -40,13 +40,17 @@ class Call:
     """What one call left behind.
 
     grads: of every parameter, in float64, zeros where there was none; None entries are in `without`.
-    changed: names of what is not as it was, by kind: weights, buffers, modes, "grad mode", …
+    changed: names of what is not as it was, by kind: weights, modes, "grad mode", …
+    returned: the gradients were returned, and none left.
+    loss_calls, lines: where calls are recorded, how often the loss was called on which points, and in which lines.
     """
 
     grads: Weights
     without: tuple[str, ...]
     changed: dict[str, list[str]]
+    returned: bool = False
     loss_calls: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:
@@ -77,21 +81,23 @@ class Session:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.child.close(gently=False)
 
-    def call(self, probe: Probe, dtype: str = "float64", **more: Any) -> Call:
-        """One call; raises Refused with what the function raised."""
-        answer = self._ask(probe.request(dtype) | more, self.target.timeout, f"in a call with {_described(probe)}")
+    def call(self, probe: Probe, dtype: str = "float64", seed: int = 0, **more: Any) -> Call:
+        """One call, the generators of random numbers set to `seed`; raises Refused with what the function raised."""
+        request = probe.request(dtype) | {"seed": seed} | more
+        answer = self._ask(request, self.target.timeout, f"in a call with {probe.called_with}")
         if kind := answer["nonsense"]:
             raise Unusable(f"{self.target.function} returned {kind}; it may return nothing or the loss")
         found = answer["grads"]
-        names = [name for name in found if not name.startswith("norm")]
         return Call(
             {
-                name: np.zeros_like(probe.theta[name]) if found[name] is None else np.array(found[name])
-                for name in names
+                name: np.zeros_like(probe.theta[name]) if grad is None else np.array(grad)
+                for name, grad in found.items()
             },
-            tuple(name for name in names if found[name] is None),
+            tuple(name for name, grad in found.items() if grad is None),
             answer["changed"],
+            answer["returned"],
             answer["calls"] or {},
+            answer["lines"] or {},
         )
 
     def growth(self, probe: Probe, dtype: str, repeat: int) -> float | None:
@@ -111,8 +117,3 @@ class Session:
         if "problem" in answer:
             raise Refused(answer["problem"])
         return answer
-
-
-def _described(probe: Probe) -> str:
-    sizes = probe.sizes
-    return f"{sizes['T']:g} tasks, inner_lr={probe.lr:g}, inner_steps={probe.steps}"

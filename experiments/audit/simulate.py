@@ -13,6 +13,7 @@ from torch import Tensor
 
 from experiments.audit.probes import Probe
 from experiments.harness.verify import Weights
+from experiments.oracles.cnn import EPS
 
 Params = dict[str, Tensor]
 
@@ -27,11 +28,13 @@ class Recipe:
     sweep: a hand-rolled reverse sweep with this mistake, in the place of differentiating through the loop.
     carried: a task starts from the adapted weights of the one before; "cut": without their graph.
     frozen: parameters that the inner loop leaves alone.
+    activation: of a forward pass of its own, in the place of the model's.
     """
 
     result: Literal["gradient", "displacement", "weights"] = "gradient"
     inner_data: str = "support"
     outer_data: str = "query"
+    activation: str = ""
     inner_loss: str = ""
     outer_loss: str = ""
     rate: Callable[[Probe], float] = lambda probe: probe.lr
@@ -44,6 +47,7 @@ class Recipe:
     mean_weights: bool = False
     frozen: frozenset[str] = frozenset()
     momentum: float = 0.0
+    nesterov: bool = False
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     clip_value: float = 0.0
@@ -51,12 +55,18 @@ class Recipe:
     left_over: Literal["", "direct", "last", "through"] = ""
 
 
-class Data(NamedTuple):
-    """x (tasks, points, inputs), y (tasks, points, outputs), and the weight of every point in the loss."""
+class Part(NamedTuple):
+    """Points that go through the network together: x (tasks, points, inputs), y (tasks, points, outputs).
+
+    weight: of the mean over them in the loss.
+    """
 
     x: Tensor
     y: Tensor
-    weight: Tensor
+    weight: float
+
+
+Data = list[Part]
 
 
 class Simulation:
@@ -76,32 +86,46 @@ class Simulation:
     # -- data and losses
 
     def data(self, which: str) -> Data:
-        """Points of all tasks: support, query, both (sum, mean or all points alike), or all tasks' support pooled."""
+        """Points of all tasks: support, query, both (sum, mean or all points alike), or all tasks' pooled."""
         support_x, support_y, query_x, query_y = self.tensors
-        s, q = support_x.shape[1], query_x.shape[1]
         if which == "support":
-            return Data(support_x, support_y, _each(s, 1 / s))
+            return [Part(support_x, support_y, 1.0)]
         if which == "query":
-            return Data(query_x, query_y, _each(q, 1 / q))
-        if which == "pooled":
-            x, y = (t.flatten(0, 1).expand(self.count, -1, -1) for t in (support_x, support_y))
-            return Data(x, y, _each(x.shape[1], 1 / x.shape[1]))
-        each = {"both summed": (1 / s, 1 / q), "both averaged": (0.5 / s, 0.5 / q), "all points": (1 / (s + q),) * 2}
-        weight = torch.cat([_each(n, w) for n, w in zip((s, q), each[which], strict=True)])
-        return Data(torch.cat([support_x, query_x], 1), torch.cat([support_y, query_y], 1), weight)
+            return [Part(query_x, query_y, 1.0)]
+        if which in ("pooled", "pooled query"):
+            some = (support_x, support_y) if which == "pooled" else (query_x, query_y)
+            x, y = (t.flatten(0, 1).expand(self.count, -1, -1) for t in some)
+            return [Part(x, y, 1.0)]
+        if which == "all points":
+            return [Part(torch.cat([support_x, query_x], 1), torch.cat([support_y, query_y], 1), 1.0)]
+        weight = {"both summed": 1.0, "both averaged": 0.5}[which]
+        return [Part(support_x, support_y, weight), Part(query_x, query_y, weight)]
+
+    def predict(self, phi: Params, h: Tensor) -> Tensor:
+        """The network's outputs, or those of a forward pass of the recipe's own."""
+        activation = self.recipe.activation or self.probe.activation
+        for weight in (name for name in phi if name.endswith(".weight") and not name.startswith("norm")):
+            layer = weight.removesuffix(".weight")
+            h = torch.baddbmm(phi[f"{layer}.bias"].unsqueeze(1), h, phi[weight].transpose(1, 2))
+            if layer == "out":
+                return h
+            if self.probe.normalised:
+                norm = layer.replace("hidden", "norm")
+                centred = h - h.mean(1, keepdim=True)
+                h = centred / (centred.square().mean(1, keepdim=True) + EPS).sqrt()
+                h = h * phi[f"{norm}.weight"].unsqueeze(1) + phi[f"{norm}.bias"].unsqueeze(1)
+            h = torch.tanh(h) if activation == "tanh" else torch.relu(h)
+        raise ValueError("a network ends with a layer named out")
 
     def loss(self, phi: Params, data: Data, kind: str) -> Tensor:
         """Each task's loss, (tasks,): of the probe, or the plain one named `kind`."""
-        h, names = data.x, list(phi)[::2]
-        for weight in names:
-            layer = weight.removesuffix(".weight")
-            h = torch.baddbmm(phi[f"{layer}.bias"].unsqueeze(1), h, phi[weight].transpose(1, 2))
-            h = h if layer == "out" else torch.tanh(h)
-        d = h - data.y
         scale = 1.0 if kind else self.probe.scale
-        point = d * d if (kind or self.probe.loss) == "squared error" else torch.sqrt(1 + d * d) - 1
-        losses: Tensor = scale * (point.mean(-1) * data.weight).sum(-1)
-        return losses
+        parts = []
+        for x, y, weight in data:
+            d = self.predict(phi, x) - y
+            point = d * d if (kind or self.probe.loss) == "squared error" else torch.sqrt(1 + d * d) - 1
+            parts.append(scale * weight * point.mean((1, 2)))
+        return torch.stack(parts).sum(0)
 
     # -- the inner loop
 
@@ -145,7 +169,8 @@ class Simulation:
                 grads = {name: g + r.weight_decay * decayed[name] for name, g in grads.items()}
             if r.momentum:
                 velocity = {name: r.momentum * velocity[name] + g for name, g in grads.items()} if velocity else grads
-                grads = velocity
+                ahead = {name: g + r.momentum * velocity[name] for name, g in grads.items()}
+                grads = ahead if r.nesterov else velocity
             phi = {name: p if name in r.frozen else p - rate * grads[name] for name, p in phi.items()}
             found.append(phi)
         return found
@@ -173,7 +198,7 @@ class Simulation:
         """φ_K where each task goes on from the one before, all of it in the graph."""
         everything, phi, adapted = self.inner, {name: p[:1] for name, p in self.start.items()}, []
         for t in range(self.count):
-            self.inner = Data(everything.x[t : t + 1], everything.y[t : t + 1], everything.weight)
+            self.inner = [Part(x[t : t + 1], y[t : t + 1], weight) for x, y, weight in everything]
             phi = self.iterates(phi)[-1]
             adapted.append(phi)
         return {name: torch.cat([a[name] for a in adapted]) for name in self.start}
@@ -183,14 +208,10 @@ class Simulation:
         results, theta = [], self.probe.theta
         for t in range(self.count):
             task = type(self.probe.batch)(*(part[t : t + 1] for part in self.probe.batch))
-            probe = Probe("", self.probe.layers, theta, task, *self._settings())
-            alone = Simulation(replace(self.recipe, carried=""), probe)
+            alone = Simulation(replace(self.recipe, carried=""), replace(self.probe, theta=theta, batch=task))
             results.append(alone.per_task())
             theta = {name: p[0].detach().numpy() for name, p in alone.iterates(alone.start)[-1].items()}
         return {name: torch.cat([result[name] for result in results]) for name in self.start}
-
-    def _settings(self) -> tuple[float, int, str, float]:
-        return self.probe.lr, self.probe.steps, self.probe.loss, self.probe.scale
 
     def by_sweep(self) -> Params:
         """v ← v − α H v over the steps, with the recipe's mistake in H or in the order."""
@@ -216,10 +237,6 @@ class Simulation:
             {name: g[chosen].mean(0).detach().numpy() for name, g in contributions.items()},
             {name: g.mean(0).detach().numpy() for name, g in self.left_over.items()},
         )
-
-
-def _each(count: int, weight: float) -> Tensor:
-    return torch.full((count,), weight, dtype=torch.float64)
 
 
 def _add(a: Params, b: Params) -> Params:

@@ -1,12 +1,12 @@
 """From what a `meta_step` did to what it is."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
-from experiments.audit.catalogue import EXPLANATIONS, catalogue, recipe
+import numpy as np
+
 from experiments.audit.examine import (
-    LEAK_BYTES,
     Examination,
     carried_over,
     depends_on_history,
@@ -15,70 +15,27 @@ from experiments.audit.examine import (
 )
 from experiments.audit.explain import Explainer, Explanation
 from experiments.audit.factors import Finding
+from experiments.audit.facts import how_near, what_in_common
+from experiments.audit.notes import notes
 from experiments.audit.probes import Computes, Probe
+from experiments.audit.report import KINDS, VERDICTS, Remark, Report, remarks, verdict
 from experiments.audit.session import Target
-from experiments.audit.simulate import Simulation
-from experiments.harness.verify import Weights, error
+from experiments.audit.simulate import Recipe, Simulation
+from experiments.harness.verify import Weights
 
-VERDICTS: dict[Computes, str] = {
-    "maml": "second-order MAML",
-    "fomaml": "first-order MAML (FOMAML)",
-    "reptile": "Reptile",
-}
-KINDS: dict[tuple[str, ...], Computes] = {(): "maml", ("first-order",): "fomaml", ("reptile",): "reptile"}
-EXACT_BY_FINITE_DIFFERENCES = ("α = 0", "quadratic")
+ALMOST_EXACT = ("α = 0", "quadratic")  # probes in which finite differences of the gradient err by rounding alone
 FINITE_DIFFERENCES = 1e-3
-NEARLY_EXACT = 1e-7
+LONGEST_LOOP = 50
 
 
-@dataclass(frozen=True)
-class Remark:
-    """A mistake that was found, or a note of something that does not make a result wrong."""
+def audit(target: Target, advance: Callable[[str], None] = lambda what: None, steps: int | None = None) -> Report:
+    """Audit a function, for the K `steps` alone if it is given.
 
-    identifier: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a function is.
-
-    verdict: "second-order MAML", "first-order MAML (FOMAML)", "Reptile", "wrong" or "unusable".
-    findings: the fewest mistakes of the catalogue that explain the results.
-    evidence: what the verdict rests on; errors relative to each kind's right result, by probe.
+    Raises Unusable where it cannot be called, or does not answer.
     """
-
-    verdict: str
-    findings: tuple[Remark, ...]
-    explanation: str
-    notes: tuple[Remark, ...] = ()
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def diagnosis(self) -> tuple[str, ...]:
-        """The stable identifiers of the findings."""
-        return tuple(finding.identifier for finding in self.findings)
-
-    def json(self) -> dict[str, Any]:
-        """The report as `--format json` prints it."""
-        return {
-            "verdict": self.verdict,
-            "diagnosis": list(self.diagnosis),
-            "explanation": self.explanation,
-            "notes": [asdict(note) for note in self.notes],
-            "evidence": self.evidence,
-        }
-
-    def is_expected(self, expected: Computes) -> bool:
-        """Whether it is what was expected."""
-        return self.verdict == VERDICTS[expected]
-
-
-def audit(target: Target, advance: Callable[[str], None] = lambda what: None) -> Report:
-    """Audit a function; raises Unusable where it cannot be called or does not answer."""
-    examined = examine(target, advance)
+    examined = examine(target, advance, steps)
     judged = _Judgement(examined, advance)
-    if judged.right is None and not judged.broken:
+    if judged.right is None and not judged.broken and not examined.random:
         advance("does it depend on earlier calls?")
         if depends_on_history(target, examined):
             judged = _Judgement(examine_alone(target, examined, advance), advance)
@@ -94,14 +51,17 @@ class _Judgement:
     def __init__(self, examined: Examination, advance: Callable[[str], None]) -> None:
         self.examined, self.advance = examined, advance
         self.notes: list[Remark] = []
+        self.facts: list[str] = []
         self.results: dict[str, Weights] = {name: c.grads for name, c in examined.calls.items() if c.finite}
         self.probes = [p for p in examined.probes if p.name in self.results]
         self.not_finite = [name for name, call in examined.calls.items() if not call.finite and name != "α = 0"]
         self.precision = examined.dtype
         self.right: Computes | None = None
-        if self.broken or examined.random:
+        if self.broken:
             return
         self.right = self._right(self.precision)
+        if self.right is None and (found := self._with_single_rate()):
+            self.precision, self.right = "float32", found
         if self.right is None and not self._by_finite_differences() and (found := self._right("float32")):
             self.precision, self.right = "float32", found
 
@@ -123,37 +83,45 @@ class _Judgement:
                 return computes
         return None
 
-    def _by_finite_differences(self) -> bool:
-        """Second-order within 0.1 %, and exact where finite differences of the gradient are."""
-        errors = self.errors("maml")
-        exact = [errors[name] for name in EXACT_BY_FINITE_DIFFERENCES if name in errors]
-        return bool(exact) and max(exact) <= NEARLY_EXACT and max(errors.values()) <= FINITE_DIFFERENCES
+    def _with_single_rate(self) -> Computes | None:
+        """The kind whose right results they are if α is rounded to single precision."""
+        kinds: dict[Computes, Recipe] = {
+            "maml": Recipe(rate=_single),
+            "fomaml": Recipe(rate=_single, graph=lambda k, K: False),
+            "reptile": Recipe(rate=_single, result="displacement"),
+        }
+        for computes, made in kinds.items():
+            if all(
+                p.distance(self.results[p.name], Simulation(made, p).mean()[0]) <= p.tolerances["float64"]
+                for p in self.probes
+            ):
+                return computes
+        return None
 
-    def _explain(self) -> Explanation | None:
-        """The fewest mistakes; a note, where there is none but for finite differences."""
-        explainer = Explainer(self.results, self.probes, self.precision)
-        found = explainer.search(self.advance, pairs_too=not self._by_finite_differences())
-        if found is None and self._by_finite_differences():
-            self.right = "maml"
-            text = f"Hessian products are finite differences: its error reaches {max(self.errors('maml').values()):.0e}"
-            self.notes.append(Remark("finite-differences", text))
-        return found
+    def _by_finite_differences(self) -> bool:
+        """Whether it is second-order within 0.1 %, and exact where finite differences of the gradient are.
+
+        What is off at α = 0 has another cause, and so has what is off as much with a quadratic loss as elsewhere: a
+        weight or an α in single precision.
+        """
+        errors = self.errors("maml")
+        if any(name not in errors for name in ALMOST_EXACT) or max(errors.values()) > FINITE_DIFFERENCES:
+            return False
+        (at_theta,) = (p.tolerances["float64"] for p in self.probes if p.name == "α = 0")
+        return errors["α = 0"] <= at_theta and errors["quadratic"] <= 0.1 * median(errors.values())
 
     # -- the report
 
     def report(self) -> Report:
         """All of it put together."""
         found, residual = self._findings()
-        findings = _remarks(found)
-        kind = KINDS.get(tuple(finding.identifier for finding in findings))
-        self._note_changes()
-        self._note_precision()
-        self._note_limits()
+        lines = self.examined.recorded.lines if self.examined.recorded else {}
+        findings = remarks(found, lines)
         return Report(
-            VERDICTS[kind] if kind else "wrong",
+            verdict(found),
             findings,
             "; ".join(finding.text for finding in findings) or "it is exact in every probe",
-            tuple(self.notes),
+            (*self.notes, *notes(self.examined, self.probes, self.precision)),
             self._evidence(residual),
         )
 
@@ -169,83 +137,93 @@ class _Judgement:
             found += carried
         changed = sorted({name for call in examined.calls.values() for name in call.changed.get("weights", [])})
         if changed:
-            found.append(Finding("weights-changed", ", ".join(changed)))
+            every = {name for p in self.probes for name in p.theta}
+            found.append(Finding("weights-changed", "all of them" if every <= set(changed) else ", ".join(changed)))
+        if missed := examined.not_answered:
+            found.append(Finding("raises", self._raised(missed)))
         return found, residual
 
     def _of_gradients(self) -> tuple[list[Finding], float | None]:
-        explanation = None if self.right or self.examined.random else self._explain()
+        """The fewest mistakes; what can be seen without a search comes before what has to be searched for."""
         if self.right:
             (identifiers,) = (ids for ids, kind in KINDS.items() if kind == self.right)
             return [Finding(i) for i in identifiers], max(self.errors(self.right).values(), default=None)
-        if explanation:
-            return list(explanation.findings), explanation.residual
+        calls = list(self.examined.calls.values())
+        residual = max(self.errors("maml").values(), default=None)
+        if all(len(call.without) == len(call.grads) for call in calls):
+            stepped = any("weights" in call.changed for call in calls)
+            return [
+                Finding("gradients-cleared" if stepped else "no-gradient", "" if stepped else "none of them")
+            ], residual
+        if self.examined.random:
+            return [Finding("random")], residual
+        explained = self._explain()
+        if explained:
+            return list(explained.findings), explained.residual
+        if self.right:  # by finite differences
+            return [], residual
+        if self._never_calls_the_loss():
+            return [Finding("loss-ignored", "it never calls `loss_fn`, so nothing more can be told of it")], residual
+        return [Finding("unexplained", self._known())], residual
+
+    def _explain(self) -> Explanation | None:
+        """The fewest mistakes; a note, where there is none but for finite differences."""
+        single = [call.grads for call in self.examined.single if call.finite]
+        explainer = Explainer(self.results, self.probes, self.precision, self._counts(), single)
+        if self._never_calls_the_loss():
+            return explainer.own_loss()
+        found = explainer.search(self.advance, pairs_too=not self._by_finite_differences())
+        if found is None and self._by_finite_differences():
+            self.right = "maml"
+            text = f"Hessian products are finite differences: its error reaches {max(self.errors('maml').values()):.0e}"
+            self.notes.append(Remark("finite-differences", text))
+        if found is None:
+            self.facts = explainer.facts.sentences()
+        return found
+
+    def _never_calls_the_loss(self) -> bool:
+        recorded = self.examined.recorded
+        return recorded is not None and not any(recorded.loss_calls[part] for part in ("support", "query", "other"))
+
+    def _counts(self) -> set[int]:
+        """The numbers of inner steps that its calls of the loss suggest: task after task, or all of them at once."""
         calls = self.examined.recorded.loss_calls if self.examined.recorded else {}
-        if calls and not any(calls[part] for part in ("support", "query", "other")):
-            return [Finding("loss-ignored", "it is never called")], None
-        return [Finding("unexplained", self._distance())], max(self.errors("maml").values(), default=None)
+        tasks = len(self.examined.base.batch.support_x)
+        found = {calls.get("support", 0) // tasks, calls.get("support", 0), calls.get("other", 0) - 1}
+        return {count for count in found if 0 < count <= LONGEST_LOOP}
 
-    def _distance(self) -> str:
-        nearest = min(VERDICTS, key=lambda computes: max(self.errors(computes).values(), default=0.0))
-        worst = max(self.errors(nearest).values(), default=float("nan"))
-        chance = "; two calls alike, each in a fresh process, differ" if self.examined.random else ""
-        return f"nearest is {VERDICTS[nearest]}, with a relative error of up to {worst:.2g}{chance}"
+    def _known(self) -> str:
+        """What can be said where nothing explains the results."""
+        errors: dict[Computes, dict[str, float]] = {computes: self.errors(computes) for computes in VERDICTS}
+        said = list(self.facts)
+        known: set[str] = set()
+        for computes, by_probe in errors.items():
+            exact = {p.name for p in self.probes if by_probe[p.name] <= p.tolerances[self.precision]}
+            if not exact <= known:  # at α = 0, second-order and first-order MAML are the same
+                said.append(f"it is {VERDICTS[computes]} {what_in_common(exact, self.probes)}")
+            known |= exact
+        if near := how_near(errors):
+            said.append(f"nearest is {VERDICTS[near[0]]}, with a relative error of {near[1]:.2g} in the median")
+        return "; ".join(said or ["its results are nowhere near those of second-order or first-order MAML or Reptile"])
 
-    # -- notes
-
-    def _note_changes(self) -> None:
-        examined = self.examined
-        calls = [*examined.calls.values(), *examined.repeated]
-        if examined.normalised:
-            calls.append(examined.normalised)
-        texts = {
-            "buffers": ("buffers-changed", "a call changes buffers of a module with batch normalisation: {}"),
-            "modes": ("modes-changed", "a call leaves modules in another mode, training or evaluation"),
-            "requires_grad": ("requires-grad-changed", "a call changes requires_grad of: {}"),
-            "grad mode": ("grad-mode-changed", "a call leaves gradients switched on or off other than before"),
-            "random state": ("random-state-changed", "a call draws random numbers"),
-        }
-        for kind, (identifier, text) in texts.items():
-            names = sorted({name for call in calls for name in call.changed.get(kind, [])})
-            if names:
-                few = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-                self.notes.append(Remark(identifier, text.format(few)))
-
-    def _note_precision(self) -> None:
-        examined = self.examined
-        if self.precision == "float32":
-            why = "takes float32 only" if examined.dtype == "float32" else "computes in float32"
-            self.notes.append(Remark("single-precision", f"it {why}; it was judged to that precision"))
-        first = examined.calls.get(examined.probes[0].name)
-        alike = [call.grads for call in examined.repeated if first and call.finite and first.finite]
-        if examined.random or (
-            not examined.history and first and any(error(again, first.grads) > 0 for again in alike)
-        ):
-            self.notes.append(Remark("not-deterministic", "calls alike do not give the same numbers"))
-        if examined.growth and examined.growth > LEAK_BYTES:
-            text = f"memory grows by {examined.growth / 2**20:.1f} MiB a call, after garbage collection"
-            self.notes.append(Remark("memory-grows", text))
-
-    def _note_limits(self) -> None:
-        if self.examined.one_step:
-            hidden = ", ".join(self._indistinguishable())
-            text = f"it takes a single inner step only and was judged for one; this could not be told: {hidden}"
-            self.notes.append(Remark("one-step-only", text))
-        for what, message in self.examined.refused.items():
-            self.notes.append(Remark("refused", f"with {what}, it raised {message}"))
-
-    def _indistinguishable(self) -> list[str]:
-        """Identifiers whose predictions equal the right result in every probe there was."""
-
-        def same(probe: Probe, predicted: Weights) -> bool:
-            return probe.distance(predicted, probe.right["maml"]) <= 1000 * probe.tolerances[self.precision]
-
-        found = []
-        for fault in catalogue():
-            if not fault.mixed and fault.common:
-                made = recipe((fault,), (fault.starts[0] if fault.starts else 0.0,))
-                if all(same(p, Simulation(made, p).mean()[0]) for p in self.probes):
-                    found.append(fault.identifier)
-        return list(dict.fromkeys(found))
+    def _raised(self, missed: list[Probe]) -> str:
+        """What it raised in ordinary calls, each message once, with the calls it belongs to."""
+        asked = [p for p in self.examined.probes if not p.normalised]
+        calls: dict[str, list[str]] = {}
+        for probe in missed:
+            calls.setdefault(self.examined.refused[probe.name], []).append(probe.called_with)
+        said = [
+            f"{message} with {where[0]}" + (f" and in {len(where) - 1} more calls" if len(where) > 1 else "")
+            for message, where in calls.items()
+        ]
+        text = f"in {len(missed)} of {len(asked)} probes: {'; '.join(said)}"
+        answered = {p.steps for p in asked} - {p.steps for p in missed}
+        if len(answered) == 1 and self.examined.steps is None:
+            (steps,) = answered
+            text += f"; --inner-steps {steps} asks for that number of steps only"
+        if self.right:
+            text += f"; where it answers ({len(asked) - len(missed)}), it is {VERDICTS[self.right]}"
+        return text
 
     def _evidence(self, residual: float | None) -> dict[str, Any]:
         examined = self.examined
@@ -258,18 +236,12 @@ class _Judgement:
             "errors": {computes: self.errors(computes) for computes in kinds},
             "tolerances": {p.name: p.tolerances[self.precision] for p in self.probes},
             "loss_calls": examined.recorded.loss_calls if examined.recorded else None,
+            "lines": examined.recorded.lines if examined.recorded else None,
+            "raised": dict(examined.refused),
             "memory_growth_bytes": examined.growth,
         }
 
 
-def _remarks(findings: list[Finding]) -> tuple[Remark, ...]:
-    """One for every identifier, with the details of all its findings."""
-    details: dict[str, list[str]] = {}
-    for finding in findings:
-        details.setdefault(finding.identifier, []).append(finding.says)
-    return tuple(
-        Remark(
-            identifier, EXPLANATIONS[identifier] + (f" ({beside})" if (beside := ", ".join(filter(None, says))) else "")
-        )
-        for identifier, says in details.items()
-    )
+def _single(probe: Probe) -> float:
+    """α in single precision."""
+    return float(np.float32(probe.lr))

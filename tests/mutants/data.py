@@ -97,7 +97,7 @@ def outer_loss_on_support(
 def query_read_from_support(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """Inside vmap the wrong names go into the second loss. [outer-on-support]"""
+    """Inside vmap the wrong names go into the second loss. [outer-on-support, batch-norm]"""
 
     def task_loss(theta: Params, x_spt: Tensor, y_spt: Tensor, x_qry: Tensor, y_qry: Tensor) -> Tensor:
         def support_loss(fast: Params) -> Tensor:
@@ -236,7 +236,7 @@ def squared_error_everywhere(
 def squared_error_inside(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """The inner loop descends on the mean squared error, whatever the loss is. [loss-ignored]"""
+    """The inner loop descends on the mean squared error, whatever the loss is. [two-losses]"""
     losses = []
     for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
         fast = adapt(model, F.mse_loss, support_x, support_y, inner_lr, inner_steps)
@@ -249,7 +249,7 @@ def squared_error_inside(
 def squared_error_outside(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """The query loss is the mean squared error, whatever the loss is. [loss-ignored]"""
+    """The query loss is the mean squared error, whatever the loss is. [two-losses]"""
     losses = []
     for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
         fast = adapt(model, loss_fn, support_x, support_y, inner_lr, inner_steps)

@@ -174,7 +174,7 @@ def loop_from_one(
 def gradient_by_the_meta_parameters(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """Every step differentiates by the model's parameters, through the steps before it. [meta-parameter-steps]"""
+    """Every step differentiates by the model's parameters, through those before. [meta-parameter-steps, batch-norm]"""
     theta = trainable(model)
     losses = []
     for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
@@ -192,7 +192,7 @@ def gradient_by_the_meta_parameters(
 def notebook_with_more_steps(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """Clones of the weights, and `.grad` of the model they were cloned from, in every step. [meta-parameter-steps]"""
+    """Clones of the weights, and `.grad` of the model, in every step. [meta-parameter-steps, batch-norm]"""
     losses = []
     for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
         fast = {name: p.clone() for name, p in trainable(model).items()}

@@ -27,6 +27,8 @@ class Draw:
     shots: int
     queries: int
     seed: int
+    normalised: bool
+    """With batch normalisation, which only the audit's own networks have."""
 
 
 DRAWS = st.builds(
@@ -40,6 +42,7 @@ DRAWS = st.builds(
     shots=st.integers(1, 8),
     queries=st.integers(1, 8),
     seed=st.integers(0, 2**20),
+    normalised=st.booleans(),
 )
 
 
@@ -49,6 +52,8 @@ class Rejected(Exception):
 
 def accusation(mutant: Mutant, computes: Computes, draw: Draw) -> str:
     """What the checks say against a function on this draw, nothing if it is right; raises Rejected."""
+    if draw.normalised:
+        return audited(mutant, computes, draw)
     model = {"hidden": draw.hidden, "width": draw.width, "activation": draw.activation}
     settings = {"inner_steps": draw.steps, "inner_lr": draw.lr, "tasks": draw.tasks, "shots": draw.shots}
     judged = bench("unrolled", "float64", draw.seed, model=model, queries=draw.queries, **settings)
@@ -65,12 +70,27 @@ def accusation(mutant: Mutant, computes: Computes, draw: Draw) -> str:
 def audited(mutant: Mutant, computes: Computes, draw: Draw) -> str:
     """The same by the audit's own rule, with its networks, points and loss."""
     layers = (2, *[draw.width] * draw.hidden, 1)
-    batch = points(2, draw.seed, draw.tasks, draw.shots, draw.queries)
-    probe = Probe("", layers, weights(layers, draw.seed), batch, draw.lr, draw.steps, activation=draw.activation)
+    fewest = 4 if draw.normalised else 1  # of fewer points, what is normalised hardly depends on anything
+    batch = points(2, draw.seed, draw.tasks, max(fewest, draw.shots), max(fewest, draw.queries))
+    probe = Probe(
+        "",
+        layers,
+        weights(layers, draw.seed, draw.normalised),
+        batch,
+        draw.lr,
+        draw.steps,
+        activation=draw.activation,
+        normalised=draw.normalised,
+    )
     tolerance = probe.tolerances["float64"]
     if tolerance > 100 * MAX_KAPPA * np.finfo(np.float64).eps:
         raise Rejected("ill-conditioned")
-    found = Calls(str(mutant.file), mutant.function).call(probe.request())["grads"]  # which restores the grad mode
+    try:  # a call restores the grad mode
+        found = Calls(str(mutant.file), mutant.function).call(probe.request() | {"seed": 0})["grads"]
+    except Exception as error:
+        if draw.normalised:  # as a `vmap` may
+            raise Rejected(str(error)) from None
+        raise
     grads = {n: np.zeros_like(probe.theta[n]) if g is None else np.array(g) for n, g in found.items()}
     distance = probe.distance(grads, probe.right[computes])
     return "" if distance <= tolerance else f"audit: error {distance:.1e}, tolerance {tolerance:.1e}"

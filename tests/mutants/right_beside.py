@@ -147,7 +147,7 @@ def reptile(model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_l
 def left_in_eval_mode(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """The model is put into eval mode and left there. [maml; modes-changed]"""
+    """The model is put into eval mode and left there. [maml; modes-changed, breaks-contract]"""
     model.eval()
     loss = query_loss(model, loss_fn, support, query, inner_lr, inner_steps)
     loss.backward()
@@ -168,7 +168,7 @@ def gradients_left_disabled(
 def tasks_in_random_order(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
-    """Tasks are done in a random order, and averaged in theirs. [maml; random-state-changed]"""
+    """Tasks are done in a random order, and averaged in theirs. [maml; breaks-contract]"""
     theta = trainable(model)
     per_task: list[Params] = [{} for _ in support[0]]
     for task in torch.randperm(len(support[0])).tolist():
@@ -191,7 +191,7 @@ def losses_kept_with_their_graphs(
 def one_step_by_clones(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> Tensor:
-    """The tutorial notebook's way: clones of the weights, moved by `.grad` of the model. [maml; one-step-only]"""
+    """The tutorial notebook's way: clones of the weights, moved by `.grad` of the model. [maml; steps-restricted]"""
     if inner_steps != 1:
         raise ValueError("this scheme is defined for one inner step only")
     losses = []

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
 
 META_STEP = 3
+average = torch.zeros((), dtype=torch.float64)
 
 
 def raises(model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int) -> None:
@@ -98,3 +100,26 @@ def seven_parameters(
 ) -> None:
     """A function that wants one thing more. [signature]"""
     model.to(device)
+
+
+def raises_in_its_second_call(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """A running average of losses keeps a graph from one call to the next. [second]"""
+    global average
+    average = 0.9 * average + 0.1 * loss_fn(model(query[0][0]), query[1][0])
+    average.backward()
+
+
+def raises_for_any_number_of_steps(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """One step only, it says, and has a mistake there. [raises]"""
+    if inner_steps != 1:
+        raise ValueError("one step only")
+    raise KeyError("the bug that the user has to find")
+
+
+def convolves(model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int) -> None:
+    """A forward pass for images. [images]"""
+    torch.nn.functional.conv2d(support[0][0], torch.ones(2, 1, 3, 3, dtype=torch.float64))

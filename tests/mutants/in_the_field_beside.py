@@ -1,0 +1,263 @@
+"""More mistakes as they stand in public scripts: forward passes, inner loops and random numbers of their own."""
+
+from collections.abc import Callable
+
+import higher
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Pair = tuple[Tensor, Tensor]
+Params = dict[str, Tensor]
+Forward = Callable[[list[Tensor], Tensor], Tensor]
+
+
+def relu_network(weights: list[Tensor], x: Tensor) -> Tensor:
+    """A forward pass by hand, as people write it."""
+    while len(weights) > 2:
+        x, weights = F.relu(F.linear(x, weights[0], weights[1])), weights[2:]
+    return F.linear(x, *weights)
+
+
+def tanh_network(weights: list[Tensor], x: Tensor) -> Tensor:
+    """The same with another activation."""
+    while len(weights) > 2:
+        x, weights = torch.tanh(F.linear(x, weights[0], weights[1])), weights[2:]
+    return F.linear(x, *weights)
+
+
+def by_hand(
+    model: nn.Module,
+    loss_fn: Loss,
+    support: Pair,
+    query: Pair,
+    lr: float,
+    steps: int,
+    forward: Forward,
+    create_graph: bool = True,
+) -> Tensor:
+    """The mean query loss of a forward pass by hand."""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        fast = list(model.parameters())
+        for _ in range(steps):
+            grads = torch.autograd.grad(loss_fn(forward(fast, support_x), support_y), fast, create_graph=create_graph)
+            fast = [w - lr * g for w, g in zip(fast, grads, strict=True)]
+        losses.append(loss_fn(forward(fast, query_x), query_y))
+    return torch.stack(losses).mean()
+
+
+def on_some_points(
+    model: nn.Module,
+    loss_fn: Loss,
+    support: Pair,
+    query: Pair,
+    lr: float,
+    steps: int,
+    choose: Callable[[int], Tensor],
+) -> Tensor:
+    """The mean query loss where every inner step sees the points that `choose` gives."""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        fast = dict(model.named_parameters())
+        for _ in range(steps):
+            some = choose(len(support_x))
+            loss = loss_fn(functional_call(model, fast, (support_x[some],)), support_y[some])
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            fast = {name: w - lr * g for (name, w), g in zip(fast.items(), grads, strict=True)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    return torch.stack(losses).mean()
+
+
+def with_higher(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, lr: float, steps: int, first: bool, **options: float
+) -> None:
+    """higher's inner loop around SGD with options."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, **options)  # type: ignore[arg-type]
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        with higher.innerloop_ctx(model, optimizer, copy_initial_weights=False) as (functional, differentiable):
+            for _ in range(steps):
+                differentiable.step(
+                    loss_fn(functional(support_x), support_y),
+                    grad_callback=(lambda grads: [g.detach() for g in grads]) if first else None,
+                )
+            (loss_fn(functional(query_x), query_y) / len(support[0])).backward()
+
+
+def literal(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, lr: float, steps: int, create_graph: bool
+) -> Tensor:
+    """The mean query loss of an ordinary inner loop."""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        fast = dict(model.named_parameters())
+        for _ in range(steps):
+            loss = loss_fn(functional_call(model, fast, (support_x,)), support_y)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=create_graph)
+            fast = {name: w - lr * g for (name, w), g in zip(fast.items(), grads, strict=True)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    return torch.stack(losses).mean()
+
+
+def forward_of_a_relu_network(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Right for ReLU networks, whatever the model is. [own-forward]"""
+    by_hand(model, loss_fn, support, query, inner_lr, inner_steps, relu_network).backward()
+
+
+def forward_of_a_tanh_network(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Right for tanh networks, whatever the model is. [own-forward]"""
+    by_hand(model, loss_fn, support, query, inner_lr, inner_steps, tanh_network).backward()
+
+
+def forward_and_first_order(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """First-order, and right for ReLU networks only. [own-forward, first-order]"""
+    by_hand(model, loss_fn, support, query, inner_lr, inner_steps, relu_network, create_graph=False).backward()
+
+
+def forward_summed(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Right for ReLU networks, and the sum over tasks. [own-forward, sum-over-tasks]"""
+    (len(support[0]) * by_hand(model, loss_fn, support, query, inner_lr, inner_steps, relu_network)).backward()
+
+
+def shuffled_mini_batches(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Every inner step sees three random points. [random]"""
+    on_some_points(model, loss_fn, support, query, inner_lr, inner_steps, lambda n: torch.randperm(n)[:3]).backward()
+
+
+def bootstrapped_by_numpy(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Every inner step sees points drawn by NumPy's generator. [random]"""
+    on_some_points(
+        model, loss_fn, support, query, inner_lr, inner_steps, lambda n: torch.from_numpy(np.random.randint(0, n, n))
+    ).backward()
+
+
+def dropout_inside(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Dropout of its own in the inner loop. [random]"""
+
+    def dropped(prediction: Tensor, target: Tensor) -> Tensor:
+        return loss_fn(F.dropout(prediction, 0.5), target)
+
+    literal(model, dropped, support, query, inner_lr, inner_steps, create_graph=True).backward()
+
+
+def noise_on_the_gradient(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """Noise on the meta-gradient, to escape from saddles. [random]"""
+    literal(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=True).backward()
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad += 1e-3 * torch.randn_like(p.grad)
+
+
+def momentum_and_decay(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """SGD with momentum and weight decay inside. [inner-momentum, inner-weight-decay]"""
+    with_higher(model, loss_fn, support, query, inner_lr, inner_steps, False, momentum=0.9, weight_decay=5e-4)
+
+
+def momentum_of_nesterov(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """SGD with Nesterov's momentum inside. [inner-momentum]"""
+    with_higher(model, loss_fn, support, query, inner_lr, inner_steps, False, momentum=0.9, nesterov=True)
+
+
+def momentum_and_first_order(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """SGD with momentum inside, and first-order. [inner-momentum, first-order]"""
+    with_higher(model, loss_fn, support, query, inner_lr, inner_steps, True, momentum=0.8)
+
+
+def the_commonest_script(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """No create_graph, α = 0.01 and K = 5 in the body. [first-order, inner-lr, inner-steps]"""
+    literal(model, loss_fn, support, query, 0.01, 5, create_graph=False).backward()
+
+
+def seven_steps_of_its_own(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """No create_graph, α = 0.05 and K = 7 in the body. [first-order, inner-lr, inner-steps]"""
+    literal(model, loss_fn, support, query, 0.05, 7, create_graph=False).backward()
+
+
+def second_order_with_literals(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """α = 0.02 and K = 3 in the body. [inner-lr, inner-steps]"""
+    literal(model, loss_fn, support, query, 0.02, 3, create_graph=True).backward()
+
+
+def first_order_with_a_literal_rate(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """No create_graph and α = 0.4 in the body. [first-order, inner-lr]"""
+    literal(model, loss_fn, support, query, 0.4, inner_steps, create_graph=False).backward()
+
+
+def the_commonest_script_summed(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """The same script, and the sum over tasks. [first-order, inner-lr, inner-steps, sum-over-tasks]"""
+    (len(support[0]) * literal(model, loss_fn, support, query, 0.01, 5, create_graph=False)).backward()
+
+
+def raises_for_several_steps(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """A list of one rate is indexed by the step. [raises]"""
+    rates = [inner_lr]
+    literal(model, loss_fn, support, query, rates[inner_steps - 1], inner_steps, create_graph=True).backward()
+
+
+def raises_for_most_sizes(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """It knows one size of a meta-batch. [raises]"""
+    if len(support[0]) != 3 or support[0].shape[1] != 5:
+        raise RuntimeError("shapes do not fit")
+    literal(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=True).backward()
+
+
+def raises_and_is_first_order(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """First-order, and it raises for a single task. [raises, first-order]"""
+    assert len(support[0]) > 1
+    literal(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=False).backward()
+
+
+def a_step_for_every_point(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """An inner step for every support point, whatever K is. [unexplained]"""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        fast = dict(model.named_parameters())
+        for x, y in zip(support_x.split(2), support_y.split(2), strict=True):
+            loss = loss_fn(functional_call(model, fast, (x,)), y)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            fast = {name: w - inner_lr * g for (name, w), g in zip(fast.items(), grads, strict=True)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    torch.stack(losses).mean().backward()

@@ -1,0 +1,67 @@
+"""What an audit's explanation says of functions as people write them: what is known, in which line, in which order."""
+
+import pytest
+
+from experiments.audit.catalogue import EXPLANATIONS
+from experiments.audit.factors import Finding
+from experiments.audit.facts import how_near, what_in_common
+from experiments.audit.probes import probes
+from experiments.audit.report import remarks, verdict
+from tests.mutants import mutants
+from tests.test_mutants import audited, in_process
+
+__all__ = ["in_process"]  # a fixture: no process is started here
+
+SAID = {
+    "clamped_at_ten": "to values of ±10, see line",
+    "clamped_at_three": "to values of ±3",
+    "the_linear_layers_only": "norm1.weight, norm1.bias, norm2.weight, norm2.bias",
+    "cross_entropy": "it never calls `loss_fn`",
+    "cleared_after_the_step": "its own optimizer stepped, and the gradients were cleared after it",
+    "squared_error_inside": "a squared error of its own inside, the given one outside",
+    "loss_after_every_step": "it is second-order MAML in the probes with one inner step or with α = 0 (4 of 18)",
+    "a_rate_for_every_layer": "it ignores inner_lr: its results are the same for every α",
+    "a_step_for_every_point": "it ignores inner_steps: its results are the same for every K",
+    "forward_of_a_relu_network": "that of a ReLU network",
+    "momentum_and_decay": "of 0.9",
+    "momentum_of_nesterov": "of 0.9, Nesterov's",
+    "the_commonest_script": "always 5",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", SAID)
+def test_explanations_say_what_is_known(function: str) -> None:
+    (mutant,) = (m for m in mutants() if m.function == function)
+    report = audited(mutant)
+    assert set(report.diagnosis) == set(mutant.expected), report.explanation
+    assert SAID[function] in report.explanation
+    assert "e+" not in report.explanation  # no error of 1e15
+
+
+def test_findings_come_in_the_order_in_which_they_are_mended_and_with_their_lines() -> None:
+    found = [Finding("sum-over-tasks"), Finding("first-order"), Finding("inner-lr", "0.01"), Finding("raises", "in 3")]
+    said = remarks(found, {"support gradient": 7, "query gradient": 12})
+    assert [remark.identifier for remark in said] == ["raises", "inner-lr", "first-order", "sum-over-tasks"]
+    assert [remark.text.rpartition("(")[2] for remark in said] == ["in 3)", "0.01)", "see line 7)", "see line 12)"]
+    assert list(EXPLANATIONS)[-1] == "unexplained"
+
+
+def test_a_forward_pass_of_its_own_has_a_verdict_of_its_own() -> None:
+    own = Finding("own-forward", "that of a ReLU network")
+    assert verdict([own]) == "second-order MAML of ReLU networks"
+    assert verdict([own, Finding("first-order")]) == "first-order MAML (FOMAML) of ReLU networks"
+    assert verdict([own, Finding("sum-over-tasks")]) == "wrong"
+
+
+def test_what_probes_have_in_common_is_said_in_words_and_else_by_name() -> None:
+    every = probes()
+    one_step = [p.name for p in every if p.steps == 1]
+    assert what_in_common(one_step, every).startswith("in the probes with one inner step (")
+    assert "or" in what_in_common([*one_step, "α = 0"], every)
+    assert what_in_common(["other points", "two tasks"], every) == "in 2 of 18 probes ('other points', 'two tasks')"
+
+
+def test_nothing_is_called_the_nearest_that_is_far() -> None:
+    assert how_near({"maml": {"a": 0.5, "b": 1e15}, "fomaml": {"a": 1.0, "b": 2.0}}) is None
+    assert how_near({"maml": {"a": 0.5, "b": 2.0}, "fomaml": {"a": 0.1, "b": 0.2}}) == ("fomaml", pytest.approx(0.15))
