@@ -13,7 +13,7 @@ from tests.test_mutants import audited, in_process
 __all__ = ["in_process"]  # a fixture: no process is started here
 
 SAID = {
-    "clamped_at_ten": "to values of ±10, see line",
+    "clamped_at_ten": "to values of ±10); see line",
     "clamped_at_three": "to values of ±3",
     "the_linear_layers_only": "norm1.weight, norm1.bias, norm2.weight, norm2.bias",
     "cross_entropy": "it never calls `loss_fn`",
@@ -43,7 +43,8 @@ def test_findings_come_in_the_order_in_which_they_are_mended_and_with_their_line
     found = [Finding("sum-over-tasks"), Finding("first-order"), Finding("inner-lr", "0.01"), Finding("raises", "in 3")]
     said = remarks(found, {"support gradient": 7, "query gradient": 12})
     assert [remark.identifier for remark in said] == ["raises", "inner-lr", "first-order", "sum-over-tasks"]
-    assert [remark.text.rpartition("(")[2] for remark in said] == ["in 3)", "0.01)", "see line 7)", "see line 12)"]
+    ends = ["(in 3)", "(0.01)", "; see line 7", "; see line 12"]
+    assert all(remark.text.endswith(end) for remark, end in zip(said, ends, strict=True))
     assert list(EXPLANATIONS)[-1] == "unexplained"
 
 

@@ -78,17 +78,17 @@ def verdict(findings: Iterable[Finding]) -> str:
 
 def remarks(findings: list[Finding], lines: dict[str, int]) -> tuple[Remark, ...]:
     """One for every identifier, with the details of all its findings, in the order in which a user would mend them."""
-    details: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for finding in findings:
-        details.setdefault(finding.identifier, []).append(finding.says)
+        found.setdefault(finding.identifier, []).append(finding.says)
 
     def text(identifier: str) -> str:
-        said = list(dict.fromkeys(filter(None, details[identifier])))
+        said = list(dict.fromkeys(filter(None, found[identifier])))
         if len(said) > DETAILS:
             said[DETAILS:] = [f"and {len(said) - DETAILS} more"]
-        if line := lines.get(PLACES.get(identifier, "")):
-            said.append(f"see line {line}")
-        return EXPLANATIONS[identifier] + (f" ({', '.join(said)})" if said else "")
+        line = lines.get(PLACES.get(identifier, ""))
+        details = f" ({', '.join(said)})" if said else ""
+        return EXPLANATIONS[identifier] + details + (f"; see line {line}" if line else "")
 
-    order = [identifier for identifier in EXPLANATIONS if identifier in details]
+    order = [identifier for identifier in EXPLANATIONS if identifier in found]
     return tuple(Remark(identifier, text(identifier)) for identifier in order)
