@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn.modules import activation, batchnorm, conv, dropout, flatten, instancenorm, linear, normalization, pooling
 
-PLAIN = (bool, int, float, str)
 CONTAINERS = frozenset((dict, OrderedDict, defaultdict, list, set))
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 STOCK: dict[type, object] = {nn.Sequential: nn.Sequential.forward}

@@ -1,8 +1,11 @@
 """Ask in C++, by PyTorch's own guards, whether dicts are the very ones that they were, with the same entries.
 
-Python numbers every change of a dict. A number that is the same says that nothing has changed; another says nothing,
-since a value may have been assigned again.
+Python 3.11 numbers every change of a dict. A number that is the same says that nothing has changed; another says
+nothing, since a value may have been assigned again. Later versions only tell those who watch, and not of every
+attribute (with 3.13 and PyTorch 2.13, assigning one is missed), so there nothing is asked here.
 """
+
+import sys
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,8 +15,10 @@ from typing import Any
 def as_they_are(owners: Sequence[object], dicts: Sequence[Mapping[Any, Any]]) -> Callable[[], bool] | None:
     """A check that objects have the class, namespace and attributes that they have now, and dicts their entries.
 
-    It may fail where nothing has changed. None where PyTorch has no such guards.
+    It may fail where nothing has changed. None where Python has no such numbers, or PyTorch no such guards.
     """
+    if sys.version_info >= (3, 12):
+        return None
     try:
         from torch._C._dynamo.guards import RootGuardManager
         from torch._dynamo.guards import GuardManagerType
