@@ -6,7 +6,6 @@ attribute (with 3.13 and PyTorch 2.13, assigning one is missed), so there nothin
 """
 
 import sys
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
