@@ -20,6 +20,7 @@ EXPLANATIONS = {
     "weights-changed": "the call changes the model's weights",
     "stale-batch": "it goes on using the points of an earlier call",
     "stale-parameters": "it goes on using the weights of an earlier call: they were captured",
+    "stale-arguments": "it goes on using α, K or the loss of an earlier call",
     "earlier-calls": "results of earlier calls are mixed in: something is accumulated and never cleared",
     "stateful": "the result depends on earlier calls, in no way that the catalogue knows; or on a generator of random "
     "numbers of its own",
@@ -68,8 +69,8 @@ EXPLANATIONS = {
 PLACES = {
     "two-losses": "support",
     "inner-on-both": "support",
-    "outer-on-support": "query",
-    "outer-on-both": "query",
+    "outer-on-support": "last support",
+    "outer-on-both": "last query",
     "first-order": "support gradient",
     "truncated": "support gradient",
     "meta-parameter-steps": "support gradient",
@@ -240,7 +241,7 @@ def _steps(counts: Iterable[int]) -> Iterator[Fault]:
 
 
 def _truncated() -> Iterator[Fault]:
-    for m in (1, 2):
+    for m in (1, 2, 3, 4):
         yield fixed("truncated", f"the last {m} of its steps", graph=lambda k, K, m=m: k >= K - m)
         yield fixed("truncated", f"all but the first {m} of its steps", graph=lambda k, K, m=m: k >= m)
         yield fixed("truncated", f"the first {m} of its steps", graph=lambda k, K, m=m: k < m)

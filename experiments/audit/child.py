@@ -100,7 +100,10 @@ class Calls:
         """One call: the meta-gradient it left or returned, and what else it changed."""
         arguments = model, loss, support, query, lr, steps = self.make(request)
         seed(request["seed"])
-        recorder = self.recorder(loss, support[1], query[1], self.file) if request.get("record") else None
+        recorder = None
+        if request.get("record"):
+            namespace = getattr(self.function, "__globals__", {})
+            recorder = self.recorder(loss, support[1], query[1], self.file, namespace)
         before = state(model)
         try:
             if recorder:
@@ -109,11 +112,12 @@ class Calls:
             else:
                 returned = self.function(*arguments)
             grads = {name: p.grad for name, p in model.named_parameters()}
-            instead = {} if any(g is not None for g in grads.values()) else gradients(returned, model)
+            left = any(g is not None and bool((g.to_dense() != 0).any()) for g in grads.values())
+            instead = {} if left else gradients(returned, model)
             return {
                 "grads": {name: as_list(grad) for name, grad in (instead or grads).items()},
                 "returned": bool(instead),
-                "nonsense": nonsense(returned),
+                "nonsense": "" if left else nonsense(returned),
                 "changed": changes(before, state(model)),
                 "calls": recorder.calls if recorder else None,
                 "lines": recorder.lines if recorder else None,
@@ -215,7 +219,7 @@ def gradients(returned: Any, model: nn.Module) -> dict[str, Tensor]:
 
 def as_list(grad: Tensor | None) -> list[Any] | None:
     """A gradient's numbers; None where there is none."""
-    return None if grad is None else list(grad.detach().double().cpu().tolist())
+    return None if grad is None else list(grad.detach().to_dense().double().cpu().tolist())
 
 
 def nonsense(returned: Any) -> str:

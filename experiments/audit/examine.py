@@ -17,7 +17,7 @@ REPEATS = 25
 WIDE_POINTS = 500
 LEAK_BYTES = 100_000  # a call's own tensors take over 1 MB: less than this is the allocator's business
 OTHER_SEED = 1
-HISTORY = (BASE, BASE, "other points", "other weights")
+HISTORY = (BASE, BASE, "other points", "other weights", "other α", "one step", "small loss")
 """A sequence of calls that tells what a function carries from one to the next."""
 NEEDS = "the audit's networks are of linear layers and take points (points, 2): code for images or classes cannot be"
 OF_SHAPES = re.compile(r"conv|pool|shape|size|dim|class|Expected|Long|int64|channels|unpack")
@@ -57,6 +57,12 @@ class Examination:
         return next(p for p in self.probes if p.name in self.calls)
 
     @property
+    def unsteady(self) -> bool:
+        """Whether the first call, made again, has another result."""
+        base = self.base.name
+        return any(self.differ(call, self.calls[base], base) for call in self.repeated)
+
+    @property
     def not_answered(self) -> list[Probe]:
         """The ordinary probes in which it raised."""
         return [p for p in self.probes if p.name in self.refused and not p.normalised]
@@ -78,6 +84,7 @@ def examine(target: Target, advance: Advance, steps: int | None = None) -> Exami
         advance("what else it changes")
         examined.repeated.append(_again(session, examined))
         _beside(session, examined)
+        examined.repeated.append(_again(session, examined))
     return examined
 
 
@@ -140,8 +147,7 @@ def _beside(session: Session, examined: Examination) -> None:
         examined.beside["a loss function that counts its calls"] = str(error)
     try:
         other, own = session.call(base, dtype, seed=OTHER_SEED), examined.calls[base.name]
-        alike = not any(examined.differ(call, own, base.name) for call in examined.repeated)
-        examined.random = alike and examined.differ(other, own, base.name)  # else it depends on earlier calls
+        examined.random = not examined.unsteady and examined.differ(other, own, base.name)  # else it has a history
     except Refused as error:
         examined.beside["another seed of the random numbers"] = str(error)
     try:
@@ -159,8 +165,7 @@ def _beside(session: Session, examined: Examination) -> None:
 
 def depends_on_history(target: Target, examined: Examination) -> bool:
     """Whether a result depends on the calls before it, or on chance; compared with calls in fresh processes."""
-    base = examined.base
-    if any(examined.differ(call, examined.calls[base.name], base.name) for call in examined.repeated):
+    if examined.unsteady:
         return True
     names = [name for name in HISTORY[2:] if name in examined.calls]
     fresh, _ = _alone(target, [p for p in examined.probes if p.name in names], examined.dtype)
@@ -221,10 +226,17 @@ def carried_over(examined: Examination) -> list[str]:
     def like(call: Call, name: str) -> bool:
         return not examined.differ(call, fresh[name], name)
 
+    fresh_ones = [fresh[name] for name in HISTORY[1:4]]
+    if any(like(a, BASE) for a in fresh_ones[1:]) or not any(
+        g.any() for call in fresh_ones for g in call.grads.values()
+    ):
+        return ["stateful"]  # what each call gives by itself says nothing of its points and weights
     of_base = [like(call, BASE) for call in history]
     own = [like(call, name) for call, name in zip(history, HISTORY, strict=True)]
     if all(own):
-        return []
+        return ["stateful"]  # after more calls than these
+    if all(own[:4]):
+        return ["stale-arguments"]
     if of_base[2] and own[3]:
         return ["stale-batch"]
     if of_base[3] and own[2]:

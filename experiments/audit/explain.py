@@ -66,8 +66,11 @@ class Explainer:
         best = best or self._reshaped()
         if pairs_too and (best is None or best.cost > 2):
             advance("pairs of mistakes")
-            best = min(filter(None, (best, self._fewest(pairs(self.singles)))), key=lambda e: e.cost, default=None)
-        if pairs_too and best is None:
+            two = (
+                each for each in pairs(self.singles) if self.beside is None or self.beside.findings or _of_norms(each)
+            )
+            best = min(filter(None, (best, self._fewest(two))), key=lambda e: e.cost, default=None)
+        if pairs_too and best is None and not self._second_order_somewhere():
             advance("three mistakes, of which one is being first-order")
             best = self._fewest(triples(self.singles))
         if best is None and self.beside:
@@ -81,6 +84,14 @@ class Explainer:
         """What explains the results of a function that never calls the loss it is given: a squared error, and more."""
         (own,) = (f for f in self.singles if f.identifier == "loss-ignored")
         return self._fewest([(own,), *(two for two in pairs(self.singles) if own in two)])
+
+    def _second_order_somewhere(self) -> bool:
+        """Whether a result is the right one where first-order's is another."""
+        return any(
+            p.distance(self.observed.results[p.name], p.right["maml"]) <= self.tolerances[p.name]
+            and p.distance(p.right["fomaml"], p.right["maml"]) > self.tolerances[p.name]
+            for p in self.probes
+        )
 
     def _possible(self, faults: tuple[Fault, ...]) -> bool:
         """Whether they ignore α and K if the results do, and only then, and can be simulated in some time."""
@@ -158,6 +169,8 @@ class Explainer:
 
     def _reshaped(self) -> Explanation | None:
         """Second- or first-order results whose values were clipped one by one, or whose tensors were normalised."""
+        if self.observed.nothing:
+            return None
         found = [self.observed.results[p.name] for p in self.probes]
         live = self.observed.live
         highest = max(float(np.abs(value).max(initial=0)) for result in found for value in result.values())
@@ -201,3 +214,8 @@ def _mixed_law(mixed: Fault, factors: list[Factor], seconds: list[float], equal:
     else:
         return None
     return law([Factor(f.probe, float(w), f.norm) for f, w in zip(factors, whole, strict=True)], equal)
+
+
+def _of_norms(faults: tuple[Fault, ...]) -> bool:
+    """Whether a mistake shows with normalised networks alone."""
+    return any(name.startswith("norm") for f in faults for name in recipe((f,), (0.0,)).frozen)

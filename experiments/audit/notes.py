@@ -51,6 +51,8 @@ def _of_precision(examined: Examination, precision: str) -> Iterator[Remark]:
 
 
 def _of_limits(examined: Examination, judged: Sequence[Probe], precision: str) -> Iterator[Remark]:
+    if "α = 0" in examined.calls and not examined.calls["α = 0"].finite:
+        yield Remark("not-finite-at-zero", "with α = 0 the meta-gradient is not finite, as of a division by α")
     if examined.steps is not None:
         hidden = ", ".join(_indistinguishable(judged, precision))
         text = f"it was judged for K = {examined.steps} only, as asked"

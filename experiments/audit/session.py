@@ -86,7 +86,7 @@ class Session:
         request = probe.request(dtype) | {"seed": seed} | more
         answer = self._ask(request, self.target.timeout, f"in a call with {probe.called_with}")
         if kind := answer["nonsense"]:
-            raise Unusable(f"{self.target.function} returned {kind}; it may return nothing or the loss")
+            raise Unusable(f"{self.target.function} left no gradient and returned {kind}, not gradients or a loss")
         found = answer["grads"]
         return Call(
             {

@@ -35,7 +35,7 @@ def audit(target: Target, advance: Callable[[str], None] = lambda what: None, st
     """
     examined = examine(target, advance, steps)
     judged = _Judgement(examined, advance)
-    if judged.right is None and not judged.broken and not examined.random:
+    if (judged.right is None or examined.unsteady) and not judged.broken and not examined.random:
         advance("does it depend on earlier calls?")
         if depends_on_history(target, examined):
             judged = _Judgement(examine_alone(target, examined, advance), advance)
@@ -52,6 +52,7 @@ class _Judgement:
         self.examined, self.advance = examined, advance
         self.notes: list[Remark] = []
         self.facts: list[str] = []
+        self.carried = carried_over(examined) if examined.history and not examined.random else []
         self.results: dict[str, Weights] = {name: c.grads for name, c in examined.calls.items() if c.finite}
         self.probes = [p for p in examined.probes if p.name in self.results]
         self.not_finite = [name for name, call in examined.calls.items() if not call.finite and name != "α = 0"]
@@ -130,11 +131,7 @@ class _Judgement:
         if self.broken:
             return [Finding("nan", f"in: {', '.join(self.not_finite)}")], None
         found, residual = self._of_gradients()
-        if examined.history:
-            carried = [Finding(identifier) for identifier in carried_over(examined)]
-            if found and found[0].identifier == "unexplained" and carried:
-                found = []
-            found += carried
+        found += [Finding(identifier) for identifier in self.carried]
         changed = sorted({name for call in examined.calls.values() for name in call.changed.get("weights", [])})
         if changed:
             every = {name for p in self.probes for name in p.theta}
@@ -157,10 +154,14 @@ class _Judgement:
             ], residual
         if self.examined.random:
             return [Finding("random")], residual
+        if "stateful" in self.carried:
+            return [], residual
         explained = self._explain()
         if explained:
             return list(explained.findings), explained.residual
         if self.right:  # by finite differences
+            return [], residual
+        if self.carried:
             return [], residual
         if self._never_calls_the_loss():
             return [Finding("loss-ignored", "it never calls `loss_fn`, so nothing more can be told of it")], residual
@@ -202,7 +203,7 @@ class _Judgement:
             if not exact <= known:  # at α = 0, second-order and first-order MAML are the same
                 said.append(f"it is {VERDICTS[computes]} {what_in_common(exact, self.probes)}")
             known |= exact
-        if near := how_near(errors):
+        if (near := how_near(errors)) and near[1] > 1e-6:
             said.append(f"nearest is {VERDICTS[near[0]]}, with a relative error of {near[1]:.2g} in the median")
         return "; ".join(said or ["its results are nowhere near those of second-order or first-order MAML or Reptile"])
 

@@ -64,3 +64,31 @@ def gradients_returned_by_name(
     loss = query_loss(model, loss_fn, support, query, inner_lr, inner_steps)
     grads = torch.autograd.grad(loss, list(model.parameters()))
     return loss.detach(), dict(zip(dict(model.named_parameters()), grads, strict=True))
+
+
+def gradients_returned_beside_zeros(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> tuple[Tensor, Params]:
+    """The meta-gradient is returned by name, and `.grad` is set to zeros. [maml; gradients-returned]"""
+    query_loss(model, loss_fn, support, query, inner_lr, inner_steps).backward()
+    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=False)
+    return torch.zeros(()), grads
+
+
+def a_word_returned(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> str:
+    """Something that is no loss is returned beside what is left. [maml]"""
+    query_loss(model, loss_fn, support, query, inner_lr, inner_steps).backward()
+    return "done"
+
+
+def sparse_gradients(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """`.grad` is a sparse tensor. [maml]"""
+    query_loss(model, loss_fn, support, query, inner_lr, inner_steps).backward()
+    for p in model.parameters():
+        if p.grad is not None and p.dim() == 2:
+            p.grad = p.grad.to_sparse()
