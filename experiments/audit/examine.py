@@ -122,7 +122,7 @@ def _again(session: Session, examined: Examination) -> Call:
         which = {1: "second", 2: "third"}.get(made, f"{made + 1}th")
         raise Unusable(
             f"it raised {error}, in its {which} call, which is like one that it answered "
-            f"({examined.base.called_with}): something is kept from call to call, a graph perhaps"
+            f"({examined.base.called_with}): something is kept from call to call, such as a graph, or left to chance"
         ) from None
 
 

@@ -152,7 +152,7 @@ def at_optimum(theta: Weights, batch: Arrays, layers: tuple[int, ...]) -> Arrays
 
 TANH = (2, 5, 5, 1)
 LINEAR = (2, 1)
-BASE = "three steps"
+BASE = "base"
 STEEPEST = "large loss"
 """The probe with the largest inner gradients."""
 
