@@ -53,7 +53,7 @@ HOOKED: dict[str, tuple[Callable[[nn.Sequential], object], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", [*EAGER, *JAX])
+@pytest.mark.parametrize("name", [*EAGER, *sorted(JAX)])
 @pytest.mark.parametrize("kind", HOOKED)
 def test_hooks_are_called_or_refused(kind: str, name: str) -> None:
     if kind == "after accumulation" and not hasattr(Tensor, "register_post_accumulate_grad_hook"):
