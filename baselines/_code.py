@@ -38,9 +38,13 @@ class Code:
 
     def still_serves(self, around: Form, batch: TaskBatch) -> bool:
         """Whether what was served last is asked for again; False where that takes time to know."""
-        if self.guards is None or self.quick is None or self.form[0] != around:
+        guards = self.guards
+        if guards is None or guards.check is None or self.quick is None or self.form[0] != around:
             return False
-        return is_grad_enabled() and self.guards.hold_quickly() and self.quick(*batch, *self.guards.tensors)
+        try:
+            return is_grad_enabled() and guards.check() and self.quick(*batch, *guards.tensors)
+        except Exception:  # what was compared has become something that cannot be
+            return False
 
     def __call__(self, guards: Guards, sweep: Sweep, run: Run, batch: TaskBatch) -> MetaGradient:
         """Run the code with the model's present tensors."""

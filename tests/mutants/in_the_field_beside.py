@@ -261,3 +261,47 @@ def a_step_for_every_point(
             fast = {name: w - inner_lr * g for (name, w), g in zip(fast.items(), grads, strict=True)}
         losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
     torch.stack(losses).mean().backward()
+
+
+def adam_inside(model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int) -> None:
+    """Adam in the inner loop, written out, its eps inside the root. [unexplained]"""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        fast = dict(model.named_parameters())
+        first, second = [torch.zeros_like(w) for w in fast.values()], [torch.zeros_like(w) for w in fast.values()]
+        for t in range(1, inner_steps + 1):
+            loss = loss_fn(functional_call(model, fast, (support_x,)), support_y)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            first = [0.9 * m + 0.1 * g for m, g in zip(first, grads, strict=True)]
+            second = [0.999 * v + 0.001 * g * g for v, g in zip(second, grads, strict=True)]
+            moves = [
+                (m / (1 - 0.9**t)) / (v / (1 - 0.999**t) + 1e-16).sqrt() for m, v in zip(first, second, strict=True)
+            ]
+            fast = {name: w - inner_lr * move for (name, w), move in zip(fast.items(), moves, strict=True)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    torch.stack(losses).mean().backward()
+
+
+def implicit(model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int) -> None:
+    """Implicit MAML by a dense solve at φ_K, which is no minimiser. [unexplained]"""
+    names, theta = list(dict(model.named_parameters())), [p.detach() for p in model.parameters()]
+    total = [torch.zeros_like(p) for p in theta]
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+
+        def loss(weights: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return loss_fn(functional_call(model, dict(zip(names, weights, strict=True)), (x,)), y)
+
+        phi = [p.clone().requires_grad_() for p in theta]
+        for _ in range(inner_steps):
+            grads = torch.autograd.grad(loss(phi, support_x, support_y), phi)
+            phi = [(w - inner_lr * g).detach().requires_grad_() for w, g in zip(phi, grads, strict=True)]
+        grads = torch.autograd.grad(loss(phi, support_x, support_y), phi, create_graph=True)
+        inner = torch.cat([g.ravel() for g in grads])
+        outer = torch.cat([g.ravel() for g in torch.autograd.grad(loss(phi, query_x, query_y), phi)])
+        rows = [torch.autograd.grad(each, phi, retain_graph=True) for each in inner]
+        hessian = torch.stack([torch.cat([g.ravel() for g in row]) for row in rows])
+        solved = torch.linalg.solve(torch.eye(len(outer), dtype=outer.dtype) + hessian / 100, outer)
+        parts = solved.split([p.numel() for p in theta])
+        total = [t + part.view_as(t) / len(support[0]) for t, part in zip(total, parts, strict=True)]
+    for p, g in zip(model.parameters(), total, strict=True):
+        p.grad = g
