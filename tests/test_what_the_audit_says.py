@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.audit.catalogue import EXPLANATIONS
 from experiments.audit.factors import Finding
 from experiments.audit.facts import how_near, what_in_common
+from experiments.audit.observed import fit
 from experiments.audit.probes import probes
 from experiments.audit.report import remarks, verdict
 from experiments.audit.session import Target
@@ -16,6 +18,7 @@ from tests.test_mutants import audited, in_process
 
 __all__ = ["in_process"]  # a fixture: no process is started here
 
+FILES = ("in_the_field", "in_the_field_beside", "forward_by_hand")
 SAID = {
     "clamped_at_ten": "to values of ±10); see line",
     "clamped_at_three": "to values of ±3",
@@ -26,7 +29,7 @@ SAID = {
     "loss_after_every_step": "it is second-order MAML in the probes with one inner step or with α = 0 (4 of 18)",
     "a_rate_for_every_layer": "it ignores inner_lr: its results are the same for every α",
     "a_step_for_every_point": "it ignores inner_steps: its results are the same for every K",
-    "forward_of_a_relu_network": "that of a ReLU network",
+    "forward_of_a_relu_network": "(of ReLU networks)",
     "momentum_and_decay": "of 0.9",
     "momentum_of_nesterov": "of 0.9, Nesterov's",
     "the_commonest_script": "always 5",
@@ -36,7 +39,7 @@ SAID = {
 @pytest.mark.slow
 @pytest.mark.parametrize("function", SAID)
 def test_explanations_say_what_is_known(function: str) -> None:
-    (mutant,) = (m for m in mutants() if m.function == function and m.file.stem.startswith("in_the_field"))
+    (mutant,) = (m for m in mutants() if m.function == function and m.file.stem in FILES)
     report = audited(mutant)
     assert set(report.diagnosis) == set(mutant.expected), report.explanation
     assert SAID[function] in report.explanation
@@ -53,7 +56,7 @@ def test_findings_come_in_the_order_in_which_they_are_mended_and_with_their_line
 
 
 def test_a_forward_pass_of_its_own_has_a_verdict_of_its_own() -> None:
-    own = Finding("own-forward", "that of a ReLU network")
+    own = Finding("own-forward", "of ReLU networks")
     assert verdict([own]) == "second-order MAML of ReLU networks"
     assert verdict([own, Finding("first-order")]) == "first-order MAML (FOMAML) of ReLU networks"
     assert verdict([own, Finding("sum-over-tasks")]) == "wrong"
@@ -103,3 +106,35 @@ def test_lines_are_those_of_the_losses_that_are_differentiated_and_of_their_grad
     assert report.explanation.endswith("see line 19")
     expected = {"support": 15, "last support": 15, "support gradient": 16, "query": 18, "last query": 18}
     assert report.evidence["lines"] == expected | {"query gradient": 19}
+
+
+REMEMBERS = """
+import torch
+from torch.func import functional_call
+
+RATES = []
+
+
+def meta_step(model, loss_fn, support, query, inner_lr, inner_steps):
+    RATES.append(inner_lr)
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query):
+        fast = dict(model.named_parameters())
+        for _ in range(inner_steps):
+            loss = loss_fn(functional_call(model, fast, (support_x,)), support_y)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            fast = {name: w - RATES[0] * g for (name, w), g in zip(fast.items(), grads)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    torch.stack(losses).mean().backward()
+"""
+
+
+def test_what_is_remembered_is_found_for_one_number_of_steps_too(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text(REMEMBERS)
+    assert audit(Target(file, "meta_step"), steps=2).diagnosis == ("stale-arguments",)
+
+
+def test_terms_that_are_no_numbers_fit_nothing() -> None:
+    factors = fit([np.array([1.0, np.inf]), np.array([1.0, 2.0])], np.array([1.0, 1.0]))
+    assert np.isnan(factors).all()

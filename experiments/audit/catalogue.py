@@ -156,8 +156,8 @@ def catalogue(counts: Iterable[int] = ()) -> list[Fault]:
         fixed("two-losses", "a squared error of its own inside, the given one outside", inner_loss="squared error"),
         fixed("two-losses", "the given one inside, a squared error of its own outside", outer_loss="squared error"),
         fixed("loss-ignored", "in both loops", inner_loss="squared error", outer_loss="squared error"),
-        fixed("own-forward", "that of a ReLU network", activation="relu"),
-        fixed("own-forward", "that of a tanh network", activation="tanh"),
+        fixed("own-forward", "of ReLU networks", activation="relu"),
+        fixed("own-forward", "of tanh networks", activation="tanh"),
         *_not_adapted(),
     ]
 

@@ -18,7 +18,7 @@ WIDE_POINTS = 500
 LEAK_BYTES = 100_000  # a call's own tensors take over 1 MB: less than this is the allocator's business
 OTHER_SEED = 1
 HISTORY = (BASE, BASE, "other points", "other weights", "other α", "one step", "small loss")
-"""A sequence of calls that tells what a function carries from one to the next."""
+"""A sequence of calls that tells what a function carries from one to the next, as far as they are answered alone."""
 NEEDS = "the audit's networks are of linear layers and take points (points, 2): code for images or classes cannot be"
 OF_SHAPES = re.compile(r"conv|pool|shape|size|dim|class|Expected|Long|int64|channels|unpack")
 """What messages say where code expects other networks or data."""
@@ -55,6 +55,11 @@ class Examination:
     def base(self) -> Probe:
         """The first probe that was answered."""
         return next(p for p in self.probes if p.name in self.calls)
+
+    @property
+    def sequence(self) -> list[str]:
+        """The names of the history's calls."""
+        return [name for name in HISTORY if name in self.calls]
 
     @property
     def unsteady(self) -> bool:
@@ -115,14 +120,14 @@ def _in_float32(session: Session, probe: Probe) -> Call | None:
 
 def _again(session: Session, examined: Examination) -> Call:
     """The first call that was answered, once more; raises Unusable where it isn't answered now."""
-    made = len(examined.calls) + len(examined.refused) + len(examined.repeated)
+    made = len(examined.calls) + len(examined.refused)
     try:
         return session.call(examined.base, examined.dtype)
     except Refused as error:
-        which = {1: "second", 2: "third"}.get(made, f"{made + 1}th")
+        which = "its second call" if made == 1 else "a later call"
         raise Unusable(
-            f"it raised {error}, in its {which} call, which is like one that it answered "
-            f"({examined.base.called_with}): something is kept from call to call, such as a graph, or left to chance"
+            f"it raised {error}, in {which}, which is like one that it answered ({examined.base.called_with}): "
+            "something is kept from call to call, such as a graph, or left to chance"
         ) from None
 
 
@@ -184,18 +189,16 @@ def examine_alone(target: Target, examined: Examination, advance: Advance) -> Ex
         raise Unusable(
             f"it raised {raised}, in a process of its own, in a call that it had answered ({base.called_with})"
         )
-    history = []
+    alone = replace(examined, calls=found, history=[])
     by_name = {p.name: p for p in examined.probes}
     with Session(target) as session:
-        for name in HISTORY:
+        for name in alone.sequence:
             try:
-                history.append(session.call(by_name[name], examined.dtype))
+                alone.history.append(session.call(by_name[name], examined.dtype))
             except Refused as error:
-                examined.beside[f"{name}, after other calls"] = str(error)
+                alone.beside[f"{name}, after other calls"] = str(error)
     return replace(
-        examined,
-        calls=found,
-        history=history,
+        alone,
         refused=examined.refused | refused,
         random=examined.differ(found[base.name], again[base.name], base.name),
     )
@@ -220,7 +223,7 @@ def _alone(target: Target, asked: list[Probe], dtype: str) -> tuple[dict[str, Ca
 def carried_over(examined: Examination) -> list[str]:
     """Identifiers for how the calls of the history depend on earlier ones."""
     fresh, history = examined.calls, examined.history
-    if len(history) < len(HISTORY) or any(name not in fresh for name in HISTORY):
+    if len(history) < len(examined.sequence) or any(name not in fresh for name in HISTORY[:4]):
         return ["stateful"]
 
     def like(call: Call, name: str) -> bool:
@@ -232,7 +235,7 @@ def carried_over(examined: Examination) -> list[str]:
     ):
         return ["stateful"]  # what each call gives by itself says nothing of its points and weights
     of_base = [like(call, BASE) for call in history]
-    own = [like(call, name) for call, name in zip(history, HISTORY, strict=True)]
+    own = [like(call, name) for call, name in zip(history, examined.sequence, strict=True)]
     if all(own):
         return ["stateful"]  # after more calls than these
     if all(own[:4]):
@@ -254,7 +257,7 @@ def _accumulated(examined: Examination) -> bool:
     def vector(call: Call) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
         return np.concatenate([g.ravel() for g in call.grads.values()])
 
-    own = [vector(examined.calls[name]) for name in HISTORY]
+    own = [vector(examined.calls[name]) for name in examined.sequence]
     found = [vector(call) for call in examined.history]
     terms = np.stack([np.concatenate(own[1:]), np.concatenate(found[:-1])], axis=1)
     target = np.concatenate(found[1:])

@@ -56,6 +56,8 @@ class Explainer:
         self.facts: Facts = facts(results, probes, precision, single)
         self.fitting = Fitting(self.observed, bool(self.facts.ignores_rate))
         self.singles = catalogue(counts)
+        self.alike = [replace(self.probes[0], steps=steps, lr=rate) for steps, rate in ((3, 0.3), (1, 0.3), (3, 0.1))]
+        """A call, one with another K, and one with another α."""
         self.beside: Explanation | None = None
         """The first that explains all but what normalised networks gave."""
 
@@ -95,7 +97,7 @@ class Explainer:
 
     def _possible(self, faults: tuple[Fault, ...]) -> bool:
         """Whether they ignore α and K if the results do, and only then, and can be simulated in some time."""
-        of_base, fewer, slower = (self._like(steps, rate) for steps, rate in ((3, 0.3), (1, 0.3), (3, 0.1)))
+        of_base, fewer, slower = self.alike
         changed = recipe(faults, tuple(f.starts[0] if f.starts else 0.0 for f in faults))
         steps = changed.steps(of_base)
         rate = changed.rate(of_base)
@@ -105,9 +107,6 @@ class Explainer:
             return False
         known = (self.facts.ignores_steps, no_steps), (self.facts.ignores_rate, no_rate)
         return all(observed is None or observed == predicted for observed, predicted in known)
-
-    def _like(self, steps: int, rate: float) -> Probe:
-        return replace(self.probes[0], steps=steps, lr=rate)
 
     def _fewest(self, hypotheses: Iterable[tuple[Fault, ...]]) -> Explanation | None:
         """The first of the explanations with the fewest mistakes."""

@@ -82,7 +82,7 @@ class Fitting:
                 moved = values.copy()
                 moved[i] += (h := 1e-6 * max(abs(values[i]), 1e-3))
                 slopes.append((residual(moved) - r) / h)
-            if not all(np.any(slope) for slope in slopes):
+            if not all(np.any(slope) and np.isfinite(slope).all() for slope in slopes):
                 return None
             change = -np.linalg.lstsq(np.stack(slopes, axis=1), r, rcond=None)[0]
             limit = 0.5 * np.abs(values[fitted]) + 1e-3

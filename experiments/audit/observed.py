@@ -83,7 +83,9 @@ def _outer(data: str) -> Fault:
 
 
 def fit(terms: list[Floats], target: Floats) -> Floats:
-    """The factors of the terms with which they come closest to the target."""
+    """The factors of the terms with which they come closest to the target; none are numbers where the terms are not."""
+    if not all(np.isfinite(term).all() for term in terms):
+        return np.full(len(terms), np.nan)
     return np.asarray(np.linalg.lstsq(np.stack(terms, axis=1), target, rcond=None)[0], dtype=np.float64)
 
 

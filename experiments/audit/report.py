@@ -1,6 +1,6 @@
 """What an audit says: a verdict, the mistakes that explain it, notes, and the evidence."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -66,14 +66,13 @@ class Report:
         return self.verdict == VERDICTS[expected]
 
 
-def verdict(findings: Iterable[Finding]) -> str:
+def verdict(findings: Sequence[Finding]) -> str:
     """What a function with these findings is called."""
     identifiers = frozenset(finding.identifier for finding in findings)
     kind = KINDS.get(identifiers - {OWN})
     if kind is None:
         return "wrong"
-    own = next((finding.says for finding in findings if finding.identifier == OWN), "")
-    return VERDICTS[kind] + (f" of {own.split()[-2]} networks" if own else "")
+    return " ".join([VERDICTS[kind], *(finding.says for finding in findings if finding.identifier == OWN)])
 
 
 def remarks(findings: list[Finding], lines: dict[str, int]) -> tuple[Remark, ...]:

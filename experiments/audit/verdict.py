@@ -26,6 +26,7 @@ from experiments.harness.verify import Weights
 ALMOST_EXACT = ("α = 0", "quadratic")  # probes in which finite differences of the gradient err by rounding alone
 FINITE_DIFFERENCES = 1e-3
 LONGEST_LOOP = 50
+NEVER_CALLED = "it never calls `loss_fn`, so nothing more can be told of it"
 
 
 def audit(target: Target, advance: Callable[[str], None] = lambda what: None, steps: int | None = None) -> Report:
@@ -147,11 +148,8 @@ class _Judgement:
             return [Finding(i) for i in identifiers], max(self.errors(self.right).values(), default=None)
         calls = list(self.examined.calls.values())
         residual = max(self.errors("maml").values(), default=None)
-        if all(len(call.without) == len(call.grads) for call in calls):
-            stepped = any("weights" in call.changed for call in calls)
-            return [
-                Finding("gradients-cleared" if stepped else "no-gradient", "" if stepped else "none of them")
-            ], residual
+        if not any(grad.any() for call in calls for grad in call.grads.values()):
+            return [self._of_nothing(any("weights" in call.changed for call in calls))], residual
         if self.examined.random:
             return [Finding("random")], residual
         if "stateful" in self.carried:
@@ -164,8 +162,16 @@ class _Judgement:
         if self.carried:
             return [], residual
         if self._never_calls_the_loss():
-            return [Finding("loss-ignored", "it never calls `loss_fn`, so nothing more can be told of it")], residual
+            return [Finding("loss-ignored", NEVER_CALLED)], residual
         return [Finding("unexplained", self._known())], residual
+
+    def _of_nothing(self, stepped: bool) -> Finding:
+        """What to say where no gradient is left, or nothing but zeros."""
+        if stepped:
+            return Finding("gradients-cleared")
+        if self._never_calls_the_loss():
+            return Finding("loss-ignored", NEVER_CALLED)
+        return Finding("no-gradient", "none of them")
 
     def _explain(self) -> Explanation | None:
         """The fewest mistakes; a note, where there is none but for finite differences."""

@@ -1,4 +1,4 @@
-"""More mistakes as they stand in public scripts: forward passes, inner loops and random numbers of their own."""
+"""More mistakes as they stand in public scripts: inner optimizers, literals and random numbers in their bodies."""
 
 from collections.abc import Callable
 
@@ -12,64 +12,44 @@ from torch.func import functional_call
 Loss = Callable[[Tensor, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
 Params = dict[str, Tensor]
-Forward = Callable[[list[Tensor], Tensor], Tensor]
 
 
-def relu_network(weights: list[Tensor], x: Tensor) -> Tensor:
-    """A forward pass by hand, as people write it."""
-    while len(weights) > 2:
-        x, weights = F.relu(F.linear(x, weights[0], weights[1])), weights[2:]
-    return F.linear(x, *weights)
-
-
-def tanh_network(weights: list[Tensor], x: Tensor) -> Tensor:
-    """The same with another activation."""
-    while len(weights) > 2:
-        x, weights = torch.tanh(F.linear(x, weights[0], weights[1])), weights[2:]
-    return F.linear(x, *weights)
-
-
-def by_hand(
+def in_a_loop(
     model: nn.Module,
     loss_fn: Loss,
     support: Pair,
     query: Pair,
     lr: float,
     steps: int,
-    forward: Forward,
     create_graph: bool = True,
+    choose: Callable[[int], Tensor] = torch.arange,
 ) -> Tensor:
-    """The mean query loss of a forward pass by hand."""
-    losses = []
-    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
-        fast = list(model.parameters())
-        for _ in range(steps):
-            grads = torch.autograd.grad(loss_fn(forward(fast, support_x), support_y), fast, create_graph=create_graph)
-            fast = [w - lr * g for w, g in zip(fast, grads, strict=True)]
-        losses.append(loss_fn(forward(fast, query_x), query_y))
-    return torch.stack(losses).mean()
-
-
-def on_some_points(
-    model: nn.Module,
-    loss_fn: Loss,
-    support: Pair,
-    query: Pair,
-    lr: float,
-    steps: int,
-    choose: Callable[[int], Tensor],
-) -> Tensor:
-    """The mean query loss where every inner step sees the points that `choose` gives."""
+    """The mean query loss of an ordinary inner loop, every step of which sees the points that `choose` gives."""
     losses = []
     for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
         fast = dict(model.named_parameters())
         for _ in range(steps):
             some = choose(len(support_x))
             loss = loss_fn(functional_call(model, fast, (support_x[some],)), support_y[some])
-            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=create_graph)
             fast = {name: w - lr * g for (name, w), g in zip(fast.items(), grads, strict=True)}
         losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
     return torch.stack(losses).mean()
+
+
+def clipped(model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, lr: float, steps: int, limit: float) -> None:
+    """An inner loop whose gradients are clipped by their norm, as `clip_grad_norm_` does it."""
+    losses = []
+    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
+        fast = dict(model.named_parameters())
+        for _ in range(steps):
+            loss = loss_fn(functional_call(model, fast, (support_x,)), support_y)
+            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
+            norm = torch.stack([g.norm() for g in grads]).norm()
+            factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+            fast = {name: w - lr * factor * g for (name, w), g in zip(fast.items(), grads, strict=True)}
+        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
+    torch.stack(losses).mean().backward()
 
 
 def with_higher(
@@ -87,62 +67,25 @@ def with_higher(
             (loss_fn(functional(query_x), query_y) / len(support[0])).backward()
 
 
-def literal(
-    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, lr: float, steps: int, create_graph: bool
-) -> Tensor:
-    """The mean query loss of an ordinary inner loop."""
-    losses = []
-    for support_x, support_y, query_x, query_y in zip(*support, *query, strict=True):
-        fast = dict(model.named_parameters())
-        for _ in range(steps):
-            loss = loss_fn(functional_call(model, fast, (support_x,)), support_y)
-            grads = torch.autograd.grad(loss, list(fast.values()), create_graph=create_graph)
-            fast = {name: w - lr * g for (name, w), g in zip(fast.items(), grads, strict=True)}
-        losses.append(loss_fn(functional_call(model, fast, (query_x,)), query_y))
-    return torch.stack(losses).mean()
-
-
-def forward_of_a_relu_network(
-    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
-) -> None:
-    """Right for ReLU networks, whatever the model is. [own-forward]"""
-    by_hand(model, loss_fn, support, query, inner_lr, inner_steps, relu_network).backward()
-
-
-def forward_of_a_tanh_network(
-    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
-) -> None:
-    """Right for tanh networks, whatever the model is. [own-forward]"""
-    by_hand(model, loss_fn, support, query, inner_lr, inner_steps, tanh_network).backward()
-
-
-def forward_and_first_order(
-    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
-) -> None:
-    """First-order, and right for ReLU networks only. [own-forward, first-order]"""
-    by_hand(model, loss_fn, support, query, inner_lr, inner_steps, relu_network, create_graph=False).backward()
-
-
-def forward_summed(
-    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
-) -> None:
-    """Right for ReLU networks, and the sum over tasks. [own-forward, sum-over-tasks]"""
-    (len(support[0]) * by_hand(model, loss_fn, support, query, inner_lr, inner_steps, relu_network)).backward()
-
-
 def shuffled_mini_batches(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """Every inner step sees three random points. [random]"""
-    on_some_points(model, loss_fn, support, query, inner_lr, inner_steps, lambda n: torch.randperm(n)[:3]).backward()
+    in_a_loop(model, loss_fn, support, query, inner_lr, inner_steps, choose=lambda n: torch.randperm(n)[:3]).backward()
 
 
 def bootstrapped_by_numpy(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """Every inner step sees points drawn by NumPy's generator. [random]"""
-    on_some_points(
-        model, loss_fn, support, query, inner_lr, inner_steps, lambda n: torch.from_numpy(np.random.randint(0, n, n))
+    in_a_loop(
+        model,
+        loss_fn,
+        support,
+        query,
+        inner_lr,
+        inner_steps,
+        choose=lambda n: torch.from_numpy(np.random.randint(0, n, n)),
     ).backward()
 
 
@@ -154,14 +97,14 @@ def dropout_inside(
     def dropped(prediction: Tensor, target: Tensor) -> Tensor:
         return loss_fn(F.dropout(prediction, 0.5), target)
 
-    literal(model, dropped, support, query, inner_lr, inner_steps, create_graph=True).backward()
+    in_a_loop(model, dropped, support, query, inner_lr, inner_steps).backward()
 
 
 def noise_on_the_gradient(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """Noise on the meta-gradient, to escape from saddles. [random]"""
-    literal(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=True).backward()
+    in_a_loop(model, loss_fn, support, query, inner_lr, inner_steps).backward()
     for p in model.parameters():
         if p.grad is not None:
             p.grad += 1e-3 * torch.randn_like(p.grad)
@@ -172,6 +115,20 @@ def momentum_and_decay(
 ) -> None:
     """SGD with momentum and weight decay inside. [inner-momentum, inner-weight-decay]"""
     with_higher(model, loss_fn, support, query, inner_lr, inner_steps, False, momentum=0.9, weight_decay=5e-4)
+
+
+def clipped_to_a_norm_of_ten(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """The gradient of an inner step is clipped to a norm of 10. [inner-clipping]"""
+    clipped(model, loss_fn, support, query, inner_lr, inner_steps, 10.0)
+
+
+def clipped_to_a_norm_of_one(
+    model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
+) -> None:
+    """The gradient of an inner step is clipped to a norm of 1. [inner-clipping]"""
+    clipped(model, loss_fn, support, query, inner_lr, inner_steps, 1.0)
 
 
 def momentum_of_nesterov(
@@ -192,35 +149,35 @@ def the_commonest_script(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """No create_graph, α = 0.01 and K = 5 in the body. [first-order, inner-lr, inner-steps]"""
-    literal(model, loss_fn, support, query, 0.01, 5, create_graph=False).backward()
+    in_a_loop(model, loss_fn, support, query, 0.01, 5, create_graph=False).backward()
 
 
 def seven_steps_of_its_own(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """No create_graph, α = 0.05 and K = 7 in the body. [first-order, inner-lr, inner-steps]"""
-    literal(model, loss_fn, support, query, 0.05, 7, create_graph=False).backward()
+    in_a_loop(model, loss_fn, support, query, 0.05, 7, create_graph=False).backward()
 
 
 def second_order_with_literals(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """α = 0.02 and K = 3 in the body. [inner-lr, inner-steps]"""
-    literal(model, loss_fn, support, query, 0.02, 3, create_graph=True).backward()
+    in_a_loop(model, loss_fn, support, query, 0.02, 3).backward()
 
 
 def first_order_with_a_literal_rate(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """No create_graph and α = 0.4 in the body. [first-order, inner-lr]"""
-    literal(model, loss_fn, support, query, 0.4, inner_steps, create_graph=False).backward()
+    in_a_loop(model, loss_fn, support, query, 0.4, inner_steps, create_graph=False).backward()
 
 
 def the_commonest_script_summed(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
     """The same script, and the sum over tasks. [first-order, inner-lr, inner-steps, sum-over-tasks]"""
-    (len(support[0]) * literal(model, loss_fn, support, query, 0.01, 5, create_graph=False)).backward()
+    (len(support[0]) * in_a_loop(model, loss_fn, support, query, 0.01, 5, create_graph=False)).backward()
 
 
 def raises_for_several_steps(
@@ -228,7 +185,7 @@ def raises_for_several_steps(
 ) -> None:
     """A list of one rate is indexed by the step. [raises]"""
     rates = [inner_lr]
-    literal(model, loss_fn, support, query, rates[inner_steps - 1], inner_steps, create_graph=True).backward()
+    in_a_loop(model, loss_fn, support, query, rates[inner_steps - 1], inner_steps).backward()
 
 
 def raises_for_most_sizes(
@@ -237,7 +194,7 @@ def raises_for_most_sizes(
     """It knows one size of a meta-batch. [raises]"""
     if len(support[0]) != 3 or support[0].shape[1] != 5:
         raise RuntimeError("shapes do not fit")
-    literal(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=True).backward()
+    in_a_loop(model, loss_fn, support, query, inner_lr, inner_steps).backward()
 
 
 def raises_and_is_first_order(
@@ -245,7 +202,7 @@ def raises_and_is_first_order(
 ) -> None:
     """First-order, and it raises for a single task. [raises, first-order]"""
     assert len(support[0]) > 1
-    literal(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=False).backward()
+    in_a_loop(model, loss_fn, support, query, inner_lr, inner_steps, create_graph=False).backward()
 
 
 def a_step_for_every_point(
