@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.audit.catalogue import EXPLANATIONS
+from experiments.audit.child import Calls
 from experiments.audit.factors import Finding
 from experiments.audit.facts import how_near, what_in_common
 from experiments.audit.observed import fit
@@ -138,3 +139,25 @@ def test_what_is_remembered_is_found_for_one_number_of_steps_too(tmp_path: Path)
 def test_terms_that_are_no_numbers_fit_nothing() -> None:
     factors = fit([np.array([1.0, np.inf]), np.array([1.0, 2.0])], np.array([1.0, 1.0]))
     assert np.isnan(factors).all()
+
+
+NOISY = """
+import random
+
+import numpy
+import torch
+
+
+def meta_step(model, loss_fn, support, query, inner_lr, inner_steps):
+    noise = {draw} * torch.ones(())
+    (noise * loss_fn(model(query[0][0]), query[1][0])).backward()
+"""
+
+
+@pytest.mark.parametrize("draw", ["torch.rand(())", "random.random()", "numpy.random.rand()"])
+def test_a_seed_decides_what_a_call_draws_from_every_generator(tmp_path: Path, draw: str) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text(NOISY.replace("{draw}", draw))
+    calls = Calls(str(file), "meta_step")
+    first, again, other = (calls.call(probes()[0].request() | {"seed": seed})["grads"] for seed in (0, 0, 1))
+    assert first == again != other
