@@ -28,8 +28,7 @@ from baselines._kinds import (
 
 SMALL = 4096
 """Elements up to which tensors that are neither parameters nor buffers are compared by value."""
-MOST = 50_000
-"""Objects up to which what is read is walked over."""
+MOST = 50_000  # objects up to which what is read is walked over
 Overwritten = Mapping[int, Set[str]]
 
 
