@@ -64,7 +64,7 @@ class MetaGradient(NamedTuple):
 
     task_losses: (tasks,), the query loss of each adapted model, detached; None where it is not computed.
     grads: one entry per parameter that requires a gradient, by its name in `named_parameters()`, each of the
-        parameter's shape; zeros where the loss does not depend on it; one entry for a tied tensor.
+        parameter's shape, dense; zeros where the loss does not depend on it; one entry for a tied tensor.
     """
 
     task_losses: Tensor | None

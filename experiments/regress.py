@@ -104,7 +104,8 @@ def judge(bench: Bench, golden: Golden) -> Result:
     environment.settle(bench.case.threads)  # so that what is wrong with the first call does not hide the second
     set_weights(model, golden)
     before = Snapshot(model, batch)
-    found = as_arrays(setup.meta_gradient(batch).grads)
+    result = setup.meta_gradient(batch)
+    found = as_arrays(result.grads)
     changed = changed or before.changes(random=True)
     environment.settle(bench.case.threads)
     kappa = golden.kappa[bench.computes][bench.case.dtype]
@@ -116,6 +117,8 @@ def judge(bench: Bench, golden: Golden) -> Result:
     if not check.right:
         nothing = "" if any(g.any() for g in found.values()) else "the whole meta-gradient is zero: "
         raise Wrong(f"{nothing}error {check.error:.1e} for {bench.computes}, tolerance {tolerance:.1e}", row)
+    if reason := conformance.malformed(model, result, len(batch.support_x)):
+        raise Wrong(reason, row)
     return Result(row=row, note=by_definition(bench.computes, golden.lr, golden.steps))
 
 

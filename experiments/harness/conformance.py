@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from baselines.contract import MetaGradient, TaskBatch, trainable
 from experiments.harness import environment, leaks, outside
@@ -111,16 +112,18 @@ def untouched(examined: Examined) -> str:
     result = examined.setup.meta_gradient(batch)
     if changed := before.changes(random=True):
         return in_words(changed)
-    return malformed(examined, result, len(batch.support_x))
+    return malformed(examined.setup.spec.model, result, len(batch.support_x))
 
 
-def malformed(examined: Examined, result: MetaGradient, tasks: int) -> str:
+def malformed(model: nn.Module, result: MetaGradient, tasks: int) -> str:
     """Return what is wrong with the form of a result; the values are not looked at."""
-    theta = trainable(examined.setup.spec.model)
+    theta = trainable(model)
     if names := sorted(theta.keys() ^ result.grads.keys()):
         return f"its result lacks, or has and should not, a gradient of {', '.join(names[:2])}"
     for name, p in theta.items():
         g = result.grads[name]
+        if g.layout != torch.strided:
+            return f"its gradient of {name} is a sparse tensor ({g.layout}), where optimizers expect a dense one"
         if (g.shape, g.dtype, g.device.type, g.requires_grad) != (p.shape, p.dtype, p.device.type, False):
             is_, grad = f"{g.dtype} {tuple(g.shape)} on {g.device.type}", " and requires a gradient" * g.requires_grad
             return f"its gradient of {name} is {is_}{grad}, the parameter {p.dtype} {tuple(p.shape)}"
@@ -184,7 +187,7 @@ def of_tasks(examined: Examined, tasks: int) -> str:
         raise
     except Exception as error:
         return f"{label}it raises {classify(error)[1]}"
-    reason = malformed(examined, result, tasks) or mistaken_losses(examined, result, batch, reference)
+    reason = malformed(examined.setup.spec.model, result, tasks) or mistaken_losses(examined, result, batch, reference)
     return inaccurate(reference, result, label) or (f"{label}{reason}" if reason else "")
 
 

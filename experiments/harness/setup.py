@@ -34,8 +34,8 @@ def draws_random_numbers(model: nn.Module, x: Tensor) -> bool:
 
 
 def as_arrays(tensors: dict[str, Tensor]) -> Weights:
-    """Copy tensors to float64 arrays."""
-    return {name: t.detach().double().cpu().numpy().copy() for name, t in tensors.items()}
+    """Copy tensors, of whatever layout, to float64 arrays."""
+    return {name: t.detach().to_dense().double().cpu().numpy().copy() for name, t in tensors.items()}
 
 
 def points_of(batch: TaskBatch) -> Arrays:

@@ -87,7 +87,7 @@ def a_word_returned(
 def sparse_gradients(
     model: nn.Module, loss_fn: Loss, support: Pair, query: Pair, inner_lr: float, inner_steps: int
 ) -> None:
-    """`.grad` is a sparse tensor. [maml]"""
+    """`.grad` is a sparse tensor. [maml; breaks-contract]"""
     query_loss(model, loss_fn, support, query, inner_lr, inner_steps).backward()
     for p in model.parameters():
         if p.grad is not None and p.dim() == 2:
