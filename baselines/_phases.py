@@ -1,4 +1,4 @@
-"""What mixed mode consists of, as functions of flat lists of tensors: an inner step with its pull-back, and the query.
+"""The parts of the adjoint sweep, as functions of flat lists of tensors: an inner step, its pull-back, the query.
 
 All tasks go through `vmap` together, or one after the other through functions of one task. φ is the dense parameters
 and, for the weights of linear layers that stay factored (see `_factored`), H and D. Where all tasks share φ₀ = θ, φ has

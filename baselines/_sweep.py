@@ -1,4 +1,4 @@
-"""Mixed mode for one shape of meta-batch: forward over the inner loop, the query gradient, and back, all compiled.
+"""The compiled adjoint sweep for one shape of meta-batch: forward over the inner loop, the query gradient, and back.
 
     φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ);   v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
 

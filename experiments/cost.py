@@ -20,7 +20,7 @@ from experiments.harness.case import Case, Json, Options
 from experiments.harness.clock import perf_counter
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.ring import SIZE, Block, Ring
-from experiments.models.roofline import layers, roofline_ms
+from experiments.models.arithmetic import arithmetic_ms, layers
 from experiments.tasks import family
 
 PROCESSES = {"quick": 3, "full": 8}
@@ -160,7 +160,7 @@ def measure_time(bench: Bench) -> Generator[float, None, Result]:
     batches = [bench.batch(i) for i in range(SIZE)]
     ring = Ring(bench.setup, batches)
     blocks, samples = yield from in_rounds(bench, ring)
-    samples |= roofline(bench, batches[0].support_x)
+    samples |= arithmetic(bench, batches[0].support_x)
     bench.judge_timed(ring, blocks)
     ring.rest()
     bench.verify()
@@ -180,8 +180,8 @@ def in_rounds(bench: Bench, ring: Ring) -> Generator[float, None, tuple[list[Blo
     return blocks, samples | {"whole_call_ms": whole_call_ms}
 
 
-def roofline(bench: Bench, like: Tensor) -> dict[str, list[float]]:
-    """The sample roofline_ms, of second-order MAML on the built-in multilayer perceptron; nothing for others."""
+def arithmetic(bench: Bench, like: Tensor) -> dict[str, list[float]]:
+    """The sample arithmetic_ms, of second-order MAML on the built-in multilayer perceptron; nothing for others."""
     p = bench.params
     if bench.computes != "maml" or "hidden" not in p["model"]:
         return {}
@@ -191,7 +191,7 @@ def roofline(bench: Bench, like: Tensor) -> dict[str, list[float]]:
     def milliseconds(call: Callable[[], object]) -> float:
         return clock.block(call, bench.setup.baseline.synchronize)
 
-    return {"roofline_ms": [roofline_ms(sizes, p["tasks"], p["inner_steps"], points, like, milliseconds)]}
+    return {"arithmetic_ms": [arithmetic_ms(sizes, p["tasks"], p["inner_steps"], points, like, milliseconds)]}
 
 
 FACTORS = {"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K", "width": "hidden units per layer"}
@@ -211,7 +211,7 @@ EXPERIMENT = Experiment(
     ),
     columns={
         "step_ms": "milliseconds for one meta-gradient of the whole meta-batch, data resident and new to every call",
-        "roofline_ms": "milliseconds for the products and copies that mixed mode needs, at this process' own speeds",
+        "arithmetic_ms": "milliseconds for the products and copies of the adjoint sweep, at this process' own speeds",
         "conversion_ms": "milliseconds to prepare batch and parameters and make tensors of the result; not in step_ms",
         "whole_call_ms": "milliseconds for a call as training makes it: prepare, meta-gradient, result as tensors",
         "cpu_per_wall": "processor time, helper processes included, over wall time while timed; above 1, more than one "
@@ -237,7 +237,7 @@ EXPERIMENT = Experiment(
         "speedup_vs_learn2learn",
         "speedup_vs_higher",
         "speedup_vs_jax",
-        "roofline_ms",
+        "arithmetic_ms",
         "first_step_cold_s",
         "first_step_warm_s",
         "breakeven_steps",
@@ -274,7 +274,7 @@ EXPERIMENT = Experiment(
             "title": "How the time of second-order MAML grows",
             "values": ["step_ms"],
             "factors": FACTORS,
-            "lines": {"roofline_ms": "products and copies of mixed mode"},
+            "lines": {"arithmetic_ms": "products and copies of the adjoint sweep"},
             "gradient": "pretraining-compiled",
             "computes": ["maml"],
             "ylabel": "milliseconds",

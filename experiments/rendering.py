@@ -30,7 +30,7 @@ CELLS = {"quick": 2_000, "full": 100_000}
 SEEDS = {"metagradient": 25, "training": 25, "cost": 3}
 """The experiments, and how many seeds a case of theirs has in the large store; after these comes another case."""
 IMPLEMENTATIONS = (
-    "fomaml,fomaml-vectorized,higher,higher-first-order,learn2learn,learn2learn-first-order,mixed-mode,pretraining,"
+    "fomaml,fomaml-vectorized,higher,higher-first-order,learn2learn,learn2learn-first-order,adjoint,pretraining,"
     "reptile,torchopt,unrolled,vectorized"
 )
 MOST_S, MOST_MIB = 30.0, 2048.0  # of `render`

@@ -16,7 +16,7 @@ from experiments.harness.experiment import Result
 from experiments.harness.outer_loop import outer_loop
 from tests.conftest import SMALL
 
-NAMES = ("unrolled", "learn2learn", "mixed-mode", "fomaml", "reptile")
+NAMES = ("unrolled", "learn2learn", "adjoint", "fomaml", "reptile")
 TASKS = (10, 2)  # on 3 ranks 4, 3 and 3; and 1, 1 and none
 TRAINING = {"outer_lr": 1e-2, "iterations": 12, "evaluations": 4, "heldout_tasks": 5}
 

@@ -10,7 +10,7 @@ from tests.test_guards import Model, built
 
 def test_threads_of_one_implementation_or_one_model_get_their_own_answers() -> None:
     model, batches = Model(), [points(2, 4, 4, seed=seed) for seed in range(4)]
-    compiled, other = built(model), build("mixed-mode", model, 1)
+    compiled, other = built(model), build("adjoint", model, 1)
     expected = [gradient(other, batch) for batch in batches]
     before = [p.detach().clone() for p in model.parameters()]
     wrong: list[object] = []

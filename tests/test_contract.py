@@ -16,10 +16,10 @@ from experiments.oracles.double_backward import double_backward
 from experiments.tasks.stream import Arrays
 from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
 
-PLAIN = ("unrolled", "fomaml", "reptile", "pretraining", "mixed-mode", "mixed-mode-checkpointed")
+PLAIN = ("unrolled", "fomaml", "reptile", "pretraining", "adjoint", "adjoint-checkpointed")
 VMAPPED = ("vectorized", "fomaml-vectorized")
 OURS = (*PLAIN, *VMAPPED, "compiled", "fomaml-compiled", "pretraining-compiled")
-VARIANTS = {"higher-first-order", "learn2learn-first-order", "mixed-mode-checkpointed", *OURS[-2:]}
+VARIANTS = {"higher-first-order", "learn2learn-first-order", "adjoint-checkpointed", *OURS[-2:]}
 DISTINCT = sorted({*IMPLEMENTATIONS} - VARIANTS)  # of each code one: the slower tests need no more
 
 

@@ -74,9 +74,7 @@ def test_a_mistake_dropped_into_baselines_comes_out_wrong(copy: Path) -> None:
         assert all(f",{status}," in line for line in found)
 
 
-@pytest.mark.parametrize(
-    "other", ["handwritten.mixed_mode import MixedMode", "libraries.learn2learn import Learn2Learn"]
-)
+@pytest.mark.parametrize("other", ["handwritten.adjoint import Adjoint", "libraries.learn2learn import Learn2Learn"])
 def test_a_loop_of_ones_own_trains_alike_with_another_implementation(
     other: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

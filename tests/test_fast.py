@@ -1,4 +1,4 @@
-"""Mixed mode, and what makes the compiled implementations fast: the same function, for any module and any shape."""
+"""The adjoint sweep, and what makes it fast when compiled: the same function, for any module and any shape."""
 
 import shutil
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from baselines._splitting import everything, split, views
 from baselines.contract import Baseline, InnerLoop, Spec, TaskBatch
 from experiments.harness.memory import _tensor_peak
 from experiments.harness.verify import error
-from experiments.models.roofline import layers, roofline_ms
+from experiments.models.arithmetic import arithmetic_ms, layers
 from tests.test_contract import mlp
 
 DOUBLE = torch.float64
@@ -146,9 +146,7 @@ def test_a_fallback_is_announced_and_right() -> None:
     compiled, plain = build("compiled", model), build("unrolled", model)
     for _ in range(2):
         assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
-        assert compiled.execution.startswith(
-            "not compiled, as mixed_mode; one task after the other failed (GuardOnData"
-        )
+        assert compiled.execution.startswith("not compiled, as adjoint; one task after the other failed (GuardOnData")
 
 
 def test_without_a_compiler_or_with_an_old_torch_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +159,7 @@ def test_without_a_compiler_or_with_an_old_torch_it_is_unavailable(monkeypatch: 
     assert "C++ compiler" in str(reason(spec(mlp(), 1)))
 
 
-@pytest.mark.parametrize("name", ["mixed-mode", "mixed-mode-checkpointed"])
+@pytest.mark.parametrize("name", ["adjoint", "adjoint-checkpointed"])
 def test_derivatives_are_of_the_function_whose_random_numbers_were_drawn(name: str) -> None:
     torch.manual_seed(0)
     model, batch = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 3)), points(2, 4, 4)
@@ -181,16 +179,16 @@ def peak(name: str, steps: int) -> int:
     return _tensor_peak(partial(baseline.meta_gradient, prepared), torch.device("cpu"))
 
 
-def test_memory_of_mixed_mode_grows_by_the_iterates_and_with_checkpoints_like_their_root() -> None:
+def test_memory_of_the_adjoint_sweep_grows_by_the_iterates_and_with_checkpoints_like_their_root() -> None:
     iterate = 4 * (80 + 1640 + 41)
-    start, end = peak("mixed-mode", 1), peak("mixed-mode", 50)
+    start, end = peak("adjoint", 1), peak("adjoint", 50)
     assert 0.95 < (end - start) / (49 * iterate) < 1.1
-    checkpointed = peak("mixed-mode-checkpointed", 50) - peak("mixed-mode-checkpointed", 1)
+    checkpointed = peak("adjoint-checkpointed", 50) - peak("adjoint-checkpointed", 1)
     assert checkpointed < 16 * iterate  # √50 that are kept, and as many between two of them
     assert peak("unrolled", 50) - peak("unrolled", 1) > 3 * (end - start)
 
 
-def test_the_roofline_counts_the_products_of_mixed_mode() -> None:
+def test_the_arithmetic_counts_the_products_of_the_adjoint_sweep() -> None:
     sizes = layers({"hidden": 2, "width": 40}, 1)
     assert sizes == [(1, 40), (40, 40), (40, 1)]
     calls: list[int] = []
@@ -201,8 +199,8 @@ def test_the_roofline_counts_the_products_of_mixed_mode() -> None:
         return 1.0
 
     like = torch.zeros(1)
-    found = roofline_ms(sizes, 2, 5, (3, 3), like, clock)
+    found = arithmetic_ms(sizes, 2, 5, (3, 3), like, clock)
     assert found == pytest.approx((5 * 9 + 3) + 5 * 5 / 3)  # one counted layer; five copies for each step
     assert len(calls) == 7
-    first = roofline_ms([(40, 40)], 2, 1, (3, 3), like, clock)
+    first = arithmetic_ms([(40, 40)], 2, 1, (3, 3), like, clock)
     assert first == pytest.approx(1 * 4 + 2 + 5 / 3)

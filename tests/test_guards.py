@@ -112,7 +112,7 @@ def test_one_that_changes_itself_runs_as_its_fallback() -> None:
     compiled, batch = built(Counting(3, 3)), points(2, 4, 4)
     for _ in range(3):
         gradient(compiled, batch)
-        assert compiled.execution == "not compiled, as mixed_mode: each call changes tests.test_guards.COUNTS[0]"
+        assert compiled.execution == "not compiled, as adjoint: each call changes tests.test_guards.COUNTS[0]"
     assert len(compiled.codes) == 1 and compiled.codes[0].guards is None
 
 
@@ -135,7 +135,7 @@ def test_a_later_comparison_gives_up_what_answers_for_how_the_network_was(monkey
     with pytest.warns(RuntimeWarning, match="earlier results may have been wrong"):
         assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
     assert distance(gradient(compiled, batch), gradient(plain, batch)) < 1e-13
-    assert compiled.execution.startswith("not compiled, as mixed_mode: a later result disagreed by")
+    assert compiled.execution.startswith("not compiled, as adjoint: a later result disagreed by")
 
 
 def test_comparisons_take_their_share_of_the_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +256,7 @@ def test_dtypes_of_their_own_are_kept() -> None:
 def test_under_autocast_it_runs_as_its_fallback_and_is_compiled_again_afterwards() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
     compiled, batch = build("compiled", model, 1, torch.float32), points(2, 4, 4, dtype=torch.float32)
-    plain = build("mixed-mode", model, 1, torch.float32)
+    plain = build("adjoint", model, 1, torch.float32)
     gradient(compiled, batch)
     for dtype in (torch.bfloat16, torch.float16, torch.bfloat16):
         with torch.autocast("cpu", dtype=dtype):
@@ -275,7 +275,7 @@ def test_random_numbers_of_python_are_drawn_in_every_call() -> None:
     compiled, batch = built(Depth(3, 3)), points(2, 4, 4)
     random.seed(0)
     assert len({float(gradient(compiled, batch)["weight"].sum()) for _ in range(20)}) > 3
-    assert compiled.execution == "not compiled, as mixed_mode: the model or the loss calls random.random"
+    assert compiled.execution == "not compiled, as adjoint: the model or the loss calls random.random"
 
 
 def test_a_profiler_that_runs_is_back_after_the_execution_was_recorded() -> None:

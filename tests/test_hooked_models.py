@@ -210,7 +210,7 @@ def test_forwards_that_are_run_again_are_so_at_the_right_parameters_or_refused(
     assert right(name, served(built, batch(1)), truth(name, Net(plain), batch(1))) == (name not in refused)
 
 
-@pytest.mark.parametrize("name", ["unrolled", "mixed-mode", "vectorized", "fomaml", "higher", "torchopt"])
+@pytest.mark.parametrize("name", ["unrolled", "adjoint", "vectorized", "fomaml", "higher", "torchopt"])
 def test_reentrant_checkpoints_are_refused(name: str) -> None:
     assert isinstance(served(build(name, Net(reentrant)), batch()), str)
 

@@ -91,7 +91,7 @@ def restride(model: Attributes) -> None:
     model.layer.weight.data = model.layer.weight.data.T.contiguous().T
 
 
-OURS = ["compiled", "vectorized", "mixed-mode", "fomaml-compiled"]
+OURS = ["compiled", "vectorized", "adjoint", "fomaml-compiled"]
 
 
 @pytest.mark.parametrize("change", [freeze, scale, drop, replace, restride])
@@ -141,7 +141,7 @@ def test_what_torch_func_cuts_off_for_one_derivative_only_is_refused_or_served_o
         gradient(build("vectorized", model), batch)
     compiled = build("compiled", model)
     assert distance(gradient(compiled, batch), gradient(build("unrolled", model), batch)) < 1e-12
-    assert compiled.execution.startswith("not compiled, as mixed_mode") and "reads .data" in compiled.execution
+    assert compiled.execution.startswith("not compiled, as adjoint") and "reads .data" in compiled.execution
 
 
 class Drawing(nn.Linear):
@@ -149,7 +149,7 @@ class Drawing(nn.Linear):
         return torch.tanh(super().forward(x) * (1 + np.random.rand())) * (1 + random.random())
 
 
-@pytest.mark.parametrize("name", ["mixed-mode", "mixed-mode-checkpointed", "compiled"])
+@pytest.mark.parametrize("name", ["adjoint", "adjoint-checkpointed", "compiled"])
 def test_random_numbers_of_other_generators_are_drawn_again_too(name: str) -> None:
     torch.manual_seed(0)
     model, batch, found = Drawing(3, 3), points(2, 4, 4), []

@@ -1,4 +1,4 @@
-"""The fastest exact second-order MAML here: mixed mode, traced to flat graphs and compiled.
+"""The fastest exact second-order MAML here: the adjoint sweep, traced to flat graphs and compiled.
 
     φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ);   v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
 
@@ -12,12 +12,12 @@ What makes it fast, each exact in exact arithmetic:
 """
 
 from baselines._compiling import CompiledSweep
-from baselines.handwritten.mixed_mode import MixedMode
+from baselines.handwritten.adjoint import Adjoint
 
 
 class Compiled(CompiledSweep):
-    """Any number of inner steps, any `nn.Module` that `mixed-mode` takes; `execution` says how they are run."""
+    """Any number of inner steps, any `nn.Module` that `adjoint` takes; `execution` says how they are run."""
 
     computes = "maml"
     second_order = True
-    fallback = MixedMode
+    fallback = Adjoint

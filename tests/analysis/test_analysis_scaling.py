@@ -18,7 +18,7 @@ SPEC: dict[str, Any] = {
     "title": "Time",
     "values": ["step_ms"],
     "factors": {"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K"},
-    "lines": {"roofline_ms": "roofline"},
+    "lines": {"arithmetic_ms": "arithmetic"},
     "gradient": "pretraining",
     "computes": ["maml"],
     "ylabel": "milliseconds",
@@ -29,14 +29,14 @@ IMPLEMENTATIONS = {"one": "maml", "two": "maml", "fomaml": "fomaml", "pretrainin
 
 
 def fill(store: Store, devices: tuple[str, ...] = ("cpu",), **changes: Any) -> None:
-    """A study whose times are 2, 3, 4 and 5 ms plus the value of the factor, with rooflines of 1 ms."""
+    """A study whose times are 2, 3, 4 and 5 ms plus the value of the factor, with arithmetic of 1 ms."""
     store.declare("e", columns={"step_ms": ""}, figures=[SPEC | changes])
     for device in devices:
         for factors in CASES:
             for number, (name, computes) in enumerate(IMPLEMENTATIONS.items()):
                 step = 2.0 + number + next(iter(factors.values()))
                 case = {"name": str(factors), "params": {"study": {"factors": factors}}, "device": device}
-                samples = {"step_ms": [[step], [1.1 * step]], "roofline_ms": [[1.0]]}
+                samples = {"step_ms": [[step], [1.1 * step]], "arithmetic_ms": [[1.0]]}
                 store.cell("e", name, case, computes=computes, samples=samples, round_group="g")
 
 
@@ -69,7 +69,7 @@ def test_a_panel_per_factor_and_one_legend_in_stable_order(store: Store) -> None
     assert [axis.get_xlabel() for axis in figure.axes] == ["tasks in the meta-batch", "inner steps K"]
     assert all((axis.get_xscale(), axis.get_yscale()) == ("log", "log") for axis in figure.axes)
     assert figure.axes[0].get_ylabel() == "milliseconds"
-    assert legend(figure) == ["one", "two", "roofline", "one plain gradient (pretraining)"]
+    assert legend(figure) == ["one", "two", "arithmetic", "one plain gradient (pretraining)"]
     assert "95 % interval" in caption(figure)
     assert "tasks 4, inner steps 2" in caption(figure)
 
@@ -109,7 +109,7 @@ def test_a_row_of_panels_per_device(store: Store) -> None:
 def test_a_device_without_one_of_the_studies_and_without_threads(store: Store) -> None:
     fill(store)
     case = {"name": "gpu", "params": {"study": {"factors": {"tasks": 1}}}, "device": "cuda", "threads": None}
-    store.cell("e", "one", case, samples={"step_ms": [[1.0]], "roofline_ms": [[0.5]]})
+    store.cell("e", "one", case, samples={"step_ms": [[1.0]], "arithmetic_ms": [[0.5]]})
     figure = drawn(store)
     gpu, empty = figure.axes[2:]
     assert lines(gpu, style.GREY) == [([1.0], [0.5])]
@@ -169,7 +169,7 @@ def test_labels_keep_their_distance(store: Store) -> None:
         ({"figures": [SPEC | {"values": ["a", "b"]}]}, "figure 'f': `values` of a scaling figure is one column"),
         ({"figures": [SPEC | {"factors": {}}]}, "figure 'f': `factors` is missing"),
         ({"figures": [SPEC | {"factors": ["tasks"]}]}, "figure 'f': `factors` has the wrong type (list)"),
-        ({"figures": [SPEC | {"lines": "roofline_ms"}]}, "figure 'f': `lines` has the wrong type (str)"),
+        ({"figures": [SPEC | {"lines": "arithmetic_ms"}]}, "figure 'f': `lines` has the wrong type (str)"),
         ({"figures": [SPEC | {"computes": "maml"}]}, "figure 'f': `computes` has the wrong type (str)"),
         ({"figures": [SPEC | {"gradient": 1}]}, "figure 'f': `gradient` has the wrong type (int)"),
         ({"figures": [SPEC | {"name": "a/b"}]}, "'a/b' cannot name the file of a figure"),

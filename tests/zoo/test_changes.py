@@ -16,7 +16,7 @@ from tests.zoo.drawing import DRAWS
 from tests.zoo.judging import KNOWN, REFUSED, RIGHT, WRONG, difference, judge, judge_draw, judge_walk, worst
 from tests.zoo.records import Change, Draw
 
-OFTEN = ["fomaml", "higher", "learn2learn", "mixed-mode", "torchopt", "torchopt-vectorized", "unrolled", "vectorized"]
+OFTEN = ["fomaml", "higher", "learn2learn", "adjoint", "torchopt", "torchopt-vectorized", "unrolled", "vectorized"]
 SELDOM = sorted({*IMPLEMENTATIONS} - {*OFTEN, "compiled", "jax"})
 """What shares its code with one of the others, and meets the most telling changes only."""
 OF_LAYERS = (*changes_modules.CHANGES, *changes_hooks.CHANGES)
