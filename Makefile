@@ -64,7 +64,7 @@ matrix: $(STAMP) ## the check over TORCH × PYTHON, an environment each; in the 
 	@TORCH="$(TORCH)" PYTHON="$(EVERY)" KEEP="$(KEEP)" $(BIN)/python -m nox
 
 golden: $(STAMP) ## build the golden values anew; files that differ by no more than rounding stay as they are
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.golden
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.judging.golden
 
 regress: $(STAMP) ## check every implementation on the golden cases; exit 1 where a verdict is not the committed one
 	@$(BENCH) regress --device $(DEVICE) --results $(RESULTS) $(ARGS)

@@ -158,7 +158,7 @@ def _declare(asked: list[Pair]) -> None:
     @nox.session(python=False)
     def table(session: nox.Session) -> None:
         stores = [str(STORES / pair.name) for pair in asked]
-        session.run(sys.executable, "-m", "analysis.matrix", *stores, external=True)
+        session.run(sys.executable, "-m", "analysis.checks.matrix", *stores, external=True)
 
 
 try:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from analysis import fields
-from analysis.fields import Json
+from analysis.store import fields
+from analysis.store.fields import Json
 
 _CURVE, _DOTS = ("series", "x", "y"), ("values",)
 _NEEDS = {

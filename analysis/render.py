@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import pivot, reproduction, slopes, style, tables
 from analysis.beside import Beside
-from analysis.columns import with_computed
 from analysis.declaration import Declaration
-from analysis.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
-from analysis.plots import FORMATS, Drawn, draw
-from analysis.sections import sections
+from analysis.figures import style
+from analysis.figures.plots import FORMATS, Drawn, draw
+from analysis.statistics.columns import with_computed
+from analysis.statistics.sections import sections
+from analysis.store.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
+from analysis.tables import pivot, reproduction, slopes, tidy
 
 
 class NothingToRender(ValueError):
@@ -102,7 +103,7 @@ def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
 
 def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Drawn]:
     """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
-    yield _table(experiment.name, frame, tables.markdown(experiment, frame))
+    yield _table(experiment.name, frame, tidy.markdown(experiment, frame))
     for spec, module in _further(experiment.declaration):
         table = module.frame(experiment, frame)
         yield _table(spec.name, table, module.markdown(experiment, table)) if len(table) else Drawn(spec.name, {})
@@ -123,7 +124,7 @@ def _further(declared: Declaration) -> Iterator[tuple[Any, Any]]:
 
 
 def _table(name: str, frame: pd.DataFrame, markdown: str) -> Drawn:
-    return Drawn(name, {"csv": tables.csv(frame).encode(), "md": markdown.encode()})
+    return Drawn(name, {"csv": tidy.csv(frame).encode(), "md": markdown.encode()})
 
 
 def _save(folder: Path, drawn: Drawn, endings: Iterable[str]) -> list[Path]:

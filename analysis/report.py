@@ -10,13 +10,15 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis import answer, machines, tables, text
-from analysis.cells import Cell
-from analysis.columns import grouped
-from analysis.legend import meaning
-from analysis.load import SHORT, Experiment
+from analysis import text
 from analysis.render import Rendered, further_tables, render, write
-from analysis.sections import Section, labels, number_of, sections, value_of
+from analysis.statistics.columns import grouped
+from analysis.statistics.sections import Section, labels, number_of, sections, value_of
+from analysis.store import machines
+from analysis.store.cells import Cell
+from analysis.store.load import SHORT, Experiment
+from analysis.tables import answer, tidy
+from analysis.tables.legend import meaning
 
 NAME = "report.html"
 _PLAIN = str.maketrans("", "", "*`")  # Markdown's
@@ -120,7 +122,7 @@ def _key(cell: str) -> float | str:
 
 def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chapter:
     declared = experiment.declaration
-    columns = tables.shown_columns(declared, frame.columns)
+    columns = tidy.shown_columns(declared, frame.columns)
     found = sections(experiment, frame)
     behind = grouped(experiment.cells, lambda cell: (cell.case.setting, cell.implementation))
     grids = [*_further(experiment, frame)]  # first, since of many sections the last are folded away
@@ -160,7 +162,7 @@ def _entry(value: object) -> Entry:
 def _grid(name: str, section: Section, columns: list[str], experiment: Experiment, behind: Behind) -> Grid:
     """A section as its Markdown shows it; every row links to the cells behind it."""
     declared = experiment.declaration
-    table = tables.shown(section, columns, declared)
+    table = tidy.shown(section, columns, declared)
     rows = []
     for position, row in enumerate(section.lines):
         entries = []
@@ -200,7 +202,7 @@ def _environments(stored: Iterable[Experiment]) -> dict[str, str]:
     for experiment in stored:
         for digest, environment in experiment.environments.items():
             cells = [cell for other in stored for cell in other.cells if cell.environment == digest]
-            said[digest[:SHORT]] = tables.in_words(environment, cells)
+            said[digest[:SHORT]] = tidy.in_words(environment, cells)
     return said
 
 

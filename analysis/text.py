@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from analysis.stats import Interval
+from analysis.statistics.stats import Interval
 
 _SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # an underscore inside a name is harmless
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

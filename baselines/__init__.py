@@ -19,7 +19,7 @@ MISUSES = HERE / "misuse"
 
 def names() -> dict[str, Path]:
     """Name → file of every implementation in this folder's packages, in alphabetical order."""
-    return _files(folder for folder in HERE.iterdir() if folder != MISUSES)
+    return _files(folder for folder in HERE.glob("[!_]*") if folder != MISUSES)
 
 
 def misuses() -> dict[str, Path]:

@@ -10,7 +10,8 @@ class Limitation:
     """A failure that is expected.
 
     implementations: those that show it, by name.
-    trait: what a network's description must have for it to show (see `experiments.oracles.described`); empty: always.
+    trait: what a network's description must have for it to show (see `experiments/judging/oracles/described.py`);
+        empty: always.
     symptom: a pattern found in the reason of the failure.
     pointer: where the library's own discussion is, in words; url: its address.
     """

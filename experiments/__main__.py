@@ -5,8 +5,8 @@ import typer
 from experiments.audit.command import audit
 from experiments.cli import checks, fetching, measuring, publishing, showing
 from experiments.cli.screen import refuse
-from experiments.harness import torchrun
-from experiments.harness.refusals import BadRequest, NotWritable
+from experiments.harness.distributed import torchrun
+from experiments.harness.refusals import BadRequest, Gone, NotWritable
 
 app = typer.Typer(
     add_completion=False,
@@ -36,7 +36,7 @@ def main() -> None:
             app(obj=ranks)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
-    except torchrun.Gone as gone:
+    except Gone as gone:
         refuse(str(gone), code=1)
 
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from torch import Tensor
 
-from experiments.harness import clock, memory
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options
-from experiments.harness.clock import perf_counter
 from experiments.harness.experiment import Experiment, Pass, Result
-from experiments.harness.ring import SIZE, Block, Ring
-from experiments.models.arithmetic import arithmetic_ms, layers
-from experiments.tasks import family
+from experiments.harness.measure import clock, memory
+from experiments.harness.measure.arithmetic import arithmetic_ms, layers
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.clock import perf_counter
+from experiments.harness.measure.ring import SIZE, Block, Ring
+from experiments.problems.tasks import family
 
 PROCESSES = {"quick": 3, "full": 8}
 ROUNDS = {"quick": 3, "full": 12}

@@ -13,9 +13,9 @@ from collections.abc import Callable, Generator, Mapping
 import torch
 from torch import Tensor
 
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options
 from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Wrong
 
 X, Y = (3.0, 1.0), (1.0, 2.0)

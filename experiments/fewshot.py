@@ -11,13 +11,13 @@ from collections.abc import Generator
 from torch import Tensor
 
 from experiments import papers
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, sha256
 from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Unavailable
-from experiments.recipes import adam_images, reptile_images
-from experiments.recipes.accuracy import TOLD_STEPS, Learned, Method, accuracies, episodes
-from experiments.tasks import omniglot
+from experiments.papers.recipes import adam_images, reptile_images
+from experiments.papers.recipes.accuracy import TOLD_STEPS, Learned, Method, accuracies, episodes
+from experiments.problems.tasks import omniglot
 
 MAML, REPTILE = "unrolled", "reptile"
 METHODS: dict[str, Method] = {  # subject → how it is trained

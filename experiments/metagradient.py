@@ -9,11 +9,11 @@ from collections.abc import Generator
 
 import numpy as np
 
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Wrong
-from experiments.harness.verify import Weights, by_definition
+from experiments.judging.verify import Weights, by_definition
 
 NETWORKS = {
     "linear": ("linear", {"hidden": 0, "width": 0, "activation": "relu"}),

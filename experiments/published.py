@@ -14,17 +14,17 @@ from torch import Tensor
 import baselines
 from baselines.contract import InnerLoop
 from experiments import papers
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Json, Options, sha256
-from experiments.harness.evaluate import Adaptation
 from experiments.harness.experiment import Experiment, Pass, Result
-from experiments.harness.outer_loop import outer_loop
-from experiments.harness.setup import Setup
+from experiments.harness.measure.adaptation import Adaptation
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.measure.setup import Setup
 from experiments.harness.status import Wrong
-from experiments.models.initial import FAN_IN, TRUNCATED
-from experiments.recipes import Recipe, Trained, adam, oracle, reptile
-from experiments.tasks import family
-from experiments.tasks.stream import Stream
+from experiments.papers.recipes import Recipe, Trained, adam, oracle, reptile
+from experiments.problems.networks.initial import FAN_IN, TRUNCATED
+from experiments.problems.tasks import family
+from experiments.problems.tasks.stream import Stream
 
 MAML = "compiled"
 PRETRAINING = "pretraining-compiled"

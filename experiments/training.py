@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from baselines.contract import trainable
-from experiments.harness import checkpoint, sharded
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
-from experiments.harness.evaluate import heldout_losses
+from experiments.harness.distributed import sharded
 from experiments.harness.experiment import Experiment, Pass, Result
-from experiments.harness.outer_loop import outer_loop
+from experiments.harness.measure import checkpoint
+from experiments.harness.measure.adaptation import heldout_losses
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.outer_loop import outer_loop
 from experiments.harness.status import Diverged
 
 ITERATIONS = {"quick": 100, "full": 50_000}

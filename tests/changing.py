@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 import baselines
 from baselines.contract import Baseline, InnerLoop, MetaGradient, Spec, TaskBatch
-from experiments.oracles.double_backward import double_backward
-from experiments.tasks.stream import Arrays
+from experiments.judging.double_backward import double_backward
+from experiments.problems.tasks.stream import Arrays
 from tests.conftest import COMPILED, IMPLEMENTATIONS
 from tests.test_fast import distance
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 import baselines
-from baselines import _tracing
+from baselines._compiler import tracing
 from experiments.__main__ import main
-from experiments.harness import isolate
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case
+from experiments.harness.measure.bench import Bench
+from experiments.harness.processes import isolate
 from experiments.harness.request import request
 from experiments.harness.run import Plan
 
@@ -50,7 +50,7 @@ def bench(subject: str = "unrolled", dtype: str = "float64", seed: int = 0, **pa
 def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process traced graphs run as they are, where a test does not ask for `machine_code`: that takes long."""
     if "machine_code" not in request.keywords:
-        monkeypatch.setattr(_tracing.MachineCode, "__call__", lambda self, *tensors: self.graph(*tensors))
+        monkeypatch.setattr(tracing.MachineCode, "__call__", lambda self, *tensors: self.graph(*tensors))
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ import torch
 import torch.distributed as dist
 
 from experiments import training
-from experiments.harness import sharded
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case
+from experiments.harness.distributed import sharded
 from experiments.harness.experiment import Result
-from experiments.harness.outer_loop import outer_loop
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.outer_loop import outer_loop
 from tests.conftest import SMALL
 
 NAMES = ("unrolled", "learn2learn", "adjoint", "fomaml", "reptile")

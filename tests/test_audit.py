@@ -14,7 +14,7 @@ import pytest
 from experiments.audit.catalogue import EXPLANATIONS
 from experiments.audit.child import RECORDER
 from experiments.audit.session import CHILD
-from experiments.golden import files
+from experiments.judging.golden import files
 from tests.mutants import Mutant, mutants, right_ones, unusable_ones
 from tests.mutants.__main__ import RANDOM_MODELS
 

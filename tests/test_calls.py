@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 import baselines
-from baselines._eager import Absent
+from baselines._shared.eager import Absent
 from tests.changing import (
     ANY,
     CLONING,

@@ -8,12 +8,13 @@ import numpy as np
 import psutil
 import pytest
 
-from experiments import cost, regress
-from experiments.golden import files
-from experiments.harness import environment
-from experiments.harness.bench import Bench
+from experiments import cost
+from experiments.checks import regress
 from experiments.harness.case import Options
+from experiments.harness.measure import environment
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Wrong
+from experiments.judging.golden import files
 from tests.test_run import MakePlan, cells
 
 CHEATS = sorted(file for file in (Path(__file__).parent / "cheats").glob("*.py") if file.stem != "__init__")

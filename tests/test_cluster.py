@@ -18,12 +18,13 @@ import typer
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from experiments import metagradient, overhead
+from experiments import metagradient
+from experiments.checks import overhead
 from experiments.cli import measuring
-from experiments.cluster import client, worker
-from experiments.cluster.claim import claimed
-from experiments.cluster.client import Cluster, connected
 from experiments.harness.case import Case, Options
+from experiments.harness.distributed import dask_client, dask_worker
+from experiments.harness.distributed.claim import claimed
+from experiments.harness.distributed.dask_client import Cluster, connected
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import Plan
 from tests.conftest import Call
@@ -70,7 +71,7 @@ def eventually(found: Callable[[], Any]) -> Any:
 
 def measuring_children(of: psutil.Process) -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
-        return [child for child in of.children() if "experiments.harness.child" in child.cmdline()]
+        return [child for child in of.children() if "experiments.harness.processes.worker" in child.cmdline()]
     return []
 
 
@@ -276,7 +277,7 @@ def test_a_case_whose_workers_vanish_is_tried_alone_and_is_a_row(judged: Callabl
     assert machines.attempts == [3, 1, 1, 1]
     assert run.statuses == {"wrong": 2, "failed": 1}
     failed = {at: cell["reason"] for at, cell in cells(run).items() if cell["status"] == "failed"}
-    assert failed == {("tanh-steps1 float64", "unrolled"): client.VANISHED}
+    assert failed == {("tanh-steps1 float64", "unrolled"): dask_client.VANISHED}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_a_case_whose_workers_vanish_is_tried_alone_and_is_a_row(judged: Callabl
 def test_a_bad_address_is_one_clear_line_and_exit_2(
     call: Call, monkeypatch: pytest.MonkeyPatch, address: str, said: str
 ) -> None:
-    monkeypatch.setattr(client, "CONNECT_S", 0.3)
+    monkeypatch.setattr(dask_client, "CONNECT_S", 0.3)
     code, out, err = call("run", "create_graph", "--scheduler", address)
     assert (code, len(err.splitlines())) == (2, 1)
     assert f"--scheduler {address}:" in err and said in err and "Traceback" not in out + err
@@ -299,14 +300,14 @@ def test_a_bad_address_is_one_clear_line_and_exit_2(
 def test_what_a_scheduler_is_not_for_is_one_clear_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = call("run", "create_graph", "--scheduler", NOWHERE, "--baseline", "mine.py")
     assert code == 2 and "--baseline and --model name files that workers do not have" in err
-    for name in ("distributed", "experiments.cluster.client"):
+    for name in ("distributed", "experiments.harness.distributed.dask_client"):
         monkeypatch.setitem(sys.modules, name, None)
     code, _, err = call("run", "create_graph", "--scheduler", NOWHERE)
     assert code == 2 and "--scheduler needs dask.distributed, which `make setup` installs" in err
 
 
 def test_other_sources_are_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "project", lambda: "other")
+    monkeypatch.setattr(dask_worker, "project", lambda: "other")
     with (
         pytest.raises(BadRequest, match=r"(\d+) of \1 workers have other sources of the project"),
         connected(box.address),

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vjp
 
-from baselines import _tracing
-from baselines._splitting import split, views
+from baselines._compiler import tracing
+from baselines._compiler.partition import split, views
 from tests.conftest import COMPILED
 from tests.test_contract import mlp
 from tests.test_fast import DOUBLE, build, distance, gradient, points
@@ -68,6 +68,6 @@ def test_views_are_taken_again_and_never_handed_over() -> None:
         return [found, *pull(cotangent)]
 
     w, x, cotangent = (torch.randn(*shape, dtype=DOUBLE) for shape in ((4, 3), (5, 3), (4, 3)))
-    first, _, _ = split(_tracing.trace(joint, [w, x, cotangent]), 2, 1, views)
+    first, _, _ = split(tracing.trace(joint, [w, x, cotangent]), 2, 1, views)
     kept = [t.untyped_storage().data_ptr() for t in (w, x, *first(w, x)[1:])]
     assert len(set(kept)) == len(kept) > 2

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import baselines
 from baselines.contract import Baseline, InnerLoop, Spec, Stateless, TaskBatch, trainable
-from experiments.oracles.double_backward import double_backward
-from experiments.tasks.stream import Arrays
+from experiments.judging.double_backward import double_backward
+from experiments.problems.tasks.stream import Arrays
 from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
 
 PLAIN = ("unrolled", "fomaml", "reptile", "pretraining", "adjoint", "adjoint-checkpointed")

@@ -3,8 +3,8 @@
 import pytest
 
 from experiments import cost
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
+from experiments.harness.measure.bench import Bench
 
 FULL = cost.cases(Options("full", "cpu", (0,), 1, None))
 

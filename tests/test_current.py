@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from baselines import _compiling
+from baselines._compiler import base
 from baselines.first_order.fomaml_compiled import FomamlCompiled
 from baselines.handwritten.compiled import Compiled
 from experiments import metagradient
-from experiments.harness import isolate
 from experiments.harness.case import Case, matches
 from experiments.harness.current import Allowed, current
+from experiments.harness.processes import isolate
+from experiments.harness.processes.limits import GIB
 from experiments.harness.run import Plan
 from experiments.harness.sources import Sources
 from experiments.harness.store import Store
-from experiments.harness.watchdog import GIB
 from tests.conftest import Call
 
 MakePlan = Callable[..., Plan]
@@ -166,7 +166,7 @@ def test_what_the_machine_lacked_is_tried_again_when_it_is_there(
 
 def test_a_compiler_that_is_not_there_is_lacking_whatever_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     here = torch.device("cpu")
-    monkeypatch.setattr(_compiling._tracing.shutil, "which", lambda name: None)
+    monkeypatch.setattr(base._tracing.shutil, "which", lambda name: None)
     for implementation in (Compiled, FomamlCompiled):
         assert "C++ compiler" in str(implementation.lacking(here))
         assert implementation.lacking(torch.device("cuda")) is None

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.func import vjp
 
 import baselines
-from baselines import _sweep, _tracing
-from baselines._factored import FactoredLinear, Factors
-from baselines._phases import Phases
-from baselines._splitting import everything, split, views
+from baselines._compiler import meta_gradient, tracing
+from baselines._compiler.low_rank import FactoredLinear, Factors
+from baselines._compiler.partition import everything, split, views
+from baselines._compiler.step import Phases
 from baselines.contract import Baseline, InnerLoop, Spec, TaskBatch
-from experiments.harness.memory import _tensor_peak
-from experiments.harness.verify import error
-from experiments.models.arithmetic import arithmetic_ms, layers
+from experiments.harness.measure.arithmetic import arithmetic_ms, layers
+from experiments.harness.measure.memory import _tensor_peak
+from experiments.judging.verify import error
 from tests.test_contract import mlp
 
 DOUBLE = torch.float64
@@ -70,7 +70,7 @@ def test_other_shapes_and_modes_are_compiled_anew_and_never_answered_from_a_stal
 def test_factored_weights_are_exact_and_only_where_factors_are_smaller(
     most: int, graphs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sweep, "ONE_GRAPH", most)
+    monkeypatch.setattr(meta_gradient, "ONE_GRAPH", most)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 20), nn.Tanh(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 3))
     compiled, batch = build("compiled", model, 3), points(2, 2, 3)
@@ -100,7 +100,7 @@ def test_a_function_and_its_pull_back_split_hand_over_what_is_needed() -> None:
 
     inputs = [torch.randn(4, 3, dtype=DOUBLE), torch.randn(5, 3, dtype=DOUBLE)]
     cotangent = torch.randn(5, 3, dtype=DOUBLE)
-    graph = _tracing.trace(joint, [*inputs, cotangent])
+    graph = tracing.trace(joint, [*inputs, cotangent])
     expected = joint(*inputs, cotangent)
     first, second, size = split(graph, 2, 1, views)
     found, *residuals = first(*inputs)
@@ -118,7 +118,7 @@ def test_rewriting_keeps_the_function_and_leaves_no_transposed_product() -> None
         return [whole.contiguous(), a[0] @ v, v.T @ b[0], v @ v.T, whole.expand(2, 3, 5)]
 
     a, b, c, v = torch.randn(2, 3, 4), torch.randn(2, 4, 5), torch.randn(2, 4, 5), torch.randn(4, 1)
-    graph = _tracing.trace(function, [a, b, c, v])
+    graph = tracing.trace(function, [a, b, c, v])
     for found, expected in zip(graph(a, b, c, v), function(a, b, c, v), strict=True):
         assert torch.allclose(found, expected, atol=1e-5)
     products = [node for node in graph.graph.nodes if "mm" in str(node.target)]

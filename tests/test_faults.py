@@ -16,9 +16,9 @@ import pytest
 
 from experiments.harness import run as running
 from experiments.harness import store as storing
+from experiments.harness.processes.limits import installed, resident
+from experiments.harness.processes.schedule import Job
 from experiments.harness.store import Store, sealed
-from experiments.harness.turns import Job
-from experiments.harness.watchdog import installed, resident
 from tests.conftest import Call
 from tests.faults import of_runs
 from tests.faults.of_children import BODIES, HEAD

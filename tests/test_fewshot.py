@@ -9,16 +9,16 @@ from torch import nn
 
 from baselines.contract import InnerLoop
 from experiments import fewshot
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
-from experiments.harness.evaluate import Adaptation
 from experiments.harness.experiment import Result
+from experiments.harness.measure.adaptation import Adaptation
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Unavailable
-from experiments.models.cnn import cnn
-from experiments.models.losses import LOSSES
-from experiments.recipes import accuracy, adam_images, reptile_images
-from experiments.tasks import digits, glyphs
-from experiments.tasks.episodes import Classes, Episodes
+from experiments.papers.recipes import accuracy, adam_images, reptile_images
+from experiments.problems.networks.cnn import cnn
+from experiments.problems.networks.losses import LOSSES
+from experiments.problems.tasks import digits, glyphs
+from experiments.problems.tasks.episodes import Classes, Episodes
 
 FAMILIES: list[Classes] = [glyphs.FAMILY, digits.FAMILY]
 

@@ -13,8 +13,8 @@ from experiments import cost
 from experiments.harness import run
 from experiments.harness.case import Case
 from experiments.harness.experiment import Result
+from experiments.harness.processes.schedule import Job, in_turns
 from experiments.harness.run import Plan
-from experiments.harness.turns import Job, in_turns
 from tests.conftest import SMALL, bench
 from tests.test_run import RIGHT, mine
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.golden import __main__ as golden
-from experiments.golden import files
-from experiments.golden.build import EPS, Rejected, build, changes, inputs, kappas, results
-from experiments.golden.cases import CASES, Case
-from experiments.harness.verify import error
+from experiments.judging.golden import __main__ as golden
+from experiments.judging.golden import files
+from experiments.judging.golden.build import EPS, Rejected, build, changes, inputs, kappas, results
+from experiments.judging.golden.cases import CASES, Case
+from experiments.judging.verify import error
 
 BY_NAME = {case.name: case for case in CASES}
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines import _compiling
-from baselines._compiling import CompiledSweep
-from baselines._execution import Execution
-from baselines._guards import Guards
+from baselines._compiler import base
+from baselines._compiler.base import CompiledSweep
+from baselines._compiler.guards.execution import Execution
+from baselines._compiler.guards.guards import Guards
 from baselines.contract import MetaGradient, TaskBatch, undisturbed
 from tests.test_fast import DOUBLE, build, distance, gradient, points
 
@@ -140,7 +140,7 @@ def test_a_later_comparison_gives_up_what_answers_for_how_the_network_was(monkey
 
 def test_comparisons_take_their_share_of_the_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [0.0]
-    monkeypatch.setattr(_compiling, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(base, "perf_counter", lambda: seconds[0])
     compiled, batch = built(Model()), points(2, 4, 4)
     gradient(compiled, batch)
     code = compiled.codes[0]
@@ -161,8 +161,8 @@ def test_comparisons_take_their_share_of_the_time_and_no_more(monkeypatch: pytes
     code.fallback_s = 0.1
     for _ in range(25_000):
         compiled.meta_gradient(batch)
-        assert spent["comparisons"] <= _compiling.SHARE * spent["code"]
-    assert spent["comparisons"] > 0.15 * _compiling.SHARE * spent["code"]
+        assert spent["comparisons"] <= base.SHARE * spent["code"]
+    assert spent["comparisons"] > 0.15 * base.SHARE * spent["code"]
 
 
 def test_a_batch_of_nan_costs_nothing_but_a_comparison(firsts: list[str]) -> None:
@@ -187,14 +187,14 @@ def test_a_frozen_parameter_costs_nothing() -> None:
 def test_shapes_in_turn_keep_their_code_and_those_used_least_recently_go(
     firsts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(_compiling.LIMIT, "cpu", 3)
+    monkeypatch.setitem(base.LIMIT, "cpu", 3)
     compiled = built(nn.Linear(3, 3))
     for support in (1, 2, 3, 1, 2, 3, 1, 4, 1, 3):  # 4 takes the place of 2
         gradient(compiled, points(2, support, 1))
     assert len(firsts) == 4
     gradient(compiled, points(2, 2, 1))
     assert len(firsts) == 5 and len(compiled.codes) == 3
-    assert _compiling.LIMIT["cpu"] == 3 and _compiling.LIMIT["cuda"] >= 16
+    assert base.LIMIT["cpu"] == 3 and base.LIMIT["cuda"] >= 16
 
 
 def test_tensors_that_are_neither_parameters_nor_buffers_are_constants_as_long_as_they_stay() -> None:

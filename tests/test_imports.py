@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.harness import imports
-from experiments.harness.imports import EDITED, file_of, name_of
+from experiments.harness.processes import imports
+from experiments.harness.processes.imports import EDITED, file_of, name_of
 from experiments.harness.sources import Sources
 from experiments.harness.status import ROOT as PROJECT
 
@@ -16,7 +16,7 @@ NOTING = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from experiments.harness import imports
+from experiments.harness.processes import imports
 imports.install()
 folder = Path({folder!r})
 {body}

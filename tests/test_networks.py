@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import models
-from experiments.harness.bench import as_arrays
-from experiments.harness.verify import Weights, error
-from experiments.models.losses import LOSSES
-from experiments.oracles.curvature import largest_eigenvalue
-from experiments.oracles.described import Description, Oracle, network, shapes
-from experiments.tasks.stream import Arrays
+from experiments.harness.measure.bench import as_arrays
+from experiments.judging.oracles.curvature import largest_eigenvalue
+from experiments.judging.oracles.described import Description, Oracle, network, shapes
+from experiments.judging.verify import Weights, error
+from experiments.problems import networks
+from experiments.problems.networks.losses import LOSSES
+from experiments.problems.tasks.stream import Arrays
 
 H = 1e-30
 MLP: Description = {"inputs": 2, "hidden": 2, "width": 3, "activation": "tanh"}
@@ -60,7 +60,7 @@ def outer_loss(description: Description, weights: dict[str, Any], batch: Arrays,
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_module_has_the_described_parameters(name: str) -> None:
-    model = models.build(NETWORKS[name])
+    model = networks.build(NETWORKS[name])
     assert {n: tuple(p.shape) for n, p in model.named_parameters()} == shapes(NETWORKS[name])
     assert [n for n, p in model.named_parameters() if not p.requires_grad] == NETWORKS[name].get("frozen", [])
 
@@ -69,7 +69,7 @@ def test_the_module_has_the_described_parameters(name: str) -> None:
 def test_loss_and_gradient_are_those_of_autograd(name: str) -> None:
     description = NETWORKS[name]
     weights, batch = inputs(description)
-    model = models.build(description).double()
+    model = networks.build(description).double()
     with torch.no_grad():
         for n, p in model.named_parameters():
             p.copy_(torch.from_numpy(weights[n]))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import omniglot as data
-from experiments.tasks import omniglot, stream
+from experiments.problems.data import omniglot as data
+from experiments.problems.tasks import omniglot, stream
 from tests.conftest import Call
 
 CHARACTERS = {"images_background": 7, "images_evaluation": 3}

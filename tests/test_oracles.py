@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.harness.bench import Bench, as_arrays
-from experiments.harness.verify import Weights, cancellation, error
-from experiments.oracles.double_backward import double_backward
-from experiments.oracles.mlp import MLP
-from experiments.oracles.sweep import complex_step, sweep
-from experiments.tasks.stream import Arrays
+from experiments.harness.measure.bench import Bench, as_arrays
+from experiments.judging.double_backward import double_backward
+from experiments.judging.oracles.mlp import MLP
+from experiments.judging.oracles.sweep import complex_step, sweep
+from experiments.judging.verify import Weights, cancellation, error
+from experiments.problems.tasks.stream import Arrays
 from tests.conftest import bench
 
 KINDS = ("maml", "fomaml", "reptile")

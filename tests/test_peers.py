@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import baselines
 from baselines.contract import Baseline, InnerLoop, MetaGradient, Spec, TaskBatch
-from experiments.harness.verify import error
-from experiments.models import build as network
-from experiments.models.losses import pseudo_huber
+from experiments.judging.verify import error
+from experiments.problems.networks import build as network
+from experiments.problems.networks.losses import pseudo_huber
 
 jax = pytest.importorskip("jax")
 pytest.importorskip("torchopt")

@@ -9,15 +9,15 @@ import torch
 
 from baselines.contract import InnerLoop
 from experiments import papers, published
-from experiments.harness.bench import Bench
 from experiments.harness.case import Case, Options
-from experiments.harness.evaluate import Adaptation, heldout_losses
 from experiments.harness.experiment import Result
+from experiments.harness.measure.adaptation import Adaptation, heldout_losses
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Unavailable, Wrong
-from experiments.models.initial import FAN_IN, TRUNCATED, initialise
-from experiments.models.mlp import mlp
-from experiments.tasks import family
-from experiments.tasks.stream import Stream
+from experiments.problems.networks.initial import FAN_IN, TRUNCATED, initialise
+from experiments.problems.networks.mlp import mlp
+from experiments.problems.tasks import family
+from experiments.problems.tasks.stream import Stream
 from tests.conftest import bench
 
 TINY = {"iterations": 4, "share": 2e-4, "heldout_tasks": 30, "identity": 3, "tasks": 3}
@@ -123,7 +123,7 @@ def test_published_numbers_stand_beside_the_same_setting_only() -> None:
 
 def test_reptile_moves_towards_the_adapted_weights_and_stops_at_the_end() -> None:
     """With one iteration ε is 0.1: θ moves a tenth of the way that five steps of plain gradient descent go."""
-    from experiments.recipes import reptile
+    from experiments.papers.recipes import reptile
 
     b = Bench(case("finn", share=1 / reptile.ITERATIONS), "reptile", None, None)
     work = reptile.train(b)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from baselines import _guards
-from baselines._quickly import as_they_are
+from baselines._compiler.guards import guards
+from baselines._compiler.guards.versions import as_they_are
 from tests.test_fast import gradient, points
 from tests.test_guards import Model, built
 
@@ -59,7 +59,7 @@ def test_guards_ask_in_c_and_go_on_in_python_where_values_are_always_assigned_ag
         check = made(*arguments)
         return check and (lambda: answers.append(check()) or answers[-1])  # type: ignore[func-returns-value, misc]
 
-    monkeypatch.setattr(_guards, "as_they_are", watched)
+    monkeypatch.setattr(guards, "as_they_are", watched)
     model = Model()
     model.settings.name = "a name"
     implementation = built(model)
@@ -69,10 +69,10 @@ def test_guards_ask_in_c_and_go_on_in_python_where_values_are_always_assigned_ag
     assert implementation.codes[0].guards is not None
     assert implementation.codes[0].guards.hold_quickly()
     assert answers == [True]
-    for _ in range(2 * _guards.RENEWALS):
+    for _ in range(2 * guards.RENEWALS):
         model.settings.name = " ".join(["a", "name"])
         assert implementation.codes[0].guards.hold_quickly()
-    assert 0 < answers.count(False) <= _guards.RENEWALS
+    assert 0 < answers.count(False) <= guards.RENEWALS
     asked = len(answers)
     assert implementation.codes[0].guards.hold_quickly()
     assert len(answers) == asked

@@ -14,13 +14,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from experiments.harness import torchrun
-from experiments.harness.isolate import Lost
-from experiments.harness.ranks import Member, Ranks, answers, turns
-from experiments.harness.refusals import BadRequest
+from experiments.checks.sharding import predicted
+from experiments.harness.distributed.ranks import Member, Ranks, answers, turns
+from experiments.harness.measure.communication import LINKS, dominated_from, ring_s
+from experiments.harness.processes.isolate import Lost
+from experiments.harness.refusals import BadRequest, Gone
 from experiments.harness.request import request
-from experiments.models.communication import LINKS, dominated_from, ring_s
-from experiments.sharding import predicted
 from tests import rank
 from tests.conftest import Call
 
@@ -129,7 +128,7 @@ KILLED = Lost("failed", "the process was killed by SIGKILL", killed=True)
 def test_a_cell_ends_for_all_as_on_the_rank_to_blame(
     members: list[tuple[Any, ...]], status: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.harness.ranks.GRACE_S", 0.2)
+    monkeypatch.setattr("experiments.harness.distributed.ranks.GRACE_S", 0.2)
     done: list[float] = []
     everyone: dict[int, Member] = {number: Scripted(*said) for number, said in enumerate(members)}
     found = turns(everyone, {"op": "open"}, 1.0, done.append)
@@ -146,7 +145,7 @@ def test_a_cell_ends_for_all_as_on_the_rank_to_blame(
 )
 def test_where_nobody_is_to_blame_the_run_ends(members: list[tuple[Any, ...]], said: str) -> None:
     everyone: dict[int, Member] = {number: Scripted(*script) for number, script in enumerate(members)}
-    with pytest.raises(torchrun.Gone, match=said):
+    with pytest.raises(Gone, match=said):
         turns(everyone, {"op": "open"}, 5.0, lambda _: None)
 
 

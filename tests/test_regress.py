@@ -11,16 +11,16 @@ import torch
 from torch import nn
 
 import baselines
-from analysis.regress import Key, Unusable, Verdict, accept, differences, expected
+from analysis.checks.regress import Key, Unusable, Verdict, accept, differences, expected
 from baselines import limitations
-from experiments import regress
 from experiments.__main__ import main
-from experiments.golden import files
-from experiments.harness.bench import Bench
+from experiments.checks import regress
 from experiments.harness.case import Options
 from experiments.harness.experiment import Result
+from experiments.harness.measure.bench import Bench
 from experiments.harness.run import Plan
 from experiments.harness.status import Expected, Stopped, Unavailable, Wrong
+from experiments.judging.golden import files
 from tests.conftest import COMPILED, IMPLEMENTATIONS
 
 SAMPLE = ("cnn-k1", "running-k1", "tied-k3", "frozen-k1", "unused-k1", "tanh2-k0", "linear-k3-lr0", "apart-tanh2-k1")

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import limits
-from analysis.load import read
-from experiments import rendering
+from analysis.checks import limits
+from analysis.store.load import read
+from experiments.checks import rendering
 from experiments.harness.status import ROOT
 from experiments.harness.store import sealed
 
@@ -59,7 +59,7 @@ def test_what_a_command_took_is_measured_and_its_failure_told(monkeypatch: pytes
 
 
 def test_what_only_renders_imports_no_torch() -> None:
-    modules = "experiments.__main__, analysis.render, analysis.report, analysis.summary"
+    modules = "experiments.__main__, analysis.render, analysis.report, analysis.tables.summary"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

@@ -17,15 +17,15 @@ import baselines
 from baselines.contract import MetaGradient, TaskBatch, trainable
 from baselines.handwritten.unrolled import Unrolled
 from experiments import cost
-from experiments.harness import conformance, ground_truth, outside
-from experiments.harness.bench import Bench
-from experiments.harness.conversion import allowed_ms, own_ms
-from experiments.harness.memory import family
-from experiments.harness.processors import descendants_s
-from experiments.harness.ring import SIZE, Ring
-from experiments.harness.setup import Setup
-from experiments.harness.snapshot import Snapshot, bits
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.conversion import allowed_ms, own_ms
+from experiments.harness.measure.memory import family
+from experiments.harness.measure.processors import descendants_s
+from experiments.harness.measure.ring import SIZE, Ring
+from experiments.harness.measure.setup import Setup
 from experiments.harness.status import Unavailable, Wrong
+from experiments.judging import conformance, ground_truth, outside
+from experiments.judging.snapshot import Snapshot, bits
 from tests.conftest import bench
 
 

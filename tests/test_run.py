@@ -226,12 +226,14 @@ def test_changed_sources_are_measured_again(plan: MakePlan) -> None:
 def test_the_sources_of_a_cell_are_those_of_its_own_case_whatever_its_process_has_measured_before(
     plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.harness.turns.cores", lambda: [0])  # one process for all
+    monkeypatch.setattr("experiments.harness.processes.schedule.cores", lambda: [0])  # one process for all
     only = [f"{network}-steps0" for network in ("linear", "tanh")]
     first = plan("metagradient", implementations=["unrolled"], cases=only)
     first.run()
     families = {
-        c["case"]["name"]: {name for name in ("linear", "sinusoid") if f"experiments/tasks/{name}.py" in c["sources"]}
+        c["case"]["name"]: {
+            name for name in ("linear", "sinusoid") if f"experiments/problems/tasks/{name}.py" in c["sources"]
+        }
         for c in cells(first)
     }
     assert families == {"linear-steps0": {"linear"}, "tanh-steps0": {"sinusoid"}}

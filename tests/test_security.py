@@ -53,8 +53,8 @@ def test_a_file_of_the_user_is_executed_by_children_only() -> None:
     loads = {name for name, called, _ in calls() if called in ("baselines.load", "from_file", "Calls")}
     assert loads <= {
         "experiments/audit/child.py",
-        "experiments/harness/bench.py",
-        "experiments/harness/child.py",
+        "experiments/harness/measure/bench.py",
+        "experiments/harness/processes/worker.py",
         "experiments/published.py",  # measures, and that is what children do
         "experiments/training.py",
     }

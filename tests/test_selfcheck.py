@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import selfcheck as check
-from experiments import cost, selfcheck
+from analysis.checks import selfcheck as check
+from experiments import cost
 from experiments.__main__ import main
+from experiments.checks import selfcheck
 from experiments.harness import experiment
 from experiments.harness.case import Options
 from experiments.harness.experiment import PROFILES

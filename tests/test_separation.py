@@ -10,7 +10,7 @@ from experiments.audit.catalogue import EXPLANATIONS, Fault, catalogue, pairs, r
 from experiments.audit.factors import Factor, Finding, law
 from experiments.audit.probes import Probe, norm, probes
 from experiments.audit.simulate import Recipe, Simulation
-from experiments.harness.verify import Weights
+from experiments.judging.verify import Weights
 
 TOLERANCES = 1000
 PROBES = probes()

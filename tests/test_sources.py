@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from experiments import metagradient
-from experiments.harness import checkout, checkpoint, imports
-from experiments.harness.answers import merge
-from experiments.harness.imports import EDITED
+from experiments.harness import checkout
+from experiments.harness.measure import checkpoint
+from experiments.harness.processes import imports
+from experiments.harness.processes.answers import merge
+from experiments.harness.processes.imports import EDITED
 from experiments.harness.run import Plan
 from experiments.harness.status import ROOT as PROJECT
 
@@ -161,9 +163,11 @@ def test_a_cell_whose_process_died_is_measured_again_whatever_of_the_project_is_
     first.run()
     cell = cells(first)["mine"]
     assert cell["status"] == "failed" and "exit code 7" in cell["reason"]
-    assert {"external_mine/helper.py", "baselines/_functional.py", "experiments/harness/bench.py"} <= set(
-        cell["sources"]
-    )
+    assert {
+        "external_mine/helper.py",
+        "baselines/_shared/functional.py",
+        "experiments/harness/measure/bench.py",
+    } <= set(cell["sources"])
     assert missing(one_case(baseline_files=[file])) == []
     (tmp_path / "helper.py").write_text("def help(): pass\n")
     assert missing(one_case(baseline_files=[file])) == ["mine"]
@@ -194,7 +198,7 @@ def answer(**sources: str) -> dict[str, Any]:
         ("external_model_net", "net.py"),
         ("external_mine/package/inner.py", "package/inner.py"),
         ("external/library/core.py", "library/core.py"),
-        ("baselines/_functional.py", "baselines/_functional.py"),
+        ("baselines/_shared/functional.py", "baselines/_shared/functional.py"),
     ],
 )
 def test_processes_with_different_sources_make_no_cell(name: str, said: str) -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import vjp
 
-from baselines import _sweep, _tracing
-from baselines._splitting import elementwise, split
-from baselines._sweep import Sweep
+from baselines._compiler import meta_gradient, tracing
+from baselines._compiler.meta_gradient import Sweep
+from baselines._compiler.partition import elementwise, split
 from baselines.contract import TaskBatch
 from tests.test_fast import DOUBLE, build, distance, gradient, spec
 
@@ -37,8 +37,8 @@ def test_whatever_a_step_keeps_the_gradient_is_the_same(
             super().__init__(*arguments)  # type: ignore[arg-type]
             self.copies = copies  # type: ignore[assignment]
 
-    monkeypatch.setattr("baselines._compiling.Sweep", Told)
-    monkeypatch.setattr(_sweep, "PRODUCTS", products)
+    monkeypatch.setattr("baselines._compiler.base.Sweep", Told)
+    monkeypatch.setattr(meta_gradient, "PRODUCTS", products)
     torch.manual_seed(0)
     model, batch = network(), images(2)
     compiled = build("compiled", model, steps=3)
@@ -57,7 +57,7 @@ def test_products_and_reductions_are_handed_over_and_what_is_elementwise_is_comp
 
     w, x = torch.randn(2, 1, 3, 3, dtype=DOUBLE), torch.randn(5, 1, 8, 8, dtype=DOUBLE)
     cotangent = torch.randn(5, 2, 3, 3, dtype=DOUBLE)
-    first, second, size = split(_tracing.trace(joint, [w, x, cotangent]), 2, 1, elementwise)
+    first, second, size = split(tracing.trace(joint, [w, x, cotangent]), 2, 1, elementwise)
     found, *residuals = first(w, x)
     shapes = {(tuple(r.shape), r.dtype) for r in residuals}
     assert shapes == {((5, 2, 6, 6), DOUBLE), ((), DOUBLE), ((5, 2, 3, 3), torch.int32)}

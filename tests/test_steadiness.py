@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis import limits
-from experiments import steadiness
-from experiments.harness import memory
+from analysis.checks import limits
+from experiments.checks import steadiness
 from experiments.harness.experiment import Result
+from experiments.harness.measure import memory
 from tests.conftest import Call, bench
 
 LEAKING = '''

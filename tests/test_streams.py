@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.models.initial import initialise
-from experiments.models.mlp import mlp
-from experiments.tasks import family
-from experiments.tasks.draws import raw, uniform
-from experiments.tasks.stream import Stream
+from experiments.problems.networks.initial import initialise
+from experiments.problems.networks.mlp import mlp
+from experiments.problems.tasks import family
+from experiments.problems.tasks.draws import raw, uniform
+from experiments.problems.tasks.stream import Stream
 from tests.conftest import bench
 
 
@@ -83,7 +83,8 @@ def test_support_and_query_are_a_random_split() -> None:
 
 def test_equal_in_another_process() -> None:
     code = (
-        "import json; from experiments.tasks import family; from experiments.tasks.stream import Stream\n"
+        "import json; from experiments.problems.tasks import family\n"
+        "from experiments.problems.tasks.stream import Stream\n"
         "s = Stream(family('sinusoid'), 3, 2, 2, 2)\n"
         "print(json.dumps([[p.tolist() for p in s.batch(9)], s.digest]))"
     )

@@ -6,7 +6,7 @@ import threading
 import pytest
 from torch import nn
 
-from baselines._modules import exclusive
+from baselines._shared.module_state import exclusive
 from baselines.contract import Baseline
 from tests.changing import EAGER, Net, batch, build, call, plain, sequential, state
 from tests.test_fast import distance

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from baselines.contract import InnerLoop
-from experiments.harness.evaluate import heldout_losses
-from experiments.harness.outer_loop import outer_loop
+from experiments.harness.measure.adaptation import heldout_losses
+from experiments.harness.measure.outer_loop import outer_loop
 from tests.conftest import IMPLEMENTATIONS, bench
 
 NOTEBOOK = {

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from baselines._functional import Functional, TaskMean, differentiate, leaves
+from baselines._shared.functional import Functional, TaskMean, differentiate, leaves
 from baselines.contract import MetaGradient, TaskBatch
-from experiments.harness import verify
 from experiments.harness.status import Unavailable, Wrong
-from experiments.harness.verify import (
+from experiments.judging import verify
+from experiments.judging.verify import (
     Check,
     Oracle,
     Reference,
@@ -25,7 +25,7 @@ from experiments.harness.verify import (
     reference,
     remembered,
 )
-from experiments.tasks.stream import Arrays
+from experiments.problems.tasks.stream import Arrays
 from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
 
 

@@ -5,7 +5,7 @@
 The factors (I − α ∇²S(φₖ)) of the meta-gradient are taken to be the identity, so no inner step keeps a graph.
 """
 
-from baselines._functional import Functional, TaskMean, leaves
+from baselines._shared.functional import Functional, TaskMean, leaves
 from baselines.contract import MetaGradient, TaskBatch
 
 

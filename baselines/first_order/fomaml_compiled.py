@@ -3,7 +3,7 @@
 φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ),   result = mean over tasks of ∇Q(φ_K)
 """
 
-from baselines._compiling import CompiledSweep
+from baselines._compiler.base import CompiledSweep
 from baselines.first_order.fomaml import Fomaml
 
 

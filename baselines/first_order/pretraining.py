@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from baselines._modules import lowers
-from baselines._refusing import RefusingToTell
+from baselines._shared.module_state import lowers
+from baselines._shared.refusals import RefusingToTell
 from baselines.contract import MetaGradient, Params, Spec, TaskBatch
 from baselines.handwritten.vectorized import Vectorized
 

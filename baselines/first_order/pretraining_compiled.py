@@ -3,7 +3,7 @@
 result = mean over tasks of ∇S(θ)
 """
 
-from baselines._compiling import CompiledSweep
+from baselines._compiler.base import CompiledSweep
 from baselines.contract import MetaGradient, TaskBatch
 from baselines.first_order.pretraining import Pretraining
 

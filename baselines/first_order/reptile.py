@@ -6,7 +6,7 @@ It never looks at the query points. With K = 1 it is α ∇S(θ), that is, joint
 by a recipe of its own, with K ≥ 5.
 """
 
-from baselines._functional import Functional, TaskMean, leaves
+from baselines._shared.functional import Functional, TaskMean, leaves
 from baselines.contract import MetaGradient, TaskBatch
 
 

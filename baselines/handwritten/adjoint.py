@@ -16,8 +16,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from baselines._functional import Functional, TaskMean, differentiate, leaves
-from baselines._random import RandomState
+from baselines._shared.functional import Functional, TaskMean, differentiate, leaves
+from baselines._shared.random_state import RandomState
 from baselines.contract import MetaGradient, Params, TaskBatch
 
 

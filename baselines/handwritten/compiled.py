@@ -11,7 +11,7 @@ What makes it fast, each exact in exact arithmetic:
 - on a GPU the whole sweep is one CUDA graph (`_cuda_graph`).
 """
 
-from baselines._compiling import CompiledSweep
+from baselines._compiler.base import CompiledSweep
 from baselines.handwritten.adjoint import Adjoint
 
 

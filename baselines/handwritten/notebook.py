@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines._modules import replaced
-from baselines._with_grad import WithGrad
+from baselines._shared.module_state import replaced
+from baselines._shared.with_grad import WithGrad
 from baselines.contract import MetaGradient, Params, Spec, TaskBatch, take_grads
 
 KNOWN = (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Flatten)

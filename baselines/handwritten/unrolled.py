@@ -6,7 +6,7 @@
 (I − α ∇²S(φₖ)). Time and memory grow linearly with K: the whole inner loop of one task stays alive.
 """
 
-from baselines._functional import Functional, TaskMean, differentiate, leaves
+from baselines._shared.functional import Functional, TaskMean, differentiate, leaves
 from baselines.contract import MetaGradient, TaskBatch
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
-from baselines._functional import Functional, differentiate
-from baselines._modules import compiled_by_torch
-from baselines._refusing import Refusing
+from baselines._shared.functional import Functional, differentiate
+from baselines._shared.module_state import compiled_by_torch
+from baselines._shared.refusals import Refusing
 from baselines.contract import Computes, MetaGradient, Params, Spec, TaskBatch
 
 

@@ -21,8 +21,8 @@ from jax import Array
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from baselines._modules import exclusive, lowers
-from baselines._servable import refusal
+from baselines._shared.module_state import exclusive, lowers
+from baselines._shared.servable import refusal
 from baselines.contract import Baseline, Computes, MetaGradient, Spec, TaskBatch, trainable
 from baselines.libraries._jax_layers import Weights
 from baselines.libraries._jax_network import Loss, Network, describe, forward, missing, squared_error

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from torch import nn
 
-from baselines._modules import replaced, stock
+from baselines._shared.module_state import replaced, stock
 from baselines.libraries._jax_layers import LAYERS, Layer, Weights
 
 Loss = Callable[[Weights, Weights, Array, Array], Array]

@@ -12,8 +12,8 @@ import higher
 import torch
 from torch import nn
 
-from baselines._modules import replaced
-from baselines._with_grad import WithGrad
+from baselines._shared.module_state import replaced
+from baselines._shared.with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from baselines._modules import compiled_by_torch, hooked_everywhere
-from baselines._with_grad import WithGrad
+from baselines._shared.module_state import compiled_by_torch, hooked_everywhere
+from baselines._shared.with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 from baselines.libraries import _learn2learn
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 import torchopt
 
-from baselines._with_grad import WithGrad
+from baselines._shared.with_grad import WithGrad
 from baselines.contract import Computes, MetaGradient, Spec, TaskBatch, take_grads
 
 

@@ -46,7 +46,7 @@ def audit(
     from experiments.audit.report import Report
     from experiments.audit.session import Target, Unusable
     from experiments.audit.verdict import audit as examine
-    from experiments.harness.watchdog import GIB, guard
+    from experiments.harness.processes.limits import GIB, guard
 
     file, name = _parse(function)
     _known("--expect", expect, EXPECTED)

@@ -11,7 +11,7 @@ from experiments.audit.facts import Facts, facts
 from experiments.audit.fitting import Fitting
 from experiments.audit.observed import Observed, fit
 from experiments.audit.probes import NOTHING, Computes, Probe, norm
-from experiments.harness.verify import Weights
+from experiments.judging.verify import Weights
 
 LENIENCE = 100  # numbers that are fitted err a little; mistakes err a lot
 EQUAL = {"float64": 1e-8, "float32": 1e-2}

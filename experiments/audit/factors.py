@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from experiments.audit.probes import Probe
-from experiments.tasks.draws import Floats
+from experiments.problems.tasks.draws import Floats
 
 NORM_EQUAL = 1e-4  # code that clips or normalises adds up to 1e-6 to the norm
 EXPONENTS = {"T": (0, 1, -1, 2), "Q": (0, 1, -1), "S": (0, 1, -1), "K": (0, 1, -1), "α": (0, 1, -1)}

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from experiments.audit.probes import BASE, Computes, Probe
-from experiments.harness.verify import Weights, error
+from experiments.judging.verify import Weights, error
 
 ALIKE = 10  # tolerances within which two results of one function are the same
 TOGETHER = 10  # times that, where results are added up

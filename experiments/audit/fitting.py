@@ -8,7 +8,7 @@ import numpy as np
 from experiments.audit.catalogue import Fault
 from experiments.audit.observed import Observed, combine, fit
 from experiments.audit.probes import STEEPEST, Probe
-from experiments.tasks.draws import Floats
+from experiments.problems.tasks.draws import Floats
 
 NEWTON_STEPS = 12
 MANY = 37  # six to a decade

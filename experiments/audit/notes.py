@@ -7,7 +7,7 @@ from experiments.audit.examine import LEAK_BYTES, Examination
 from experiments.audit.probes import Probe
 from experiments.audit.report import Remark
 from experiments.audit.simulate import Recipe, Simulation
-from experiments.harness.verify import error
+from experiments.judging.verify import error
 
 CHANGED = {
     "modes": ("modes-changed", "a call leaves modules in another mode, training or evaluation"),

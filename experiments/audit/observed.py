@@ -5,8 +5,8 @@ import numpy as np
 from experiments.audit.catalogue import Fault, recipe
 from experiments.audit.probes import NOTHING, Probe, norm
 from experiments.audit.simulate import Simulation
-from experiments.harness.verify import Weights
-from experiments.tasks.draws import Floats
+from experiments.judging.verify import Weights
+from experiments.problems.tasks.draws import Floats
 
 Network = tuple[tuple[int, ...], str, bool]
 CHEAPEST = "one step"

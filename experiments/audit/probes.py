@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.harness.verify import Weights, condition, error
-from experiments.oracles.mlp import MLP, POINT_LOSSES
-from experiments.oracles.normalised import NormalisedMLP
-from experiments.oracles.sweep import Gradient, complex_step, sweep
-from experiments.tasks.draws import Floats, raw, uniform
-from experiments.tasks.stream import Arrays
+from experiments.judging.oracles.mlp import MLP, POINT_LOSSES
+from experiments.judging.oracles.normalised import NormalisedMLP
+from experiments.judging.oracles.sweep import Gradient, complex_step, sweep
+from experiments.judging.verify import Weights, condition, error
+from experiments.problems.tasks.draws import Floats, raw, uniform
+from experiments.problems.tasks.stream import Arrays
 
 Computes = Literal["maml", "fomaml", "reptile"]
 LABEL = "audit probes v1"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from experiments.audit.probes import Probe
-from experiments.harness.isolate import Child, Lost
-from experiments.harness.verify import Weights
+from experiments.harness.processes.isolate import Child, Lost
+from experiments.judging.verify import Weights
 
 CHILD = Path(__file__).with_name("child.py")
 LOADING_S = 300.0

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from experiments.audit.probes import Probe
-from experiments.harness.verify import Weights
-from experiments.oracles.cnn import EPS
+from experiments.judging.oracles.cnn import EPS
+from experiments.judging.verify import Weights
 
 Params = dict[str, Tensor]
 

@@ -6,13 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.audit.examine import (
-    Examination,
-    carried_over,
-    depends_on_history,
-    examine,
-    examine_alone,
-)
+from experiments.audit.examine import Examination, carried_over, depends_on_history, examine, examine_alone
 from experiments.audit.explain import Explainer, Explanation
 from experiments.audit.factors import Finding
 from experiments.audit.facts import how_near, what_in_common
@@ -21,7 +15,7 @@ from experiments.audit.probes import Computes, Probe
 from experiments.audit.report import KINDS, VERDICTS, Remark, Report, remarks, verdict
 from experiments.audit.session import Target
 from experiments.audit.simulate import Recipe, Simulation
-from experiments.harness.verify import Weights
+from experiments.judging.verify import Weights
 
 ALMOST_EXACT = ("α = 0", "quadratic")  # probes in which finite differences of the gradient err by rounding alone
 FINITE_DIFFERENCES = 1e-3

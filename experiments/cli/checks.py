@@ -28,10 +28,10 @@ def regress(
     """
     from collections import Counter
 
-    from analysis import regress as check
+    from analysis.checks import regress as check
     from analysis.render import render as render_all
-    from experiments.golden.files import FOLDER
     from experiments.harness.request import request
+    from experiments.judging.golden.files import FOLDER
 
     wanted = listed(implementations)
     file = expected or FOLDER / "expected.csv"
@@ -80,7 +80,7 @@ def selfcheck(
 
     Takes half an hour. The exit code is 1 where differences are told that are not there, or not told where they are.
     """
-    from analysis import selfcheck as check
+    from analysis.checks import selfcheck as check
     from analysis.render import render as render_all
     from experiments.harness.request import request
 
@@ -111,7 +111,7 @@ def load(
 
     The exit code is 1 where a limit is not kept: 30 s and 2 GiB to render; no byte of tensors and 5 MB per run.
     """
-    from analysis import limits as check
+    from analysis.checks import limits as check
     from analysis.render import render as render_all
     from experiments.harness.request import request
 
@@ -159,8 +159,8 @@ def compare(
     Speed-ups over the references are compared, never times of different runs. The exit code is 1 where something is
     worse or newly failing.
     """
-    from analysis import compare as check
-    from analysis.load import MixedDigests, Unreadable
+    from analysis.checks import compare as check
+    from analysis.store.load import MixedDigests, Unreadable
 
     for folder in (first, second):
         if not (folder / "cells").is_dir():

@@ -22,7 +22,7 @@ def fetch(
 
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from experiments.data import omniglot
+    from experiments.problems.data import omniglot
 
     if folder.exists() and not folder.is_dir():
         refuse(f"{folder}: it has to be a folder")

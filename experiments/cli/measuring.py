@@ -12,7 +12,7 @@ from experiments.cli.screen import Baseline, Results, console, listed, print_war
 from experiments.harness.refusals import BadRequest
 
 if TYPE_CHECKING:
-    from experiments.harness.machines import Machines
+    from experiments.harness.distributed.machines import Machines
     from experiments.harness.run import Plan
 
 ON_REQUEST = "fewshot, overhead, published, regress, rendering, selfcheck, sharding and steadiness"
@@ -25,7 +25,8 @@ def list_() -> None:
     With library versions, and what is not available and why.
     """
     import baselines
-    from experiments.harness import experiment, isolate
+    from experiments.harness import experiment
+    from experiments.harness.processes import isolate
 
     files = {name: str(path) for name, path in baselines.names().items()}
     with console.status("importing every implementation"):
@@ -139,7 +140,7 @@ def machines_of(scheduler: str | None) -> Iterator["Machines | None"]:
         yield None
         return
     try:
-        from experiments.cluster.client import connected
+        from experiments.harness.distributed.dask_client import connected
     except ImportError as error:
         raise BadRequest(f"--scheduler needs dask.distributed, which `make setup` installs: {error}") from None
     with connected(scheduler) as cluster:

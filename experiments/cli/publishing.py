@@ -27,9 +27,9 @@ def publish(
 
     What was published under that name before is replaced as a whole. A row of other sources than today's is refused.
     """
-    from analysis.load import MixedDigests
     from analysis.render import NothingToRender, without_collector
     from analysis.render import render as render_all
+    from analysis.store.load import MixedDigests
     from experiments.harness.store import Store
 
     target = into / machine

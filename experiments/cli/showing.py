@@ -19,10 +19,10 @@ def render(
     plots: Annotated[bool, typer.Option(help="Whether to draw plots too.")] = True,
 ) -> None:
     """Tables and plots from what is stored, and a short summary. Measures nothing."""
-    from analysis.load import MixedDigests
     from analysis.render import NothingToRender, without_collector
     from analysis.render import render as render_all
-    from analysis.summary import print_summary
+    from analysis.store.load import MixedDigests
+    from analysis.tables.summary import print_summary
 
     with without_collector():
         try:
@@ -37,9 +37,9 @@ def render(
 
 def report(results: Results = Path("results")) -> None:
     """Write report.html: the answer, what was run, tables and plots on one page that needs no network."""
-    from analysis.load import MixedDigests
     from analysis.render import NothingToRender, without_collector
     from analysis.report import report as write_report
+    from analysis.store.load import MixedDigests
 
     try:
         with without_collector(), console.status("rendering tables, plots and the report"):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from experiments.harness import torchrun
-from experiments.harness.refusals import BadRequest, NotWritable
+from experiments.harness.distributed import torchrun
+from experiments.harness.refusals import BadRequest, Gone, NotWritable
 
 LINES = 10  # of progress for an experiment, at most
 
@@ -44,7 +44,7 @@ def main() -> None:
             plan.run(progress)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
-    except torchrun.Gone as gone:
+    except Gone as gone:
         refuse(str(gone), code=1)
     except KeyboardInterrupt:
         print("stopped; what is finished is kept, and the same command goes on from there")

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from experiments.harness.case import Case, Json, Options
 
 if TYPE_CHECKING:
-    from experiments.harness.bench import Bench
+    from experiments.harness.measure.bench import Bench
 
 FOLDER = Path(__file__).parent.parent
+PACKAGES = {"experiments": FOLDER, "experiments.checks": FOLDER / "checks"}
+"""Where experiments lie."""
 PROFILES = ("quick", "full")
 Sharding = Literal["one", "any", "several"]
 
@@ -99,16 +101,27 @@ class Experiment:
 
 def names() -> list[str]:
     """Every experiment, in alphabetical order; found by its file being there."""
-    return sorted(f.stem for f in FOLDER.glob("*.py") if not f.stem.startswith("_"))
+    return sorted(_modules())
+
+
+def file(name: str) -> str:
+    """Return the file that declares an experiment, relative to the project."""
+    return _modules()[name].replace(".", "/") + ".py"
 
 
 def load(name: str) -> Experiment:
     """The experiment that the file `<name>.py` declares."""
-    found: Experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    found: Experiment = importlib.import_module(_modules()[name]).EXPERIMENT
     return found
 
 
 def question(name: str) -> str:
     """The first paragraph of the experiment's docstring."""
-    text = inspect.getdoc(importlib.import_module(f"experiments.{name}")) or ""
+    text = inspect.getdoc(importlib.import_module(_modules()[name])) or ""
     return " ".join(text.split("\n\n")[0].split())
+
+
+def _modules() -> dict[str, str]:
+    """Return the module of every experiment by the experiment's name."""
+    files = ((package, file.stem) for package, folder in PACKAGES.items() for file in folder.glob("[!_]*.py"))
+    return {name: f"{package}.{name}" for package, name in files}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from experiments.harness import imports
+from experiments.harness.processes import imports
 
 
 def from_file(file: Path, factory: str) -> Callable[[], nn.Module]:

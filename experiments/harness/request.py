@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import baselines
-from experiments.harness import experiment, isolate
+from experiments.harness import experiment
 from experiments.harness.case import Json, Options, matches, sha256
-from experiments.harness.machines import Here, Machines
-from experiments.harness.ranks import Ranks
+from experiments.harness.distributed.machines import Here, Machines
+from experiments.harness.distributed.ranks import Ranks
+from experiments.harness.processes import isolate
+from experiments.harness.processes.limits import GIB
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
-from experiments.harness.watchdog import GIB
 
 DEVICES = ("auto", "cpu", "cuda")
 POINTS = 5  # that a model of the user's is tried with

@@ -9,17 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import baselines
-from experiments.harness import checkout, checkpoint, experiment
-from experiments.harness.answers import all_ok, merge
+from experiments.harness import checkout, experiment
 from experiments.harness.case import Case, Json, Options, digest, matches
 from experiments.harness.current import Allowed, current
+from experiments.harness.distributed.machines import Here, Machines, Todo
+from experiments.harness.distributed.ranks import Ranks
 from experiments.harness.experiment import Experiment, Pass
-from experiments.harness.machines import Here, Machines, Todo
-from experiments.harness.ranks import Ranks
+from experiments.harness.measure import checkpoint
+from experiments.harness.processes.answers import all_ok, merge
+from experiments.harness.processes.limits import GIB, guard
+from experiments.harness.processes.schedule import Advance, Job, in_turns, side_by_side
 from experiments.harness.sources import Sources
 from experiments.harness.store import FORMAT, Store
-from experiments.harness.turns import Advance, Job, in_turns, side_by_side
-from experiments.harness.watchdog import GIB, guard
 
 DEFAULT_TIMEOUT_S = 4 * 3600.0
 Reporter = Callable[[str, int], AbstractContextManager[Advance]]
@@ -279,7 +280,7 @@ class Plan:
         known = self.description["implementations"].get(subject, {})
         merged = merge(by_pass)
         given = [file for file in (self.files.get(subject), self._model(case)) if file]
-        own = {f"experiments/{case.experiment}.py", *map(self.sources.name, given)}
+        own = {experiment.file(case.experiment), *map(self.sources.name, given)}
         if any("sources" not in answer for answers in by_pass.values() for answer in answers):
             own |= self.sources.behind(own)  # a child did not live to tell what it had imported
         merged["sources"] = self.sources.at_work(own - merged["sources"].keys()) | merged["sources"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.harness.case import Json, sha256
-from experiments.harness.imports import EDITED, USERS, file_of
+from experiments.harness.processes.imports import EDITED, USERS, file_of
 from experiments.harness.status import ROOT
 
 MEASURING = ("baselines", "experiments")  # the project's folders that a measuring process imports from

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from results_factory import Store
 
-from analysis.age import GONE, OLDER, age
-from analysis.cells import parse_cell
 from analysis.render import render
 from analysis.report import report
+from analysis.store.age import GONE, OLDER, age
+from analysis.store.cells import parse_cell
 
-OWN, SHARED, TASKS = "baselines/handwritten/fast_one.py", "baselines/_shared.py", "experiments/tasks/stream.py"
+OWN, SHARED, TASKS = "baselines/handwritten/fast_one.py", "baselines/_shared.py", "experiments/problems/tasks/stream.py"
 NOW = {OWN: "1", SHARED: "2", TASKS: "3", "baselines/other.py": "4", "external_mine": "5", "external_mine/gone.py": ""}
 SAME = {OWN: "1", SHARED: "2", TASKS: "3"}
 
@@ -40,7 +40,7 @@ def tables(store: Store) -> tuple[pd.DataFrame, str, list[str]]:
         ({OWN: "1"}, ""),
         (SAME | {SHARED: "other"}, OLDER),
         (SAME | {TASKS: "edited"}, OLDER),
-        (SAME | {"experiments/tasks/dropped.py": "9"}, OLDER),
+        (SAME | {"experiments/problems/tasks/dropped.py": "9"}, OLDER),
         ({SHARED: "2", "baselines/libraries/fast_one.py": "1"}, GONE),
         (SAME | {"baselines/libraries/slow.py": "1"}, OLDER),  # another's
         (SAME | {"external_mine": "5"}, ""),

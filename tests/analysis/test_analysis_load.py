@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from results_factory import Store, digest
 
-from analysis.load import COMMON, MixedDigests, Unreadable, experiments_in, load
+from analysis.store.load import COMMON, MixedDigests, Unreadable, experiments_in, load
 
 
 def test_a_row_has_the_common_columns_then_its_own(store: Store) -> None:

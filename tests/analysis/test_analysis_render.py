@@ -13,12 +13,12 @@ import pytest
 from results_factory import Store, digest
 from rich.console import Console
 
-from analysis.columns import with_computed
-from analysis.load import MixedDigests, load
-from analysis.plots import draw
+from analysis.figures.plots import draw
+from analysis.figures.style import assign
 from analysis.render import NothingToRender, render
-from analysis.style import assign
-from analysis.summary import print_summary
+from analysis.statistics.columns import with_computed
+from analysis.store.load import MixedDigests, load
+from analysis.tables.summary import print_summary
 
 CURVE = {"series": "train", "x": "iteration", "y": "loss"}
 FIGURES: list[dict[str, Any]] = [
@@ -267,7 +267,8 @@ def test_summary_of_mixed_or_missing_results_is_no_traceback(store: Store) -> No
 
 def test_analysis_imports_neither_torch_nor_the_measuring_side() -> None:
     code = (
-        "import sys, analysis.render, analysis.summary; print([m for m in sys.modules if m.split('.')[0] in sys.argv])"
+        "import sys, analysis.render, analysis.tables.summary\n"
+        "print([m for m in sys.modules if m.split('.')[0] in sys.argv])"
     )
     ran = [sys.executable, "-c", code, "torch", "baselines", "experiments"]
     assert subprocess.run(ran, capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results_factory import Store
 
-from analysis import scaling, style
-from analysis.columns import with_computed
-from analysis.load import Unreadable, load
+from analysis.figures import scaling, style
+from analysis.statistics.columns import with_computed
+from analysis.store.load import Unreadable, load
 
 SPEC: dict[str, Any] = {
     "kind": "scaling",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import linregress, ttest_1samp, ttest_rel
 
-from analysis import stats
-from analysis.stats import Interval
+from analysis.statistics import stats
+from analysis.statistics.stats import Interval
 
 RNG = np.random.default_rng(0)
 times = st.lists(st.lists(st.floats(0.1, 10), min_size=1, max_size=5), min_size=2, max_size=6)

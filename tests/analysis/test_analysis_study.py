@@ -9,11 +9,11 @@ import pytest
 from results_factory import Store
 from rich.console import Console
 
-from analysis import study
-from analysis.columns import with_computed
-from analysis.load import load
 from analysis.render import render
-from analysis.summary import print_summary
+from analysis.statistics import study
+from analysis.statistics.columns import with_computed
+from analysis.store.load import load
+from analysis.tables.summary import print_summary
 
 BASE = {"tasks": 25, "inner_steps": 5}
 SLOPES = {"name": "e_slopes", "of": ["step_ms", "peak_mib"], "factors": ["tasks", "inner_steps"]}

@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from analysis import style
-from analysis.plots import encode
+from analysis.figures import style
+from analysis.figures.plots import encode
 
 NAMES = [(("maml", "fomaml", "")[number % 3], f"i{number:02}") for number in range(16)]
 

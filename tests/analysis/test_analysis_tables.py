@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from results_factory import Store
 
-from analysis.columns import with_computed
-from analysis.load import load
-from analysis.sections import sections
-from analysis.tables import csv, markdown
+from analysis.statistics.columns import with_computed
+from analysis.statistics.sections import sections
+from analysis.store.load import load
+from analysis.tables.tidy import csv, markdown
 from analysis.text import escape
 
 PROCESSES = [[2.0, 2.0, 9.0], [2.02, 2.02], [1.98, 1.98]]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from results_factory import Store
 
-from analysis.compare import NothingToCompare, compare
+from analysis.checks.compare import NothingToCompare, compare
 
 
 def timed(folder: Path, ms: dict[str, float], machine: float = 1.0, **changes: Any) -> Path:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from results_factory import Store
 
-from analysis import compatibility, heatmap, matrix
+from analysis.checks import compatibility, matrix
+from analysis.figures import heatmap
 
 CASES = {"plain": "ok", "unused": "ok", "steps": "ok"}
 

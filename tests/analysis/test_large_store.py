@@ -7,10 +7,12 @@ import pytest
 from results_factory import Store
 from rich.console import Console
 
-from analysis import columns, curves, intervals, load, sections
+from analysis.figures import curves, intervals
 from analysis.render import render
 from analysis.report import report
-from analysis.summary import print_summary
+from analysis.statistics import columns, sections
+from analysis.store import load
+from analysis.tables.summary import print_summary
 
 SEEDS, CASES, IMPLEMENTATIONS = 3, 10, ("fomaml", "other", "unrolled")
 FIGURES: list[dict[str, Any]] = [

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 from results_factory import Store
 
-from analysis import answer
-from analysis.columns import with_computed
-from analysis.load import load
-from analysis.machines import several
 from analysis.render import render
 from analysis.report import report
+from analysis.statistics.columns import with_computed
+from analysis.store.load import load
+from analysis.store.machines import several
+from analysis.tables import answer
 
 OF_TWO = "From 2 environments"
 DECLARED = {

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from results_factory import Store
 
-from analysis import reproduction
-from analysis.columns import with_computed
-from analysis.load import load
 from analysis.render import render
+from analysis.statistics.columns import with_computed
+from analysis.store.load import load
+from analysis.tables import reproduction
 
 SPEC: dict[str, Any] = {
     "name": "verdicts",

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from baselines.contract import Baseline, Computes, MetaGradient, TaskBatch, take_grads
-from experiments import regress
 from experiments.audit.catalogue import EXPLANATIONS
-from experiments.golden import files
-from experiments.harness.bench import Bench
+from experiments.checks import regress
 from experiments.harness.case import Options
+from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Wrong
+from experiments.judging.golden import files
 from tests.mutants import Mutant
 
 TRAITS = ("tied", "frozen", "unused", "side")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from experiments.audit.child import Calls
 from experiments.audit.probes import Computes, Probe, points, weights
 from experiments.harness.status import Unavailable, Wrong
-from experiments.harness.verify import MAX_KAPPA
+from experiments.judging.verify import MAX_KAPPA
 from tests.conftest import bench
 from tests.mutants import Mutant
 from tests.mutants.adapter import implementation, load

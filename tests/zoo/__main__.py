@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 import baselines
-from baselines import _tracing
+from baselines._compiler import tracing
 from tests.zoo.changes import CHANGES
 from tests.zoo.drawing import DRAWS
 from tests.zoo.judging import RAISED, WORST, WRONG, Verdict, judge, judge_draw, judge_module, judge_walk, worst
@@ -41,7 +41,7 @@ KINDS: tuple[tuple[str, Sequence[Any], Callable[[Any, str], list[Verdict]]], ...
 def main(names: list[str]) -> None:
     """Print every entry that is not right or refused by all, the reasons, and the sums."""
     torch.set_num_threads(1)
-    _tracing.MachineCode.__call__ = lambda self, *tensors: self.graph(*tensors)  # type: ignore[method-assign]
+    tracing.MachineCode.__call__ = lambda self, *tensors: self.graph(*tensors)  # type: ignore[method-assign]
     names = names or sorted(baselines.names())
     for kind, entries, of in KINDS:
         sums: dict[str, Counter[str]] = {name: Counter() for name in names}

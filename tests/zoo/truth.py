@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from baselines.contract import Computes, Loss, Params, TaskBatch
-from experiments.harness.verify import error
+from experiments.judging.verify import error
 
 LR = 0.1
 STEPS = 2

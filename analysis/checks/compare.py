@@ -1,0 +1,143 @@
+"""Two results folders side by side: what became better or worse, stayed the same, or cannot be compared.
+
+Times of two runs are never set against each other, since machines vary from hour to hour: of a timed experiment the
+speed-ups over its references are compared, each of which was taken in one round group of its own run. Of held-out
+losses it is the means, paired over the seeds that both have.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import stats
+from analysis.statistics.columns import REFERENCE, with_computed
+from analysis.statistics.sections import value_of
+from analysis.store.cells import Cell
+from analysis.store.load import Experiment, experiments_in, load
+
+BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "same", "undecided"
+NOT_COMPARABLE, FAILING, MENDED = "not comparable", "newly failing", "newly ok"
+VERDICTS = (FAILING, WORSE, NOT_COMPARABLE, UNDECIDED, SAME, BETTER, MENDED)
+ALARMS = (FAILING, WORSE)
+
+
+class NothingToCompare(ValueError):
+    """The two folders have no cell in common."""
+
+
+class Finding(NamedTuple):
+    """What the second folder says of one cell, or of one implementation over its seeds, against the first."""
+
+    experiment: str
+    case: str
+    implementation: str
+    quantity: str
+    verdict: str
+    said: str
+
+
+def compare(first: Path, second: Path) -> list[Finding]:
+    """Every finding, by experiment and case. Raises NothingToCompare, MixedDigests, Unreadable."""
+    names = [name for name in experiments_in(first) if name in experiments_in(second)]
+    found = [f for name in names for f in _experiment(load(first, name), load(second, name))]
+    if not found:
+        raise NothingToCompare(f"{first} and {second} have no cell of the same experiment, case and implementation")
+    return found
+
+
+def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
+    before, after = _newest(old), _newest(new)
+    rows = _rows(old), _rows(new)
+    declared = new.declaration
+    for key in sorted((key for key in before if key in after), key=str):
+        a, b = before[key], after[key]
+        at = (new.name, _name(b), b.implementation)
+        if a.ok != b.ok:
+            yield Finding(
+                *at, "status", MENDED if b.ok else FAILING, f"{a.status} → {b.status}: {(b if a.ok else a).reason}"
+            )
+        elif not a.ok:
+            yield Finding(*at, "status", SAME, b.status)
+        elif _drawn(a) != _drawn(b):
+            yield Finding(*at, "status", NOT_COMPARABLE, "other tasks or initial weights")
+        elif declared.ratio_of in a.samples and declared.ratio_of in b.samples:
+            sides = rows[0].get(a.file, {}), rows[1].get(b.file, {})
+            ratios = {reference: _ratio(f"speedup_vs_{reference}", *sides) for reference in declared.references}
+            known = {reference: ratio for reference, ratio in ratios.items() if ratio}
+            for reference, ratio in known.items():
+                yield Finding(*at, f"speed-up over {reference}", *ratio)
+            if not known and b.implementation not in declared.references:
+                yield Finding(*at, "speed-up", NOT_COMPARABLE, "no reference was timed with it in both")
+        elif not declared.compare:
+            yield Finding(*at, "status", SAME, f"{b.status}; its values are not compared")
+    if declared.compare:
+        yield from _losses(declared.compare, old, new)
+
+
+def _newest(experiment: Experiment) -> dict[object, Cell]:
+    """By case and implementation; one that was timed for itself before one that was only a reference again."""
+    order = sorted(experiment.cells, key=lambda cell: (not cell.reference_only, cell.finished))
+    return {(cell.case.id, cell.implementation): cell for cell in order}
+
+
+def _rows(experiment: Experiment) -> dict[str, dict[str, object]]:
+    """The first row of each cell with what is computed of it, by the cell's file."""
+    frame = with_computed(experiment)
+    first = frame[~frame.index.duplicated()]
+    return {experiment.cells[position].file: row.to_dict() for position, row in first.iterrows()}
+
+
+def _name(cell: Cell, seed: bool = True) -> str:
+    case = cell.case
+    of_seed = f"-seed{case.seed}" if seed else ""
+    return f"{case.name}-{case.device}-{case.dtype}{of_seed}-threads{case.threads}"
+
+
+def _ratio(column: str, old: dict[str, object], new: dict[str, object]) -> tuple[str, str] | None:
+    """Verdict on the quotient of two speed-ups, and both in words; None where one has none or is the reference."""
+    verdict = column.replace("speedup", "verdict", 1)
+    a, b = (stats.Interval(*(value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi"))) for row in (old, new))
+    if math.isnan(a.value) or math.isnan(b.value) or REFERENCE in (old.get(verdict), new.get(verdict)):
+        return None
+    quotient = b.value / a.value
+    half = math.hypot(*(math.log(x.hi / x.lo) / 2 for x in (a, b)))  # the two runs are independent
+    found = stats.ratio_verdict(stats.Interval(quotient, quotient / math.exp(half), quotient * math.exp(half)))
+    words = {"faster": BETTER, "slower": WORSE}
+    return words.get(found, found), f"{a.value:.3g}× → {b.value:.3g}×"
+
+
+def _losses(of: str, old: Experiment, new: Experiment) -> Iterator[Finding]:
+    """Held-out losses of the same tasks, of each implementation over the seeds that both folders have."""
+    a, b = _newest(old), _newest(new)
+    same = {key for key in a if key in b and _drawn(a[key]) == _drawn(b[key])}
+    before, after = (_means(of, [cells[key] for key in cells if key in same]) for cells in (a, b))
+    for key in (key for key in before if key in after):
+        case, implementation = key
+        difference, verdict = stats.paired_difference(after[key], before[key])
+        if verdict:
+            said = f"difference {difference.value:+.3g} over {len(before[key].keys() & after[key].keys())} seeds"
+            yield Finding(new.name, case, implementation, of, SAME if before[key] == after[key] else verdict, said)
+
+
+def _drawn(cell: Cell) -> tuple[str, str]:
+    return cell.stream_digest, cell.init_digest
+
+
+def _means(of: str, cells: Iterable[Cell]) -> dict[tuple[str, str], dict[int, float]]:
+    """Mean held-out losses by case and implementation, of each seed."""
+    means: dict[tuple[str, str], dict[int, float]] = {}
+    for cell in cells:
+        if cell.ok and of in cell.observations:
+            seeds = means.setdefault((_name(cell, seed=False), cell.implementation), {})
+            seeds[-1 if cell.case.seed is None else cell.case.seed] = float(np.mean(cell.observations[of]))
+    return means
+
+
+def counted(findings: list[Finding]) -> pd.Series:
+    """How many of each verdict, the alarming ones first."""
+    counts = pd.Series([finding.verdict for finding in findings]).value_counts()
+    return counts.reindex([verdict for verdict in VERDICTS if verdict in counts])

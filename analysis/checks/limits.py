@@ -1,0 +1,58 @@
+"""Are the limits of a large store and of a long training run kept? The rows of two experiments that say no."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.statistics.sections import OK, labels, sections
+from analysis.store.load import Experiment
+from analysis.tables import tidy
+
+RENDERING, STEADINESS = EXPERIMENTS = ("rendering", "steadiness")
+Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
+
+
+def shown(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """The experiment's tables as its Markdown has them: name, and cells by header."""
+    found = sections(experiment, frame)
+    columns = tidy.shown_columns(experiment.declaration, frame.columns)
+    for name, section in zip(labels(found), found, strict=True):
+        yield f"{experiment.name}, {name}", tidy.shown(section, columns, experiment.declaration)
+
+
+def problems(framed: Framed, asked: Collection[tuple[Any, ...]], environment: str) -> Iterator[str]:
+    """A line for each limit that is not shown to be kept by the newest cells of what was asked for.
+
+    asked: experiment, `analysis.store.cells.Case.id` and implementation. What is not available breaks no limit.
+    """
+    for name, (experiment, frame) in framed.items():
+        newest = {
+            (name, cell.case.id, cell.implementation): position
+            for position, cell in sorted(enumerate(experiment.cells), key=lambda numbered: numbered[1].finished)
+            if cell.environment == environment
+        }
+        for key in asked:
+            if key[0] != name:
+                continue
+            if key not in newest:
+                yield f"{name}, {key[-1]}: not measured"
+                continue
+            for row in frame.loc[[newest[key]]].to_dict("records"):
+                yield from (f"{name}, {key[-1]}: {said}" for said in _broken(name, row))
+
+
+def _broken(name: str, row: Mapping[Any, Any]) -> Iterator[str]:
+    if row["status"] == "unavailable":
+        return
+    if row["status"] != OK:
+        yield f"{row['status']}: {row['reason']}"
+    elif name == RENDERING:
+        if row["limits"] == "broken":
+            yield f"{row['command']} took {row['wall_s']:.1f} s and {row['peak_memory_mib']:.0f} MiB"
+    else:
+        if row.get("tensors") == "not constant":
+            yield f"the bytes of live tensors changed by {row['tensor_change_bytes']:.0f}"
+        if isinstance(verdict := row.get("growth_mib_verdict"), str) and verdict != "within":
+            grown = f"{row['growth_mib']:+.2f} MiB ({row['growth_mib_lo']:+.2f} to {row['growth_mib_hi']:+.2f})"
+            yield f"resident memory grew by {grown}: {verdict}"

@@ -1,0 +1,110 @@
+"""Are the verdicts of a check those that were committed? Differences count in both directions.
+
+`expected.csv` has a line per implementation, golden case and dtype: the verdict, and of a known limitation where its
+library discusses it. What is right and was not is news as much as what is wrong and was right.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.render import write
+from analysis.store.cells import Cell
+from analysis.store.load import read
+
+EXPERIMENT = "regress"
+ACCEPT = "accept with --accept"
+
+
+class Key(NamedTuple):
+    """What a verdict is about."""
+
+    implementation: str
+    case: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.implementation} on {self.case} in {self.dtype}"
+
+
+class Verdict(NamedTuple):
+    """pointer: of a known limitation, where its library discusses it."""
+
+    verdict: str
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict} ({self.pointer})" if self.pointer else self.verdict
+
+
+Verdicts = dict[Key, Verdict]
+
+
+class Unusable(ValueError):
+    """There is no table of expected verdicts, or it is damaged; one line."""
+
+
+def measured(results: Path, keys: Collection[Key], environment: str) -> tuple[Verdicts, dict[Key, str]]:
+    """The verdicts stored for `keys` in one environment, and the reasons of those that are not right."""
+    cells = [cell for cell in read(results, EXPERIMENT).cells if cell.environment == environment and _key(cell) in keys]
+    found = {_key(cell): Verdict(cell.verdict, _pointer(cell)) for cell in sorted(cells, key=lambda c: c.finished)}
+    return found, {_key(cell): cell.reason for cell in cells if not cell.ok}
+
+
+def expected(file: Path) -> Verdicts:
+    """The committed verdicts; raises Unusable."""
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        return {Key(*(row[name] for name in Key._fields)): Verdict(row["verdict"], row["pointer"]) for row in rows}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        why = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read as a table of verdicts"
+        raise Unusable(f"{file} {why}; --accept writes it") from None
+
+
+def accept(file: Path, found: Verdicts, others: Verdicts) -> None:
+    """Make what was found what is expected; `others` are the verdicts on what was not part of the check."""
+    lines = [(*Key._fields, *Verdict._fields), *sorted((*key, *value) for key, value in (others | found).items())]
+    write(file, "".join(f"{','.join(map(_quoted, line))}\n" for line in lines).encode())
+
+
+def differences(wanted: Verdicts, found: Verdicts, reasons: dict[Key, str]) -> Iterator[str]:
+    """A line for each verdict that is not as expected, for each that is missing, and for each implementation or row
+    that nothing is known of."""
+    for key in sorted(wanted.keys() | found.keys()):
+        if key not in found:
+            yield f"{key}: no verdict; expected {wanted[key]}"
+        elif key not in wanted:
+            if any(key.implementation == known.implementation for known in wanted):
+                yield f"{key}: {_told(key, found, reasons)}; nothing was expected of this case: {ACCEPT}"
+        elif found[key] != wanted[key]:
+            news = f": if that is no mistake, {ACCEPT}" if found[key].verdict == "right" else ""
+            yield f"{key}: {_told(key, found, reasons)}; expected {wanted[key]}{news}"
+    known = {key.implementation for key in wanted}
+    for name in sorted({key.implementation for key in found} - known):
+        counts = Counter(value.verdict for key, value in found.items() if key.implementation == name)
+        yield f"{name}: new, {counted(counts)}; nothing was expected of it: {ACCEPT}"
+
+
+def counted(counts: Counter[str]) -> str:
+    """Most frequent first."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+
+
+def _told(key: Key, found: Verdicts, reasons: dict[Key, str]) -> str:
+    return ": ".join(filter(None, [found[key].verdict, reasons.get(key, "")]))
+
+
+def _key(cell: Cell) -> Key:
+    return Key(cell.implementation, cell.case.name, cell.case.dtype)
+
+
+def _pointer(cell: Cell) -> str:
+    """A known limitation's reason starts with it."""
+    return cell.reason.partition(":")[0] if cell.status == "expected" else ""
+
+
+def _quoted(text: str) -> str:
+    return '"{}"'.format(text.replace('"', '""')) if set(text) & set('",\n') else text

@@ -1,0 +1,98 @@
+"""Does the timing tell differences that are there, and none that are not? Verdicts counted over trials, and bounds.
+
+A trial compares an implementation with itself, and with itself slowed by 5 %. The bounds are for 40 trials: 95 %
+intervals miss now and then, so a few false differences are no fault.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from analysis.statistics.columns import with_computed
+from analysis.store.cells import Cell
+from analysis.store.load import read
+
+EXPERIMENT = "selfcheck"
+REFERENCE = "reference"
+VERDICTS = ("faster", "slower", "same", "undecided")
+
+CaseId = tuple[str, str, str, int | None, int | None]
+"""`analysis.store.cells.Case.id`; its last part, the seed, is the trial's number."""
+
+
+class Bound(NamedTuple):
+    """How many verdicts may be one of `verdicts`; `compared` says what they are on."""
+
+    compared: str
+    verdicts: tuple[str, ...]
+    least: int = 0
+    most: float = math.inf
+
+    def __str__(self) -> str:
+        limit = f"at least {self.least}" if self.least else f"at most {self.most:g}"
+        return f"{limit} {' or '.join(self.verdicts)}"
+
+
+BOUNDS = {
+    "again": Bound("with itself", ("faster", "slower"), most=5),
+    "slowed": Bound("with itself, slowed by 5 %", ("slower",), least=32),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdicts on one subject; `missing` has a line for each trial without one."""
+
+    bound: Bound
+    counts: Counter[str]
+    missing: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every trial has a verdict, and the bound is kept."""
+        found = sum(self.counts[verdict] for verdict in self.bound.verdicts)
+        return not self.missing and self.bound.least <= found <= self.bound.most
+
+
+def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> list[Outcome]:
+    """The verdicts stored of `trials` in one environment, the newest of each: those of the table."""
+    experiment = read(results, EXPERIMENT)
+    verdicts = with_computed(experiment).get(f"verdict_vs_{REFERENCE}", {})
+    by_time = sorted(enumerate(experiment.cells), key=lambda numbered: numbered[1].finished)
+    newest = {(c.implementation, c.case.id): (i, c) for i, c in by_time if c.environment == environment}
+    found = []
+    for subject, bound in BOUNDS.items():
+        counts: Counter[str] = Counter()
+        missing = []
+        for trial in trials:
+            position, own = newest.get((subject, trial), (-1, None))
+            _, reference = newest.get((REFERENCE, trial), (-1, None))
+            if (verdict := verdicts.get(position)) in VERDICTS:
+                counts[verdict] += 1
+            else:
+                missing.append(f"trial {trial[-1]}, {subject}: no verdict: {_why(own, reference)}")
+        found.append(Outcome(bound, counts, missing))
+    return found
+
+
+def table(found: Collection[Outcome]) -> Table:
+    """A line for each subject."""
+    shown = Table("an implementation compared", "trials", *VERDICTS, "allowed", "")
+    for outcome in found:
+        counts = [outcome.counts[verdict] for verdict in VERDICTS]
+        verdict = "passed" if outcome.passed else "not passed"
+        shown.add_row(outcome.bound.compared, *map(str, [sum(counts), *counts]), str(outcome.bound), verdict)
+    return shown
+
+
+def _why(own: Cell | None, reference: Cell | None) -> str:
+    """What went wrong in a trial."""
+    for cell in filter(None, (own, reference)):
+        if not cell.ok:
+            return f"{cell.implementation} {cell.status}: {cell.reason}"
+    return "not measured" if own is None or reference is None else "measured apart from its reference"

@@ -1,0 +1,246 @@
+"""Curves over the meta-iterations: as they are, and as the distance from the reference's."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis import text
+from analysis.declaration import FigureSpec
+from analysis.figures import style
+from analysis.statistics import stats
+from analysis.statistics.columns import curve, curve_reference, grouped, reference_for
+from analysis.store.cells import COMPUTES, Cell, computes_order
+from analysis.store.load import Experiment
+
+_POINTS = 400  # of a curve; more would only be noise and large files
+_MARKS = 9  # markers along a curve
+_CASES = 6  # a row of panels each
+
+Array = NDArray[np.float64]
+
+
+def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+    """A row of panels per case, a panel per `computes` unless `together`; mean over seeds with a 95 % t band.
+
+    Those that compute the same should coincide, hence share a panel; in the others the second-order reference is
+    a thin grey line. None without data.
+    """
+    cells = _cells(experiment, frame, spec)
+    if not cells:
+        return None
+    settings, more = style.first(sorted({cell.case.setting for cell in cells}, key=_natural), _CASES)
+    cells = [cell for cell in cells if cell.case.setting in settings]
+    kinds = [""] if spec.together else sorted({cell.computes for cell in cells}, key=computes_order)
+    figure, axes = _panels(len(settings), len(kinds))
+    seconds = "" if spec.together else reference_for(cells, "maml")
+    for row, setting in enumerate(settings):
+        here = [cell for cell in cells if cell.case.setting == setting]
+        for column, kind in enumerate(kinds):
+            axis = axes[row, column]
+            if kind != "maml" and seconds:
+                x, means, _, _ = _over_seeds([cell for cell in here if cell.implementation == seconds], spec)
+                axis.plot(x, means, color=style.GREY, linewidth=1.2, zorder=1)
+            lines = _by_name([cell for cell in here if spec.together or cell.computes == kind], looks)
+            for name, own in lines:
+                x, means, lo, hi = _over_seeds(own, spec)
+                _line(axis, x, means, looks[name], looks[name].width)
+                _band(axis, x, lo, hi, looks[name], max(0.06, 0.2 / len(lines)))  # bands that coincide add up
+            if not lines:
+                style.no_result(axis)
+            if row == 0:
+                axis.set_title(COMPUTES.get(kind, kind))
+        axes[row, 0].set_ylabel(_row_label(setting, settings, spec.ylabel or style.axis_label(spec.y)))
+    _label_x(axes, spec)
+    handles = [_handle(name, looks[name]) for name in _names(cells, looks)]
+    if seconds and len(kinds) > 1:
+        handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label=f"{seconds}, for comparison"))
+    seeds = {cell.case.seed for cell in cells}
+    caption = more + ([f"Mean over {len(seeds)} seeds, band: 95 % t interval over seeds."] if len(seeds) > 1 else [])
+    block = max(_block(len(_x(cell, spec))) for cell in cells)
+    caption += [f"Each point is the mean of up to {block} successive ones."] if block > 1 else []
+    return style.finish(figure, spec.title, handles, caption)
+
+
+def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+    """A panel per dtype: the largest |curve - reference's| / |reference's| so far, median and range over seeds.
+
+    So far, since what rounding leaves of one iteration jumps between nothing and a few eps. None without data.
+    """
+    pairs = list(_pairs(_cells(experiment, frame, spec), spec))
+    if not pairs:
+        return None
+    settings, more = style.first(sorted({_any_dtype(cell) for cell, _ in pairs}, key=_natural), _CASES)
+    pairs = [(cell, other) for cell, other in pairs if _any_dtype(cell) in settings]
+    distances = [(cell, _distance(cell, other, spec)) for cell, other in pairs]
+    dtypes = sorted({cell.case.dtype for cell, _ in pairs})
+    figure, axes = _panels(len(settings), len(dtypes))
+    floored = False
+    for row, setting in enumerate(settings):
+        for column, dtype in enumerate(dtypes):
+            axis = axes[row, column]
+            here = [
+                (cell, distance)
+                for cell, distance in distances
+                if _any_dtype(cell) == setting and cell.case.dtype == dtype
+            ]
+            by_cell = {id(cell): distance for cell, distance in here}
+            for name, own in _by_name([cell for cell, _ in here], looks):
+                stacked = _stack([by_cell[id(cell)] for cell in own])
+                x, stacked = _thinned(_x(own[0], spec)[: stacked.shape[1]], np.maximum, stacked)
+                floored = floored or bool((stacked <= style.FLOOR).any())
+                _line(axis, x, np.median(stacked, axis=0), looks[name], width=1.6)
+                _band(axis, x, stacked.min(axis=0), stacked.max(axis=0), looks[name], alpha=0.12)
+            if not here:
+                style.no_result(axis)
+            if dtype in ("float32", "float64"):
+                axis.axhline(float(np.finfo(dtype).eps), color=style.GREY, linewidth=1.2, zorder=1)
+            axis.set_yscale("log")
+            style.decades(axis.yaxis)
+            if row == 0:
+                axis.set_title(dtype)
+        label = spec.ylabel or f"relative distance of {style.axis_label(spec.y)}"
+        axes[row, 0].set_ylabel(_row_label(setting, settings, label))
+    _label_x(axes, spec)
+    references = sorted({other.implementation for _, other in pairs})
+    caption = [f"The largest distance so far from the reference that computes the same ({', '.join(references)})."]
+    caption += more
+    if len({cell.case.seed for cell, _ in pairs}) > 1:
+        caption.append("Line: median over seeds, band: their range.")
+    if floored:
+        caption.append(f"Equal to the last bit: drawn at {style.FLOOR:g}.")
+    handles = [_handle(name, looks[name]) for name in _names([cell for cell, _ in pairs], looks)]
+    handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label="machine epsilon"))
+    return style.finish(figure, spec.title, handles, caption)
+
+
+def _cells(experiment: Experiment, frame: pd.DataFrame, spec: FigureSpec) -> list[Cell]:
+    """The cells that have the curve: of one implementation in one case the newest."""
+    newest: dict[object, Cell] = {}
+    for cell in sorted((experiment.cells[i] for i in frame.index.unique()), key=lambda cell: cell.finished):
+        if curve(cell, spec.series, spec.x) and curve(cell, spec.series, spec.y):
+            newest[cell.case.id, cell.implementation] = cell
+    return list(newest.values())
+
+
+def _by_name(cells: list[Cell], looks: style.Looks) -> list[tuple[str, list[Cell]]]:
+    """Implementations with their cells, in the order in which they are drawn."""
+    cells = sorted(cells, key=lambda c: (looks[c.implementation].layer, c.implementation, str(c.case.seed)))
+    return [(name, list(own)) for name, own in groupby(cells, key=lambda cell: cell.implementation)]
+
+
+def _natural(setting: tuple[Any, ...]) -> list[tuple[str, int]]:
+    return text.natural(" ".join(map(str, setting)))
+
+
+def _names(cells: list[Cell], looks: style.Looks) -> list[str]:
+    """Implementations in the order of the legend, which is the order of `looks`."""
+    present = {cell.implementation for cell in cells}
+    return [name for name in looks if name in present]
+
+
+def _any_dtype(cell: Cell) -> tuple[str, str, int | None]:
+    return cell.case.name, cell.case.device, cell.case.threads
+
+
+def _pairs(cells: list[Cell], spec: FigureSpec) -> Iterator[tuple[Cell, Cell]]:
+    """Each cell with the one that its curve is measured against, where that is another implementation's."""
+    same_case = grouped(cells, lambda cell: cell.case.id)
+    for cell in cells:
+        other = curve_reference(cell, same_case[cell.case.id], spec.series, spec.y)
+        if other is not None and other.implementation != cell.implementation:
+            yield cell, other
+
+
+def _distance(cell: Cell, other: Cell, spec: FigureSpec) -> Array:
+    own, theirs = (curve(c, spec.series, spec.y) for c in (cell, other))
+    return np.maximum.accumulate(np.maximum(stats.relative_drift(own, theirs), style.FLOOR))
+
+
+def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
+    height = 1.5 + (2.6 if rows == 1 else 2.1) * rows
+    figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, sharex="row", sharey="row", squeeze=False)
+
+
+def _stack(curves: list[Any]) -> Array:
+    """[seeds, points], as long as the shortest curve."""
+    length = min(len(values) for values in curves)
+    return np.array([values[:length] for values in curves], dtype=float)
+
+
+def _x(cell: Cell, spec: FigureSpec) -> Array:
+    return np.asarray(curve(cell, spec.series, spec.x), dtype=float)
+
+
+def _block(points: int) -> int:
+    """How many points of a curve become one in the figure."""
+    return -(-points // _POINTS)
+
+
+def _thinned(x: Array, combine: np.ufunc, y: Array) -> tuple[Array, Array]:
+    """A long curve in blocks: x at their ends; of y, [seeds, points], means (`np.add`) or largest (`np.maximum`)."""
+    starts = np.arange(0, len(x), _block(len(x)))
+    ends = np.append(starts[1:], len(x))
+    combined = combine.reduceat(y, starts, axis=1)
+    return x[ends - 1], combined / (ends - starts) if combine is np.add else combined
+
+
+def _over_seeds(cells: list[Cell], spec: FigureSpec) -> tuple[Array, Array, Array, Array]:
+    """x, mean and the ends of the 95 % t interval over seeds, each [points]; empty without cells."""
+    if not cells:
+        return (np.empty(0),) * 4
+    y = _stack([curve(cell, spec.series, spec.y) for cell in cells])
+    x, y = _thinned(_x(cells[0], spec)[: y.shape[1]], np.add, y)
+    mean, lo, hi = np.array([stats.t_interval(values) for values in y.T]).T
+    return x, mean, lo, hi
+
+
+def _line(axis: Axes, x: Array, y: Array, look: style.Look, width: float) -> None:
+    step = max(len(style.DASHES), len(x) // _MARKS)
+    axis.plot(
+        x,
+        y,
+        color=look.colour,
+        linestyle=look.dash,
+        linewidth=width,
+        marker=look.marker,
+        markersize=5.5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        markevery=(look.layer * step // len(style.DASHES), step),  # those of coinciding curves do not cover each other
+        zorder=3 + look.layer,
+    )
+
+
+def _band(axis: Axes, x: Array, lo: Array, hi: Array, look: style.Look, alpha: float) -> None:
+    if np.isfinite(lo).any():  # one seed has none
+        axis.fill_between(x, lo, hi, color=look.colour, alpha=alpha, linewidth=0, zorder=2)
+
+
+def _handle(name: str, look: style.Look) -> Line2D:
+    return Line2D(
+        [], [], color=look.colour, linestyle=look.dash, linewidth=min(look.width, 2.6), marker=look.marker,
+        markersize=5.5, markeredgecolor="white", markeredgewidth=0.6, label=name,
+    )  # fmt: skip
+
+
+def _row_label(setting: tuple[Any, ...], settings: list[Any], label: str) -> str:
+    """The axis label, below what tells this row of panels from the others."""
+    varying = [str(part) for i, part in enumerate(setting) if len({other[i] for other in settings}) > 1]
+    return "\n".join(filter(None, [", ".join(varying), label]))
+
+
+def _label_x(axes: Any, spec: FigureSpec) -> None:
+    for axis in axes[-1]:
+        axis.set_xlabel(spec.xlabel or style.axis_label(spec.x))
+    for axis in axes.flat:
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axis.spines[["top", "right"]].set_visible(False)

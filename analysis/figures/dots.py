@@ -1,0 +1,78 @@
+"""What figures of dots on a log axis share: which sections have data, what is missing, and lines between kinds."""
+
+import math
+from collections.abc import Container, Sequence
+from itertools import groupby
+
+from matplotlib.axes import Axes
+
+from analysis.declaration import FigureSpec
+from analysis.figures import style
+from analysis.statistics.sections import OK, Section, value_of
+from analysis.store.cells import COMPUTES, computes_order
+from analysis.store.load import Experiment
+from analysis.tables.legend import why_empty
+
+
+def numbers(section: Section, column: str) -> bool:
+    """Whether a section has any number in this column."""
+    return any(not math.isnan(value_of(line, column)) for line in section.lines)
+
+
+def with_data(spec: FigureSpec, found: list[Section]) -> tuple[list[Section], list[str]]:
+    """The sections and the columns that have a number anywhere."""
+    values = [column for column in spec.values if any(numbers(section, column) for section in found)]
+    return [section for section in found if any(numbers(section, column) for column in values)], values
+
+
+def kinds_in_words(kinds: Sequence[str]) -> str:
+    """What implementations compute, each once, in the order in which it is shown.
+
+    >>> kinds_in_words(["fomaml", "maml", "maml"])
+    'second order, first order'
+    """
+    return ", ".join(COMPUTES.get(kind, kind) for kind in sorted(set(kinds), key=computes_order))
+
+
+def separate(axes: Sequence[Axes], kinds: Sequence[str]) -> None:
+    """A thin line between rows that compute different things, and their names right of the last of these panels.
+
+    kinds: of each row, from the top.
+    """
+    if len(set(kinds)) < 2:
+        return
+    top = 0
+    for kind, rows in groupby(kinds):
+        for axis in axes if top else ():
+            axis.axhline(top - 0.5, color="0.8", linewidth=0.8, zorder=1)
+        axes[-1].text(
+            1.01, top - 0.45, COMPUTES.get(kind, kind), transform=axes[-1].get_yaxis_transform(), va="top",
+            fontsize=8, style="italic", color="0.45",
+        )  # fmt: skip
+        top += len(list(rows))
+
+
+def clean(axis: Axes) -> None:
+    """A log axis across, names without ticks down."""
+    axis.set_xscale("log")
+    axis.grid(False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def missing(spec: FigureSpec, values: list[str], experiment: Experiment) -> list[str]:
+    """Why a declared column has no panel."""
+    absent = [column for column in spec.values if column not in values]
+    return [f"No panel for {style.axis_label(column)}: {why_empty(column, experiment)}." for column in absent]
+
+
+def not_ok(found: list[Section], where: str, names: Container[str] | None = None) -> list[str]:
+    """Which rows, of these implementations, have no dot since they are not ok; `where`: what a section is here."""
+    status: dict[str, set[str]] = {}
+    for section in found:
+        for line in section.lines:
+            name, word = str(line["implementation"]), str(line["status"])
+            if word != OK and (names is None or name in names):
+                status.setdefault(name, set()).add(word)
+    gone = [f"{name} ({', '.join(sorted(words))})" for name, words in sorted(status.items())]
+    return [f"Not in every {where}: {'; '.join(gone)}."] if gone else []

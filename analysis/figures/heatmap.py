@@ -1,0 +1,117 @@
+"""The compatibility table at a glance: implementations down, versions across, in each cell what came of the cases."""
+
+import textwrap
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from analysis import text
+from analysis.checks.compatibility import EVERYTHING, MEANINGS, NAME, NAMES, UNAVAILABLE, served, titles
+from analysis.figures import style
+from analysis.figures.plots import FORMATS, encode
+
+# Paul Tol's "light" scheme for all kinds of colour vision, made to be written on (SRON/EPS/TN/09-002).
+COLOURS = {"right": "#BBDDEE", "expected": "#EEDD88", "wrong": "#EE8866", UNAVAILABLE: "#E4E4E4"}
+_ROW, _COLUMN = 0.55, 0.64  # inches; a column at least, so that its words fit
+_MARGIN = 2.2  # inches for names
+_GAP = 0.1  # between the versions of PyTorch, in columns
+
+
+def files(table: pd.DataFrame) -> dict[str, bytes]:
+    """File name → content."""
+    with mpl.rc_context(style.rc()):
+        figure = draw(table)
+        return {f"{NAME}.{ending}": encode(figure, ending) for ending in FORMATS}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A column of cells per pair of versions; one long cell where the pair itself could not be checked."""
+    names = titles(table)
+    rows = {name: position for position, name in enumerate(names)}
+    pairs = table.groupby(["torch", "python"], sort=False)
+    height = max(len(names), 4)  # room for a reason
+    figure = Figure(
+        figsize=(max(style.WIDTH, _MARGIN + _COLUMN * pairs.ngroups), 2.4 + _ROW * height), layout="constrained"
+    )
+    axis = figure.subplots()
+    at = 0.0
+    places: dict[str, list[tuple[float, str]]] = {}
+    for (torch, python), own in pairs:
+        at += _GAP if places and torch not in places else 0.0
+        places.setdefault(torch, []).append((at, python))
+        for row in own.to_dict("records"):
+            if row["implementation"] == EVERYTHING:
+                _absent(axis, row, at, height)
+            else:
+                _cell(axis, row, at, rows[row["implementation"]])
+        at += 1
+    axis.set_xlim(0, at)
+    axis.set_ylim(height, 0)
+    axis.set_yticks([position + 0.5 for position in rows.values()], list(names.values()))
+    axis.tick_params(axis="y", length=0)
+    _versions(axis, places)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    return style.finish(
+        figure, "Which implementation computes the right meta-gradient with which PyTorch and Python", *_legend(table)
+    )
+
+
+def _cell(axis: Axes, row: dict[Any, Any], x: float, y: float) -> None:
+    """What came of the cases in one word, and small beneath it of how many, and the errors."""
+    verdict = row["verdict"]
+    _patch(axis, verdict, x, y, 1)
+    off = f"of {served(row)}" if verdict in ("expected", "wrong") else ""
+    absent = f"{row['cases_unavailable']} n/a" if row["cases_unavailable"] and verdict != UNAVAILABLE else ""
+    numbers = [text.number(row[f"error_{dtype}"]) for dtype in ("float64", "float32")]
+    small = "\n".join(filter(None, [", ".join(filter(None, [off, absent])), *numbers]))
+    centre: dict[str, Any] = {"ha": "center", "va": "center", "color": "0.1"}
+    axis.text(x + 0.5, y + (0.18 if small else 0.5), _word(row), fontsize=7.5, weight="bold", **centre)
+    axis.text(x + 0.5, y + 0.63, small, fontsize=6.5, linespacing=1.15, **centre)
+
+
+def _word(row: dict[Any, Any]) -> str:
+    counted = {"right": "cases_right", "expected": "cases_expected", "wrong": "cases_wrong"}
+    words = {"right": "right", "expected": "off", "wrong": "wrong"}
+    verdict = row["verdict"]
+    return f"{row[counted[verdict]]} {words[verdict]}" if verdict in counted else "n/a"
+
+
+def _absent(axis: Axes, row: dict[Any, Any], x: float, height: int) -> None:
+    """A pair that could not be checked, and why."""
+    _patch(axis, row["verdict"], x, 0, height)
+    reason = textwrap.shorten(f"{row['verdict']}: {row['reason']}", 14 * height, placeholder=" …")
+    lines = textwrap.fill(reason, 7 * height)
+    axis.text(x + 0.5, height / 2, lines, rotation=90, fontsize=8, ha="center", va="center", color="0.1")
+
+
+def _patch(axis: Axes, verdict: str, x: float, y: float, height: float) -> None:
+    axis.add_patch(Rectangle((x, y), 1, height, facecolor=COLOURS[verdict], edgecolor="white", linewidth=2))
+
+
+def _versions(axis: Axes, places: dict[str, list[tuple[float, str]]]) -> None:
+    """Python above each column, and PyTorch once above its columns."""
+    columns = [place for own in places.values() for place in own]
+    axis.set_xticks([at + 0.5 for at, _ in columns], [python for _, python in columns])
+    axis.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=2)
+    above: dict[str, Any] = {"textcoords": "offset points", "xycoords": axis.get_xaxis_transform(), "va": "bottom"}
+    for torch, own in places.items():
+        middle = (own[0][0] + own[-1][0] + 1) / 2
+        axis.annotate(torch, (middle, 1), xytext=(0, 18), ha="center", weight="bold", fontsize=9, **above)
+    for name, offset in (("PyTorch", 18), ("Python", 4)):
+        axis.annotate(name, (0, 1), xytext=(-6, offset), ha="right", fontsize=8, color=style.INK, **above)
+
+
+def _legend(table: pd.DataFrame) -> tuple[list[Any], list[str]]:
+    """A patch for each verdict that occurs, and what it means."""
+    used = [verdict for verdict in COLOURS if verdict in set(table["verdict"])]
+    caption = [
+        "How many of the cases that it serves are right, or else how many are not, and of how many; how many it does "
+        "not serve (n/a); the worst error against the oracle, in float64 and below it in float32."
+    ]
+    caption += [f"{NAMES[verdict].capitalize()}: {MEANINGS[verdict]}." for verdict in used]
+    return [Patch(color=COLOURS[verdict], label=NAMES[verdict]) for verdict in used], caption

@@ -1,0 +1,111 @@
+"""A dot and its interval for each implementation, on a log axis: a row of panels per case, a panel per column."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import text
+from analysis.declaration import FigureSpec
+from analysis.figures import dots, style
+from analysis.statistics.sections import OK, Section, gaps, labels, sections, value_of
+from analysis.store.cells import computes_order
+from analysis.store.load import Experiment
+
+_LINE = 0.27  # inches per implementation
+_CASES = 8  # a row of panels each
+
+
+def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+    """A row of panels per section, a panel per column of `values`; in `_order`. None without data."""
+    found, values = dots.with_data(spec, sections(experiment, frame))
+    if not values:
+        return None
+    found, more = style.first(found, _CASES)
+    orders = [_order(section, values) for section in found]
+    heights = [len(order) + 1.2 for order in orders]
+    figure = Figure(figsize=(style.WIDTH, 1.0 + _LINE * sum(heights) + 0.35 * len(found)), layout="constrained")
+    axes: Any = figure.subplots(len(found), len(values), squeeze=False, height_ratios=heights, sharex="col")
+    for row, section, order, title in zip(axes, found, orders, labels(found, in_words=True), strict=True):
+        _panels(row, section, order, values, looks)
+        row[0].set_title(title, loc="left")
+    for column, axis in zip(values, axes[-1], strict=True):
+        axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or style.axis_label(column))
+        _room_for_numbers(axis)
+    caption = _caption(found, values) + dots.missing(spec, values, experiment) + dots.not_ok(found, "panel")
+    return style.finish(figure, spec.title, [], [*filter(None, [spec.caption]), *more, *caption])
+
+
+def _panels(axes: Any, section: Section, order: list[int], values: list[str], looks: style.Looks) -> None:
+    """One section: names on the left, then a panel per column."""
+    rows = [section.lines[position] for position in order]
+    for column, axis in zip(values, axes, strict=True):
+        for position, row in enumerate(rows):
+            _dot(axis, position, row, column, looks)
+        if not dots.numbers(section, column):
+            style.no_result(axis)
+        axis.set_yticks(range(len(rows)), [row["implementation"] if axis is axes[0] else "" for row in rows])
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        dots.clean(axis)
+        if column.startswith("speedup_vs_"):
+            axis.axvline(1.0, color=style.GREY, linewidth=1.2, zorder=1)
+    dots.separate(axes, [str(row["computes"]) for row in rows])
+
+
+def _order(section: Section, values: list[str]) -> list[int]:
+    """Positions of the rows that have a value, those that compute the same together.
+
+    Among them best first by the first column, ties and gaps by the next ones.
+    """
+    lines = section.lines
+    ranks = [[_rank(line, column) for column in values] for line in lines]
+    shown = [i for i, rank in enumerate(ranks) if lines[i]["status"] == OK and min(rank) < np.inf]
+    return sorted(shown, key=lambda i: (computes_order(str(lines[i]["computes"])), ranks[i]))
+
+
+def _rank(row: dict[Any, Any], column: str) -> float:
+    """Small is good, except for speed-ups; no value comes last."""
+    value = value_of(row, column)
+    if np.isnan(value):
+        return float("inf")
+    return -value if column.startswith("speedup_vs_") else value
+
+
+def _dot(axis: Axes, position: int, row: dict[Any, Any], column: str, looks: style.Looks) -> None:
+    value, lo, hi = (value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi"))
+    if not value > 0:  # nothing, or nothing that a log axis has a place for
+        return
+    look = looks[row["implementation"]]
+    if lo > 0 and np.isfinite(hi):
+        axis.hlines(position, lo, hi, color=look.colour, linewidth=2.2, alpha=0.6, zorder=2)
+    axis.plot(value, position, look.marker, color=look.colour, markersize=6.5, zorder=3)
+    end = max(value, hi) if np.isfinite(hi) else value
+    beside: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+    beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    shown = text.times(value) if column.startswith("speedup_vs_") else text.number(value)
+    axis.annotate(shown, (end, position), color=style.INK, **beside)
+
+
+def _room_for_numbers(axis: Axes) -> None:
+    """Widen a log axis so that the numbers beside the dots fit, and label 1, 2, 5 where there are few decades."""
+    low, high = np.log10(axis.get_xlim())
+    missing = max(0.0, 0.5 - (high - low))  # a narrow range would have no tick at all
+    low, high = low - missing / 2, high + missing / 2
+    width = high - low
+    axis.set_xlim(10 ** (low - 0.05 * width), 10 ** (high + 0.3 * width))
+    style.log_numbers(axis.xaxis)
+
+
+def _caption(found: list[Section], values: list[str]) -> list[str]:
+    """How the rows are ordered, what bars are, and what single implementations say of having no dot."""
+    kinds = [str(line["computes"]) for section in found for line in section.lines]
+    said = []
+    if len(set(kinds)) > 1:
+        said.append(f"Best first among what computes the same: {dots.kinds_in_words(kinds)}.")
+    if any(dots.numbers(section, f"{column}_lo") for section in found for column in values):
+        said.append("Bar: 95 % interval, where it is wider than the dot.")
+    for (column, why), names in gaps(found, values).items():
+        said.append(f"Empty in single rows: {style.axis_label(column)} of {', '.join(names)} ({why}).")
+    return said

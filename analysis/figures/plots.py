@@ -1,0 +1,70 @@
+"""The figures that an experiment declares, drawn and encoded; one that has no data is not drawn."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis.declaration import FigureSpec
+from analysis.figures import curves, intervals, points, scaling, sheet, sketch, style
+from analysis.statistics import study
+from analysis.store import machines
+from analysis.store.load import Experiment
+
+DPI = 150
+FORMATS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+Draw = Callable[[FigureSpec, Experiment, pd.DataFrame, style.Looks], Figure | None]
+KINDS: dict[str, Draw] = {
+    "curves": curves.draw_curves,
+    "drift": curves.draw_drift,
+    "intervals": intervals.draw_intervals,
+    "points": points.draw_points,
+    "scaling": scaling.draw_scaling,
+    "sheet": sheet.draw_sheet,
+    "sketch": sketch.draw_sketch,
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure or table: file ending to content; empty if there is nothing to show."""
+
+    name: str
+    files: dict[str, bytes]
+
+
+def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Iterator[Drawn]:
+    """The declared figures; `frame` comes from `columns.with_computed`, `looks` from `style.assign`."""
+    for spec in experiment.declaration.figures:
+        with mpl.rc_context(style.rc()):
+            rows = frame if spec.studies else study.outside(experiment, frame)
+            rows = _where(rows, spec.where)
+            several = machines.several(experiment.cells[position] for position in rows.index)
+            titled = replace(spec, title=f"{spec.title} (from {several})") if several else spec
+            figure = KINDS[spec.kind](titled, experiment, rows, looks)
+            files = {} if figure is None else {ending: encode(figure, ending) for ending in FORMATS}
+        yield Drawn(spec.name, files)
+
+
+def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFrame:
+    """The rows that have these values, or one of a list of them, in these columns; none without the column."""
+    for column, value in conditions.items():
+        values = value if isinstance(value, list) else [value]
+        kept = frame[column].isin(values) if column in frame.columns else pd.Series(False, frame.index)
+        frame = frame[kept.fillna(False).astype(bool)]
+    return frame
+
+
+def encode(figure: Figure, ending: str) -> bytes:
+    """The content of a file in one of FORMATS, drawn under `style.rc()`; the first of them lays the figure out."""
+    FigureCanvasAgg(figure)  # a figure of its own, without pyplot's global state and whatever display there is
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=ending, dpi=DPI, metadata=FORMATS[ending])
+    figure.set_layout_engine("none")
+    return buffer.getvalue()

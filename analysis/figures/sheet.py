@@ -1,0 +1,81 @@
+"""Episodes of few-shot classification as a picture: what is learned from, and what each query image was taken for."""
+
+import math
+from collections.abc import Iterator
+from itertools import count, takewhile
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.declaration import FigureSpec
+from analysis.figures import style
+from analysis.statistics.columns import curve
+from analysis.store.cells import Cell, Numbers
+from analysis.store.load import Experiment
+
+_RIGHT, _WRONG = "#117733", "#CC3311"
+_GAP = 0.4  # of an image's width, between what is learned from and what is asked
+_HEADER, _ROW = 0.3, 1.0  # inches
+
+
+def draw_sheet(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+    """A row per episode, of the first seed of each case and the newest cell that has any. None without."""
+    cells = [experiment.cells[i] for i in frame.index.unique()]
+    newest = {cell.case.setting: cell for cell in sorted(cells, key=_precedence) if _episodes(cell, spec.series)}
+    if not newest:
+        return None
+    shown = [(cell, _episodes(cell, spec.series)) for _, cell in sorted(newest.items())]
+    heights = [_HEADER + _ROW * len(names) for _, names in shown]
+    figure = Figure(figsize=(style.WIDTH, 0.8 + sum(heights)), layout="constrained")
+    parts: Any = figure.subfigures(len(shown), 1, squeeze=False, height_ratios=heights)
+    for part, (cell, names) in zip(parts[:, 0], shown, strict=True):
+        part.suptitle(f"{cell.case.name}, {cell.implementation}", x=0.01, ha="left", fontsize=10)
+        ways = _ways(cell, names[0])
+        widths = [1.0] * ways + [_GAP] + [1.0] * ways
+        axes = part.subplots(len(names), len(widths), squeeze=False, gridspec_kw={"width_ratios": widths})
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for line, name in zip(axes, names, strict=True):
+            _draw_episode(line, cell, name, ways)
+    return style.finish(figure, spec.title, [], [spec.caption] if spec.caption else [])
+
+
+def _precedence(cell: Cell) -> tuple[int, str]:
+    """The last one counts: of the smallest seed the newest."""
+    return -(cell.case.seed or 0), cell.finished
+
+
+def _episodes(cell: Cell, series: str) -> list[str]:
+    """The names of the series that hold an episode each."""
+    return list(takewhile(lambda name: bool(curve(cell, name, "support_0")), (f"{series}_{i}" for i in count())))
+
+
+def _ways(cell: Cell, name: str) -> int:
+    return sum(column.startswith("support_") for column in cell.series[name])
+
+
+def _draw_episode(line: list[Axes], cell: Cell, name: str, ways: int) -> None:
+    for way, taken in enumerate(_labels(cell, name)):
+        _image(line[way], curve(cell, name, f"support_{way}"))
+        line[way].set_title(_letter(way), fontsize=9, color=style.INK, pad=2)
+        asked = line[ways + 1 + way]
+        _image(asked, curve(cell, name, f"query_{way}"))
+        right = taken == way
+        said = _letter(taken) if right else f"{_letter(taken)}, is {_letter(way)}"
+        asked.set_title(said, fontsize=9, color=_RIGHT if right else _WRONG, pad=2)
+
+
+def _labels(cell: Cell, name: str) -> Iterator[int]:
+    return map(int, curve(cell, f"{name}_taken", "for"))
+
+
+def _letter(way: int) -> str:
+    return chr(ord("A") + way)
+
+
+def _image(axis: Axes, pixels: Numbers) -> None:
+    side = math.isqrt(len(pixels))
+    rows = [pixels[i * side : (i + 1) * side] for i in range(side)]
+    axis.imshow(rows, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")

@@ -1,0 +1,62 @@
+"""Adapting to a task as a picture: truth, support points, and predictions before and after gradient steps."""
+
+from itertools import count, takewhile
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.declaration import FigureSpec
+from analysis.figures import style
+from analysis.statistics.columns import curve
+from analysis.store.cells import Cell, computes_order
+from analysis.store.load import Experiment
+
+_SHADES = ("#88CCEE", "#DDAA33", "#332288", "#CC6677")  # of predictions, from the first to the last
+_ROOM = 0.35  # of the truth's range, left free above and below: what is far off leaves the picture
+
+
+def draw_sketch(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+    """A row of panels per task, a panel per implementation; of the first case and seed that has any. None without."""
+    cells = [experiment.cells[i] for i in frame.index.unique()]
+    cells = [cell for cell in cells if curve(cell, f"{spec.series}_0", spec.y)]
+    if not cells:
+        return None
+    first = min(cells, key=lambda cell: (cell.case.name, cell.case.seed or 0)).case.id
+    newest = {c.implementation: c for c in sorted(cells, key=lambda c: c.finished) if c.case.id == first}
+    names = sorted(newest, key=lambda name: (not newest[name].computes, computes_order(newest[name].computes), name))
+    tasks = _tasks(newest[names[0]], spec)
+    figure = Figure(figsize=(style.WIDTH, 1.4 + 1.9 * tasks), layout="constrained")
+    axes: Any = figure.subplots(tasks, len(names), squeeze=False, sharex=True, sharey="row")
+    for task in range(tasks):
+        for name, axis in zip(names, axes[task], strict=True):
+            _draw(axis, newest[name], f"{spec.series}_{task}", spec)
+            if task == 0:
+                axis.set_title(name)
+    axes[-1, len(names) // 2].set_xlabel(spec.xlabel or spec.x)
+    handles = [Line2D([], [], color=style.GREY, linewidth=4, label="truth")]
+    handles.append(Line2D([], [], color=style.INK, marker="o", linestyle="", label="support points"))
+    for shade, value in zip(_SHADES, spec.values, strict=False):
+        steps = value.rpartition("_")[2]
+        label = "before" if steps == "0" else f"after {steps} step{'s' * (steps != '1')}"
+        handles.append(Line2D([], [], color=shade, label=label))
+    return style.finish(figure, spec.title, handles, [spec.caption] if spec.caption else [])
+
+
+def _tasks(cell: Cell, spec: FigureSpec) -> int:
+    return len(list(takewhile(lambda task: curve(cell, f"{spec.series}_{task}", spec.y), count())))
+
+
+def _draw(axis: Axes, cell: Cell, series: str, spec: FigureSpec) -> None:
+    x, truth = curve(cell, series, spec.x), curve(cell, series, spec.y)
+    axis.plot(x, truth, color=style.GREY, linewidth=4, solid_capstyle="round", zorder=1)
+    for shade, value in zip(_SHADES, spec.values, strict=False):
+        axis.plot(x, curve(cell, series, value), color=shade, linewidth=1.5, zorder=2)
+    support = f"{series}_support"
+    points = curve(cell, support, spec.x), curve(cell, support, spec.y)
+    axis.plot(*points, "o", color=style.INK, markersize=4, markeredgecolor="white", markeredgewidth=0.5, zorder=3)
+    room = _ROOM * (max(truth) - min(truth))
+    axis.set_ylim(min(truth) - room, max(truth) + room)
+    axis.spines[["top", "right"]].set_visible(False)

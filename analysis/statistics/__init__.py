@@ -1,0 +1,1 @@
+"""Numbers from cells: computed columns, intervals, comparisons, and rows grouped into sections."""

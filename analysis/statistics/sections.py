@@ -1,0 +1,269 @@
+"""Rows grouped for people: one section per case and round group, in it one line per implementation, over its seeds."""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import text
+from analysis.statistics import stats
+from analysis.store.cells import Cell, computes_order
+from analysis.store.load import Experiment
+
+OK = "ok"
+Row = dict[str, Any]
+Gaps = dict[tuple[str, str], list[str]]
+_LINE = ["implementation", "library_version", "torch_version", "environment", "line"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows that may be compared with each other.
+
+    `lines` has one per implementation (and environment, where one was measured in several), best first: by column
+    the mean over the seeds that are ok, or the stored value where there is one, None without. `status` is `ok` if any
+    seed is; `seeds` counts these, `remarks` says the rest. `params` are the case's. `empty`: of columns that
+    others have a value in, by reason, the implementations that are ok and say why they have none.
+    """
+
+    case: str
+    params: dict[str, Any]
+    device: str
+    dtype: str
+    threads: int | None
+    round: int
+    rounds: int
+    lines: list[Row]
+    streams: tuple[str, ...]
+    weights: tuple[str, ...]
+    environments: tuple[str, ...]
+    empty: Gaps
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The lines as a table."""
+        return pd.DataFrame(self.lines)
+
+
+def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
+    """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`.
+
+    Tables, figures and the summary ask for those of the very same frame: they are made once.
+    """
+    for made_of, known in experiment.sections:
+        if made_of is frame:
+            return known
+    found = _sections(experiment, frame)
+    experiment.sections.append((frame, found))
+    return found
+
+
+def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
+    lines = frame.groupby(level="cell").cumcount()
+    frame = frame.assign(round=_rounds(experiment, frame), line=lines, position=frame.index)
+    found = []
+    for (case, device, dtype, threads), rows in _grouped(
+        _records(frame), ["case", "device", "dtype", "threads"]
+    ).items():
+        rounds = max(row["round"] for row in rows)
+        for (number,), group in sorted(_grouped(rows, ["round"]).items()):
+            lines = [_line(own) for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)]
+            cells = [experiment.cells[row["position"]] for row in group]
+            found.append(
+                Section(
+                    case=str(case),
+                    params=cells[0].case.params,
+                    device=str(device),
+                    dtype=str(dtype),
+                    threads=threads,
+                    round=number,
+                    rounds=rounds,
+                    lines=_sorted(lines, experiment.declaration.best_first),
+                    streams=_distinct(group, "stream_digest"),
+                    weights=_distinct(group, "init_digest"),
+                    environments=_distinct(group, "environment"),
+                    empty=_gaps(lines, cells),
+                )
+            )
+    return sorted(found, key=_natural)
+
+
+def labels(found: list[Section], in_words: bool = False) -> list[str]:
+    """A name for each section: its case, and of device, dtype, threads and round only what tells sections apart.
+
+    in_words: the case by its parameters, unless these do not tell one case from another.
+    """
+    names = [section.case for section in found]
+    if in_words:
+        words = {section.case: text.case_in_words(section.params) or section.case for section in found}
+        names = [words[name] for name in names] if len(set(words.values())) == len(words) else names
+    threads = [f"{section.threads} threads" for section in found]
+    rounds = [f"round group {section.round} of {section.rounds}" if section.rounds > 1 else "" for section in found]
+    parts = [[s.device for s in found], [s.dtype for s in found], threads]
+    varying = [part for part in parts if len(set(part)) > 1] + [rounds]
+    return [", ".join(filter(None, names)) for names in zip(names, *varying, strict=True)]
+
+
+def gaps(found: Iterable[Section], columns: Iterable[str]) -> Gaps:
+    """Which implementations have no value in these columns where others have one: by column and reason."""
+    together: Gaps = {}
+    for column in columns:
+        for section in found:
+            for (empty, why), names in section.empty.items():
+                if empty == column:
+                    known = together.setdefault((column, why), [])
+                    known += [name for name in names if name not in known]
+    return together
+
+
+def value_of(row: Mapping[Any, object], column: str) -> float:
+    """The number in `column`, NaN where there is none or it is a text."""
+    return number_of(row.get(column))
+
+
+def number_of(value: object) -> float:
+    """A number as it is, NaN for everything else."""
+    if type(value) is float:  # nearly all, of which there may be millions
+        return value
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return float(value) if number else math.nan  # type: ignore[arg-type]
+
+
+def _natural(section: Section) -> list[tuple[str, int]]:
+    return text.natural(f"{section.case} {section.device} {section.dtype} {section.threads} {section.round}")
+
+
+def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
+    """For each row the position, by time, of its round group among those of its case and seed, counted from 1.
+
+    Counting makes the seeds of one case comparable, each of which was timed in groups of its own. Rows that were
+    not timed go with the first.
+    """
+    began: dict[Hashable, dict[str, str]] = {}
+    for cell in experiment.cells:
+        if cell.round_group is not None:
+            groups = began.setdefault(cell.case.id, {})
+            groups[cell.round_group] = min(groups.get(cell.round_group, cell.finished), cell.finished)
+    numbers = []
+    for position in frame.index:
+        cell = experiment.cells[position]
+        groups = began.get(cell.case.id, {})
+        order = sorted(groups, key=lambda group: (groups[group], group))
+        numbers.append(1 if cell.round_group is None else order.index(cell.round_group) + 1)
+    return numbers
+
+
+def _records(frame: pd.DataFrame) -> list[Row]:
+    """Plain dictionaries, with None for what is missing: there may be too many to ask pandas for one by one."""
+    names = list(frame.columns)  # going through pandas' own for each row would take longer than all the rest
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).to_numpy().tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _grouped(rows: list[Row], by: list[str]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    return groups
+
+
+def _line_order(group: tuple[tuple[Any, ...], list[Row]]) -> tuple[list[str], int]:
+    *names, line = group[0]
+    return [str(name) for name in names], line
+
+
+def _line(rows: list[Row]) -> Row:
+    """One implementation over its seeds."""
+    ok = [row for row in rows if row["status"] == OK]
+    counted = {name: [row[name] for row in ok or rows] for name in rows[0]}
+    line = {name: _over_seeds(name, values) for name, values in counted.items()}
+    if len(ok or rows) > 1:
+        for name in _with_ends(counted):
+            line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), _interval(name, counted[name]), strict=True))
+        for name in (name for name in counted if name.startswith("verdict_vs_")):
+            line[name] = _verdict(line, name, counted[name])
+    return line | {"seeds": len(ok), "remarks": "; ".join(_remarks(rows, len(ok)))}
+
+
+def _over_seeds(name: str, values: list[Any]) -> object:
+    """Mean of numbers, but the worst of errors and agreement; of texts the one, or all that occur."""
+    if values.count(values[0]) == len(values):
+        return values[0]
+    present = [value for value in values if value is not None]
+    distinct = list(dict.fromkeys(present))
+    if len(distinct) < 2:
+        return next(iter(distinct), None)
+    if all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present):
+        return float(max(present) if worst_counts(name) else np.mean(present))
+    return ", ".join(dict.fromkeys(str(value) for value in present))
+
+
+def worst_counts(name: str) -> bool:
+    """Whether over seeds and cases the largest value of a column is what matters, not the mean."""
+    return name.startswith("error") or name == "agreement"
+
+
+def _with_ends(columns: Mapping[str, object]) -> list[str]:
+    """Columns with an interval per seed; a paired difference is over the seeds already."""
+    return [name for name in columns if f"{name}_lo" in columns and not name.endswith("_difference")]
+
+
+def _interval(name: str, values: list[Any]) -> stats.Interval:
+    """Over seeds; of a ratio the geometric mean."""
+    numbers = [float(value) for value in values if value is not None]
+    return stats.geometric_interval(numbers) if name.startswith("speedup_vs_") else stats.t_interval(numbers)
+
+
+def _verdict(line: Row, name: str, single: list[Any]) -> object:
+    ratio = name.replace("verdict", "speedup", 1)
+    if not set(single) - {None, "reference"}:
+        return _over_seeds(name, single)
+    return stats.ratio_verdict(stats.Interval(*(value_of(line, f"{ratio}{end}") for end in ("", "_lo", "_hi"))))
+
+
+def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
+    """What is not ok and why, the notes of what is, and what is not of today's sources; of several seeds how many."""
+    said: Counter[str] = Counter()
+    ages: Counter[str] = Counter()
+    for row in rows:
+        status = str(row["status"])
+        remark = str(row["note"]) if status == OK else ": ".join(filter(None, [status, str(row["reason"])]))
+        said[remark] += bool(remark)
+        ages[row["age"]] += 1
+    if 0 < ok < len(rows):
+        yield f"{ok} of {len(rows)} seeds ok"
+    for remark, count in (*said.items(), *ages.items()):
+        if remark:
+            yield remark if count == len(rows) else f"{count} × {remark}"
+
+
+def _gaps(lines: list[Row], cells: list[Cell]) -> Gaps:
+    """Why lines that are ok have no value where others have one, as far as a cell says so."""
+    found: Gaps = {}
+    filled = {column for line in lines for column, value in line.items() if value is not None}
+    for line in (line for line in lines if line["status"] == OK):
+        own = [cell for cell in cells if cell.ok and cell.implementation == line["implementation"]]
+        reasons = {column: why for cell in own for column, why in cell.empty.items() if line.get(column) is None}
+        for column in reasons.keys() & filled:
+            found.setdefault((column, reasons[column]), []).append(str(line["implementation"]))
+    return found
+
+
+def _sorted(lines: list[Row], best_first: str) -> list[Row]:
+    """Best first among those that compute the same; what is not ok comes last, and so does what has no value."""
+
+    def rank(line: Row) -> tuple[object, ...]:
+        value = value_of(line, best_first)
+        value = math.inf if math.isnan(value) else value
+        return line["status"] != OK, computes_order(str(line["computes"])), value, line["implementation"]
+
+    return sorted(lines, key=rank)
+
+
+def _distinct(rows: list[Row], column: str) -> tuple[str, ...]:
+    return tuple(sorted({str(row[column]) for row in rows if row[column]}))

@@ -1,0 +1,221 @@
+"""Cells to pandas: one experiment of a results folder as a tidy DataFrame, with the cells behind it."""
+
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+
+from analysis.declaration import Declaration, parse_declaration
+from analysis.store import age
+from analysis.store.cells import Cell, Environment, parse_cell, parse_environment, sealed
+
+COMMON = (
+    "experiment", "case", "implementation", "computes", "library", "library_version", "torch_version",
+    "python_version", "device", "dtype", "threads", "tasks", "inner_steps", "shots", "seed", "stream_digest",
+    "init_digest", "round_group", "environment", "status", "reason", "note", "age",
+)  # fmt: skip
+SHORT = 8  # characters of an environment digest in tables
+
+_TIMING = re.compile(r"_(ns|us|ms|s)(_lo|_hi)?$|^(speedup|verdict)_vs_|^breakeven_")
+_DECLARATION = "experiment.json"
+_OF_CELL = tuple(name for name in COMMON if name in Cell.__dataclass_fields__)
+_OF_CASE = ("device", "dtype", "threads", "seed")
+_of_cell, _of_case = attrgetter(*_OF_CELL), attrgetter(*_OF_CASE)
+
+
+class MixedDigests(ValueError):
+    """Rows of one case were measured on different tasks or initial weights, so no table may compare them."""
+
+
+class Unreadable(ValueError):
+    """An experiment's own description is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment's results.
+
+    `rows` has the columns of `COMMON`, then the experiment's own; its index, `cell`, is the position in `cells`
+    of the cell that a row belongs to (samples, observations and series are read there).
+    """
+
+    declaration: Declaration
+    cells: list[Cell]
+    environments: dict[str, Environment]
+    rows: pd.DataFrame
+    warnings: list[str]
+    sections: deque[tuple[pd.DataFrame, list[Any]]] = field(default_factory=lambda: deque(maxlen=4), repr=False)
+    """What `analysis.statistics.sections` made last of which rows."""
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.declaration.name
+
+    @cached_property
+    def reasons(self) -> dict[str, list[str]]:
+        """Why cells have no value in a column, each reason once."""
+        found: dict[str, dict[str, None]] = {}
+        for cell in self.cells:
+            for column, why in cell.empty.items():
+                found.setdefault(column, {})[why] = None
+        return {column: list(reasons) for column, reasons in found.items()}
+
+
+def experiments_in(results: Path) -> list[str]:
+    """Names of the experiments that the store of this results folder knows, in alphabetical order."""
+    return sorted(file.parent.name for file in (results / "cells").glob(f"*/{_DECLARATION}"))
+
+
+def load(results: Path, experiment: str) -> Experiment:
+    """Read one experiment.
+
+    Damaged and foreign files are left out and named in `warnings`. Raises `Unreadable` without a readable
+    experiment.json, and `MixedDigests` if the rows of one case did not see the same draws.
+    """
+    loaded = read(results, experiment)
+    refuse_mixed_digests(loaded)
+    return loaded
+
+
+def read(results: Path, experiment: str) -> Experiment:
+    """`load` without the check that the rows of each case are comparable."""
+    folder = results / "cells" / experiment
+    warnings: list[str] = []
+    try:
+        declaration = parse_declaration(_json(folder / _DECLARATION))
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unreadable(f"cells/{experiment}/{_DECLARATION}: {_one_line(error)}") from None
+
+    now: age.Sources = {}
+    if (results / "cells" / age.FILE).exists():
+        with _leaving_out(f"cells/{age.FILE}", warnings):
+            now = age.parse_sources(_json(results / "cells" / age.FILE))
+    cells: list[Cell] = []
+    for inside in _cell_files(folder):
+        name = f"cells/{experiment}/{inside}"
+        with _leaving_out(name, warnings):
+            cells.append(_own(_cell(f"{folder}/{inside}", name, now), experiment))
+    cells = _newest(cells, warnings)
+    warnings += age.counted(cell.age for cell in cells)
+
+    environments: dict[str, Environment] = {}
+    for digest in sorted({cell.environment for cell in cells if cell.environment}):
+        name = f"cells/environments/{digest}.json"
+        with _leaving_out(name, warnings):
+            environments[digest] = parse_environment(_json(results / name))
+    return Experiment(declaration, cells, environments, _frame(cells, environments, declaration), warnings)
+
+
+def refuse_mixed_digests(experiment: Experiment) -> None:
+    """Raise `MixedDigests` if rows of one case that are ok have different stream or weight digests."""
+    cases: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in experiment.cells:
+        if cell.ok:
+            cases.setdefault(cell.case.id, []).append(cell)
+    for cells in cases.values():
+        for what, digest in (("tasks", "stream_digest"), ("initial weights", "init_digest")):
+            seen: dict[str, set[str]] = {}
+            for cell in cells:
+                seen.setdefault(getattr(cell, digest), set()).add(cell.implementation)
+            if len(seen) > 1:
+                case = cells[0].case
+                sides = "; ".join(f"{d[:12] or 'none'}: {', '.join(sorted(seen[d]))}" for d in sorted(seen))
+                raise MixedDigests(
+                    f"{experiment.name}, case {case.name} ({case.device}, {case.dtype}, seed {case.seed}): "
+                    f"measured on different {what} ({digest} {sides}); measure the case again with --fresh"
+                )
+
+
+def _cell_files(folder: Path) -> list[str]:
+    """`CASE/NAME.json`, sorted as paths are; by hand, since a glob takes longer than reading."""
+    cases = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    names = [(case, name) for case in cases for name in os.listdir(folder / case)]
+    return [f"{case}/{name}" for case, name in sorted(names) if name.endswith(".json") and name[0] != "."]
+
+
+def _cell(file: str, name: str, now: age.Sources) -> Cell:
+    with open(file, "rb", buffering=0) as content:
+        text = content.readall()
+    raw = orjson.loads(text)
+    cell = parse_cell(raw, name, now=now)
+    if raw["format"] > 1 and not sealed(text):
+        raise ValueError("it is not as it was written")
+    return cell
+
+
+def _json(file: Path) -> object:
+    with open(file, "rb") as content:
+        return orjson.loads(content.read())
+
+
+@contextmanager
+def _leaving_out(name: str, warnings: list[str]) -> Iterator[None]:
+    """Turn what is wrong with one file into one warning."""
+    try:
+        yield
+    except (OSError, ValueError, RecursionError) as error:
+        warnings.append(f"{name}: left out, {_one_line(error)}")
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+        return "not readable as JSON"
+    if isinstance(error, OSError):
+        return (error.strerror or "cannot be read").lower()  # str(error) would print the machine's path
+    return " ".join(str(error).split())
+
+
+def _own(cell: Cell, experiment: str) -> Cell:
+    if cell.experiment != experiment:
+        raise ValueError(f"belongs to the experiment {cell.experiment!r}")
+    return cell
+
+
+def _newest(cells: Iterable[Cell], warnings: list[str]) -> list[Cell]:
+    """Without the cells that a newer one replaces: same case, implementation, environment and round group."""
+    newest: dict[tuple[object, ...], Cell] = {}
+    old = 0
+    for cell in sorted(cells, key=lambda cell: (cell.finished, cell.file)):
+        key = (cell.case.id, cell.implementation, cell.environment, cell.round_group)
+        old += key in newest
+        newest[key] = cell
+    if old:
+        warnings.append(f"{old} older {'cell is' if old == 1 else 'cells are'} replaced by newer ones of the same case")
+    return sorted(newest.values(), key=lambda cell: cell.file)
+
+
+def _frame(cells: list[Cell], environments: dict[str, Environment], declaration: Declaration) -> pd.DataFrame:
+    lines: list[dict[str, Any]] = []
+    for position, cell in enumerate(cells):
+        environment = environments.get(cell.environment, Environment())
+        common = {
+            "cell": position,
+            **dict(zip(_OF_CELL, _of_cell(cell), strict=True)),
+            **dict(zip(_OF_CASE, _of_case(cell.case), strict=True)),
+            **{name: cell.case.params.get(name) for name in ("tasks", "inner_steps", "shots")},
+            "case": cell.case.name,
+            "torch_version": environment.torch,
+            "python_version": environment.python,
+            "environment": cell.environment[:SHORT],
+        }
+        for row in cell.rows or [{}]:
+            shown = {name: v for name, v in row.items() if name not in COMMON and (cell.ok or not _TIMING.search(name))}
+            lines.append(common | shown)
+    own = [name for name in declaration.columns if name not in COMMON]
+    frame = pd.DataFrame(lines, dtype=object)
+    others = [name for name in frame.columns if name not in {"cell", *COMMON, *own}]
+    frame = frame.reindex(columns=["cell", *COMMON, *own, *others]).set_index("cell").infer_objects()
+    whole = ["threads", "tasks", "inner_steps", "shots", "seed"]  # stay whole although some may be missing
+    frame[whole] = frame[whole].convert_dtypes()
+    return frame

@@ -1,0 +1,1 @@
+"""Tables for programs and for people: one file is one kind of table."""

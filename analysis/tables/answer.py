@@ -1,0 +1,129 @@
+"""The answer of a results folder in three tables: who is right, who is fastest, what each costs."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+
+from analysis import text
+from analysis.statistics import study
+from analysis.statistics.sections import OK, Row, Section, labels, sections, value_of
+from analysis.statistics.stats import Interval
+from analysis.store.cells import COMPUTES, Cell, computes_order
+from analysis.store.load import Experiment
+
+Table = dict[str, list[str]]
+_ERROR = "error_"
+_PLAIN_ERROR = "error"  # in the dtype of its case
+_BAD = ("wrong", "failed", "diverged", "oom", "timeout")
+
+
+def verdicts(experiments: Iterable[Experiment]) -> Table:
+    """Each implementation over all cells that were checked against an oracle, and its largest error in each dtype."""
+    cells = [cell for experiment in experiments for cell in experiment.cells if cell.computes and not cell.misuse]
+    dtypes = sorted({column.removeprefix(_ERROR) for cell in cells for column in _errors(cell)}, reverse=True)
+    table: Table = {name: [] for name in ("implementation", "computes", "verdict", "cells")}
+    table |= {f"worst error in {dtype}": [] for dtype in dtypes}
+    for kind, name in sorted({(c.computes, c.implementation) for c in cells}, key=lambda k: (computes_order(k[0]), k)):
+        own = [cell for cell in cells if cell.implementation == name and cell.computes == kind]
+        counts = Counter(cell.verdict for cell in own if _errors(cell) or not cell.ok)
+        if not counts:
+            continue
+        judged = [_errors(cell) for cell in own if cell.status != "expected"]  # what is known to be off is told apart
+        worst = {
+            dtype: max((e[_ERROR + dtype] for e in judged if _ERROR + dtype in e), default=None) for dtype in dtypes
+        }
+        table["implementation"].append(name)
+        table["computes"].append(COMPUTES.get(kind, kind))
+        table["verdict"].append(_verdict(counts))
+        table["cells"].append(", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()))
+        for dtype, value in worst.items():
+            table[f"worst error in {dtype}"].append("" if value is None else text.number(value))
+    return table
+
+
+def _errors(cell: Cell) -> dict[str, float]:
+    """The columns error_<dtype> of a cell: of several rows the largest."""
+    found: dict[str, float] = {}
+    for row in cell.rows:
+        for column, value in row.items():
+            name = f"{_ERROR}{cell.case.dtype}" if column == _PLAIN_ERROR else column
+            if name.startswith(_ERROR) and isinstance(value, int | float):
+                found[name] = max(found.get(name, float(value)), float(value))
+    return found
+
+
+def _verdict(counts: Counter[str]) -> str:
+    """One word: what is wrong or failed anywhere comes first."""
+    found = [verdict for verdict in (*_BAD, "expected", "right", "unavailable") if counts[verdict]]
+    return found[0] if found else "unavailable"
+
+
+def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
+    """In each setting, of those that compute the same: the fastest, and what cannot be told apart from it.
+
+    By the verdict on pairs that took turns where there is one, which knows more than two intervals; else by overlap.
+    """
+    of = experiment.declaration.ratio_of
+    table: Table = {name: [] for name in ("setting", "computes", "fastest", of, "not told apart")}
+    for label, section in _timed(experiment, frame):
+        for kind in sorted({line["computes"] for line in section.lines}, key=computes_order):
+            rows = [line for line in section.lines if line["computes"] == kind and line["status"] == OK]
+            own = {row["implementation"]: row for row in rows if row[of] is not None}
+            times = {name: _interval(row, of) for name, row in own.items()}
+            if not times:
+                continue
+            first = min(times, key=lambda name: times[name].value)
+            close = [name for name in times if name != first and not _slower(name, own[first], times, first)]
+            values = (label, COMPUTES.get(kind, kind), first, text.interval(times[first]), ", ".join(close))
+            for cells, value in zip(table.values(), values, strict=True):
+                cells.append(value)
+    return {name: cells for name, cells in table.items() if any(cells)}
+
+
+def _slower(name: str, best: dict[str, object], times: dict[str, Interval], first: str) -> bool:
+    """Whether `name` is surely slower than the first, whose row is `best`."""
+    verdict = best.get(f"verdict_vs_{name}")
+    return verdict == "faster" if isinstance(verdict, str) else times[name].lo > times[first].hi
+
+
+def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
+    """What each implementation takes, a column for each setting. Columns are of different round groups."""
+    of = experiment.declaration.ratio_of
+    timed = _timed(experiment, frame)
+    named: dict[tuple[str, str], dict[str, str]] = {}
+    for label, section in timed:
+        for row in section.lines:
+            value = _interval(row, of)
+            if row["status"] == OK and value.value == value.value:
+                named.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
+    order = sorted(named, key=lambda key: (computes_order(key[0]), key[1]))
+    table: Table = {"implementation": [name for _, name in order], "computes": [COMPUTES.get(k, k) for k, _ in order]}
+    return table | {label: [named[key].get(label, "") for key in order] for label, _ in timed}
+
+
+def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Section]]:
+    """The sections that stand for themselves and are no points of a study, by name, as far as they were timed."""
+    of = experiment.declaration.ratio_of
+    if not of or of not in frame.columns:
+        return []
+    alone = study.outside(experiment, frame)
+    found = sections(experiment, alone) if len(alone) else []
+    named = zip(labels(found, in_words=True), found, strict=True)
+    apart = [one for label, section in named for one in _environments(label, section)]
+    return [(label, section) for label, section in apart if any(line[of] is not None for line in section.lines)]
+
+
+def _environments(label: str, section: Section) -> list[tuple[str, Section]]:
+    """The lines of each environment as a section of its own: only times of one machine are compared."""
+    if len(section.environments) < 2:
+        return [(label, section)]
+    groups: dict[str, list[Row]] = {}
+    for line in section.lines:
+        groups.setdefault(str(line["environment"]), []).append(line)
+    return [(f"{label}, environment {name}", replace(section, lines=groups[name])) for name in sorted(groups)]
+
+
+def _interval(row: dict[str, object], column: str) -> Interval:
+    return Interval(*(value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi")))

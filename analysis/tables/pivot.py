@@ -1,0 +1,78 @@
+"""The declared pivot table: the largest value of a column, by the values of two others."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis import text
+from analysis.statistics import study
+from analysis.statistics.sections import OK, number_of
+from analysis.store import machines
+from analysis.store.cells import computes_order
+from analysis.store.load import Experiment
+
+
+def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """A line per setup and value of the column `rows`, a column per value of `columns`: each the largest over cases.
+
+    What is not ok counts too, since a large error is what shows it; `status` has every status that took part. `rows`
+    comes from `columns.with_computed`. Empty without a number.
+    """
+    spec = experiment.declaration.pivot
+    if spec is None or not {spec.value, spec.rows, spec.columns} <= set(rows.columns):
+        return pd.DataFrame()
+    by = [*study.SETUP, spec.rows, *(["computes"] if spec.rows == "implementation" else [])]
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
+    values: set[object] = set()
+    for row in rows.dropna(subset=[spec.rows, spec.columns]).to_dict("records"):
+        value = number_of(row[spec.value])
+        if value == value:
+            values.add(row[spec.columns])
+            name = _header(spec.columns, row[spec.columns])
+            line = lines.setdefault(tuple(str(row[key]) for key in by), {key: row[key] for key in by} | {"status": []})
+            line[name] = max(line.get(name, value), value)
+            line["status"].append(str(row["status"]))
+    headers = [_header(spec.columns, value) for value in sorted(values, key=_natural)]
+    said = [line | {"status": ", ".join(sorted(set(line["status"])))} for _, line in sorted(lines.items(), key=_order)]
+    return pd.DataFrame(said, columns=[*by, *headers, "status"])
+
+
+def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
+    """A table per setup; `table` comes from `frame`."""
+    spec = experiment.declaration.pivot
+    assert spec is not None
+    meaning = experiment.declaration.columns.get(spec.value, "")
+    blocks = [
+        f"# {text.escape(experiment.name)}: {text.escape(spec.value)} by {text.escape(spec.columns)}",
+        f"The largest {text.code(spec.value)}{f' ({meaning})' if meaning else ''} over all cases with the same "
+        f"{text.code(spec.columns)}, including rows that are not ok.",
+        machines.sentence(experiment.cells),
+    ]
+    for label, own in study.setups(table):
+        rows = own.to_dict("records")
+        lines = {spec.rows: [text.code(str(row[spec.rows])) for row in rows]}
+        if "computes" in own:
+            lines["computes"] = [text.escape(row["computes"]) for row in rows]
+        numbers = [name for name in own.columns if name not in (*study.SETUP, spec.rows, "computes", "status")]
+        lines |= {name: [text.number(row[name]) for row in rows] for name in numbers}
+        if set(own["status"]) != {OK}:
+            lines["status"] = [text.escape(row["status"]) for row in rows]
+        blocks += [f"## {label}" if label else "", text.grid(lines, (spec.rows, "computes", "status"))]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _header(column: str, value: object) -> str:
+    return f"{column} {value}"
+
+
+def _natural(value: object) -> tuple[float, list[tuple[str, int]]]:
+    """Numbers in their order, then texts in theirs."""
+    number = number_of(value)
+    return (number if number == number else float("inf")), text.natural(str(value))
+
+
+def _order(entry: tuple[tuple[str, ...], dict[str, Any]]) -> tuple[Any, ...]:
+    """By setup, then as everywhere: second order first."""
+    key, line = entry
+    setup, name = key[: len(study.SETUP)], key[len(study.SETUP)]
+    return setup, computes_order(str(line.get("computes", ""))), text.natural(name)

@@ -1,0 +1,167 @@
+"""What papers published beside what was found here, and an honest verdict on the difference.
+
+The difference of two means has four sources of chance: the tasks and the training runs, on either side. Ours are known:
+the standard error over test tasks, which all seeds share, and the standard deviation s over S seeds. A published
+interval is over tasks; of how far one training run is from another it says nothing, so s stands for that too:
+
+    SE² = (published half-width / 1.96)² + s² + s²/S + (our half-width over tasks / 1.96)²
+
+Intervals have 95 % coverage for all verdicts of a table together (Bonferroni: 1 − 0.05/m for each of m).
+"""
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+from analysis import text
+from analysis.declaration import ReproductionSpec
+from analysis.statistics import stats
+from analysis.statistics.sections import OK, number_of
+from analysis.statistics.stats import Interval
+from analysis.store import machines
+from analysis.store.load import Experiment
+
+AGREES, NOT_COMPARABLE = "agrees", "not comparable"
+_SETTING = ["case", "device", "dtype", "threads"]
+_Z = 1.96
+_HOW = (
+    "`difference` is ours minus the published number, with an interval that holds for all verdicts of this table "
+    "together (95 %, Bonferroni). `better` and `worse` mean that all of it lies beyond the margin of ±{margin} % of "
+    "the published number, `agrees` that it lies within, `undecided` that it is too wide to tell, mostly since the "
+    "published intervals are; `not comparable`: there is no number to compare with, none with an interval, or one seed "
+    "alone."
+)
+_PAIRS = (
+    "Means over the same test tasks and seeds, minus those of {against}, with 95 % t intervals over seeds: negative is "
+    "better."
+)
+
+
+def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """A line per setting, implementation and value of `by`, over the seeds that are ok.
+
+    A mean over tasks that is no finite number is one seed's result, too: there is no mean over seeds then. `rows` comes
+    from `columns.with_computed`. Empty without a value.
+    """
+    spec = experiment.declaration.reproduction
+    if spec is None or spec.value not in rows or rows[spec.value].isna().all():
+        return pd.DataFrame()
+    ok = rows[rows["status"] == OK]
+    by = [*_SETTING, "implementation", *spec.by]
+    lines = [_line(key, own, by, spec) for key, own in ok.groupby(by, dropna=False, sort=True)]
+    compared = sum(line["verdict"] == "" for line in lines)
+    for line in lines:
+        if line["verdict"] == "":
+            line |= _verdict(line, spec, compared)
+    means = {tuple(line[name] for name in by): line["seed_means"] for line in lines}
+    for line in lines:
+        other = means.get(tuple(spec.against if name == "implementation" else line[name] for name in by), {})
+        line |= _paired(line, other, spec)
+        del line["seed_means"], line["standard_error"]
+    return pd.DataFrame(lines)
+
+
+def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: ReproductionSpec) -> dict[str, Any]:
+    """Ours and theirs; the verdict is left open where it can be told."""
+    assert isinstance(key, tuple)
+    means = {int(row["seed"]): number_of(row[spec.value]) for row in own.to_dict("records")}
+    infinite = sum(not math.isfinite(mean) for mean in means.values())
+    found = Interval(math.nan, math.nan, math.nan) if infinite else stats.t_interval(list(means.values()))
+    tasks = float(pd.to_numeric(own[spec.task_half_width]).mean())
+    theirs = number_of(own[spec.published].iloc[0]) if spec.published in own else math.nan
+    half = number_of(own[spec.half_width].iloc[0]) if spec.half_width in own else math.nan
+    spread = float(np.std(list(means.values()), ddof=1)) if len(means) > 1 else math.nan
+    variance = (half / _Z) ** 2 + spread**2 * (1 + 1 / len(means)) + (tasks / _Z) ** 2
+    return {
+        **dict(zip(by, key, strict=True)),
+        "seeds": len(means),
+        "seeds_not_finite": infinite,
+        spec.value: found.value,
+        f"{spec.value}_lo": found.lo,
+        f"{spec.value}_hi": found.hi,
+        spec.median: float(pd.to_numeric(own[spec.median]).mean()),
+        "tasks_half_width": tasks,
+        "published": theirs,
+        "published_half_width": half,
+        "source": str(own["source"].iloc[0]) if "source" in own else "",
+        "verdict": "" if math.isfinite(theirs) and math.isfinite(variance) else NOT_COMPARABLE,
+        "seed_means": means,
+        "standard_error": math.sqrt(variance) if math.isfinite(variance) else math.nan,
+    }
+
+
+def _verdict(line: dict[str, Any], spec: ReproductionSpec, compared: int) -> dict[str, Any]:
+    """The difference with its corrected interval, and what it says."""
+    reach = float(distributions.norm.ppf(1 - (1 - stats.COVERAGE) / (2 * compared))) * line["standard_error"]
+    difference = line[spec.value] - line["published"]
+    ends = {"difference": difference, "difference_lo": difference - reach, "difference_hi": difference + reach}
+    margin = spec.margin * abs(line["published"])
+    return ends | {
+        "verdict": stats.verdict(difference - reach, difference + reach, -margin, margin, ("better", AGREES, "worse"))
+    }
+
+
+def _paired(line: dict[str, Any], other: dict[int, float], spec: ReproductionSpec) -> dict[str, Any]:
+    if line["implementation"] == spec.against:
+        return {}
+    seeds = sorted(line["seed_means"].keys() & other.keys())
+    differences = [line["seed_means"][seed] - other[seed] for seed in seeds]
+    if not all(map(math.isfinite, differences)):
+        return {}
+    found = stats.t_interval(differences)
+    name = f"minus_{spec.against}"
+    return {name: found.value, f"{name}_lo": found.lo, f"{name}_hi": found.hi}
+
+
+def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
+    """What is published beside ours, then the paired differences; `table` comes from `frame`."""
+    spec = experiment.declaration.reproduction
+    assert spec is not None
+    blocks = [f"# {text.escape(experiment.name)}: published and found", _HOW.format(margin=f"{100 * spec.margin:g}")]
+    blocks += filter(None, [machines.sentence(experiment.cells)])
+    rows = table.to_dict("records")
+    against = f"minus_{spec.against}"
+    for case in sorted({str(row["case"]) for row in rows}, key=text.natural):
+        own = [row for row in rows if str(row["case"]) == case]
+        lines: dict[str, list[str]] = {"implementation": [str(row["implementation"]) for row in own]}
+        lines |= {name: [text.number(number_of(row[name])) for row in own] for name in spec.by}
+        lines |= {
+            spec.value: [_mean(row, spec) for row in own],
+            "over tasks": ["" if row["seeds_not_finite"] else _spread(row) for row in own],
+            spec.median: [text.number(row[spec.median]) for row in own],
+            "published": [_published(row) for row in own],
+            "difference": [text.interval(_ends(row, "difference"), sign=True) for row in own],
+            "verdict": [row["verdict"] for row in own],
+            against: [text.interval(_ends(row, against), sign=True) for row in own],
+            "source": [text.escape(row["source"]) for row in own],
+        }
+        filled = {name: cells for name, cells in text.named(lines).items() if any(cells)}
+        seeds = sorted({row["seeds"] for row in own})
+        words = f"{' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}"
+        blocks += [f"## {text.escape(case)}", f"{words}.", text.grid(filled, ("implementation", "verdict", "source"))]
+    if any(_ends(row, against).value == _ends(row, against).value for row in rows):
+        blocks.append(f"`{against}`: {_PAIRS.format(against=f'`{spec.against}`')}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _mean(row: dict[Any, Any], spec: ReproductionSpec) -> str:
+    if row["seeds_not_finite"]:
+        return f"not finite ({row['seeds_not_finite']} of {row['seeds']} seeds)"
+    return text.interval(_ends(row, spec.value))
+
+
+def _spread(row: dict[Any, Any]) -> str:
+    return f"±{text.number(row['tasks_half_width'])}"
+
+
+def _published(row: dict[Any, Any]) -> str:
+    value, half = number_of(row["published"]), number_of(row["published_half_width"])
+    return "" if value != value else f"{value:g}" if half != half else f"{value:g} ± {half:g}"
+
+
+def _ends(row: dict[Any, Any], name: str) -> Interval:
+    return Interval(*(number_of(row.get(f"{name}{end}")) for end in ("", "_lo", "_hi")))

@@ -1,0 +1,163 @@
+"""What a run found, on a terminal page."""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.statistics import study
+from analysis.statistics.columns import REFERENCE, with_computed
+from analysis.statistics.sections import OK, labels, sections, value_of
+from analysis.store import machines
+from analysis.store.cells import COMPUTES, STATUSES
+from analysis.store.load import Experiment, MixedDigests, Unreadable, experiments_in, load
+from analysis.tables import overview, slopes
+from analysis.text import number, times
+
+Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
+
+_GAP = 2  # characters between columns
+_HEADER = 12  # characters of a line in a ratio's header
+_MARKS = {"same": "=", "undecided": "?"}
+_MARKS_MEAN = "×: times as fast as the reference; =: the same within ±2 %; ?: undecided"
+
+
+def print_summary(results: Path, console: Console, framed: Framed | None = None) -> None:
+    """Per experiment: cells by status, what is not ok and why, the speed-ups, and where tables and plots are.
+
+    framed: experiments that are loaded already, with the rows of `with_computed`.
+    """
+    names = experiments_in(results)
+    for name in names:
+        try:
+            experiment, frame = (framed or {}).get(name) or _framed(results, name)
+        except (MixedDigests, Unreadable) as error:
+            console.print(f"[bold]{escape(name)}[/]: [red]{escape(str(error))}[/]")
+            continue
+        _print_counts(experiment, console)
+        _print_speedups(experiment, frame, console)
+        _print_slopes(slopes.frame(experiment, frame), console)
+    written = [folder for folder in ("tables", "plots") if any((results / folder).glob("[!.]*"))]
+    if written:
+        console.print(escape("  ".join(f"{folder}: {results / folder}" for folder in written)))
+    if not names:
+        console.print(escape(f"no results in {results}"))
+
+
+def _framed(results: Path, name: str) -> tuple[Experiment, pd.DataFrame]:
+    experiment = load(results, name)
+    return experiment, with_computed(experiment)
+
+
+def _print_counts(experiment: Experiment, console: Console) -> None:
+    counts = Counter(cell.status for cell in experiment.cells)
+    total = sum(counts.values())
+    parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    noun = "cell" if total == 1 else "cells"
+    said = ": ".join(filter(None, [f"{total} {noun}", parts]))
+    several = machines.several(experiment.cells)
+    said += f"; from {several}" if several else ""
+    console.print(f"[bold]{escape(experiment.name)}[/]: {said}", highlight=False)
+    reasons = Counter((c.status, c.implementation, " ".join(c.reason.split())) for c in experiment.cells if not c.ok)
+    for (status, implementation, reason), count in sorted(reasons.items()):
+        cases = f" ({count} cases)" if count > 1 else ""
+        console.print(f"  {status}: {escape(implementation)}{cases}: {escape(reason)}", highlight=False)
+
+
+def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Console) -> None:
+    """In the order of the tables, for each section that was timed; nothing for experiments without ratios.
+
+    Of more sections than fit a page only the ranges.
+    """
+    declared = experiment.declaration
+    columns = [declared.ratio_of, *(f"speedup_vs_{reference}" for reference in declared.references)]
+    columns = [name for name in columns if name in frame.columns]
+    if not declared.ratio_of or len(columns) < 2:
+        return
+    found = sections(experiment, frame)
+    if len(found) >= overview.FROM:
+        ranges = overview.overview(found, columns)
+        ranges["cases"] = [cases.partition(",")[0] for cases in ranges["cases"]]  # the others are told above
+        _print_table(f"{experiment.name}: ranges over {len(found)} tables", ranges, console)
+        return
+    marked = False
+    for name, section in zip(labels(found), found, strict=True):
+        rows = [line for line in section.lines if line["status"] == OK and line[declared.ratio_of] is not None]
+        if rows:
+            table = {header: [str(row[header]) for row in rows] for header in ("implementation", "computes")}
+            table |= {column: [_short(row, column) for row in rows] for column in columns}
+            _print_table(name, table, console)
+            marked = marked or any(cell.endswith(("=", "?")) for column in columns for cell in table[column])
+    if marked:
+        console.print(_MARKS_MEAN, highlight=False)
+
+
+def _print_slopes(found: pd.DataFrame, console: Console) -> None:
+    """Of each quantity the exponents, a column per factor."""
+    for quantity, every in found.groupby("quantity", sort=False):
+        for label, own in study.setups(every, slopes.SETUP):
+            title = ", ".join(filter(None, [f"exponent p of {quantity} ~ factor^p", label]))
+            _print_table(title, slopes.overview(own), console)
+
+
+def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -> None:
+    """Those that compute the same under a heading; what is too wide for the console goes on below."""
+    columns = {_header(name): cells for name, cells in table.items() if name != "computes"}
+    widths = {header: max(map(cell_len, [*header.splitlines(), *cells])) for header, cells in columns.items()}
+    kinds = table.get("computes", [])
+    for headers in _beside_each_other(widths, console.width):
+        shown = Table(title=escape(title), title_justify="left", title_style="italic", box=None, pad_edge=False)
+        for header in headers:
+            left = header in ("implementation", "cases")
+            shown.add_column(escape(header), justify="left" if left else "right")
+        for position, cells in enumerate(zip(*(columns[header] for header in headers), strict=True)):
+            kind = kinds[position] if kinds else ""
+            if kind and kind not in kinds[:position]:
+                shown.add_row(f"[dim]{escape(COMPUTES.get(kind, kind))}:[/]")
+            shown.add_row(*map(escape, cells))
+        console.print(shown)
+        title = ""
+
+
+def _beside_each_other(widths: Mapping[str, int], room: int) -> list[list[str]]:
+    """The columns in parts that fit, each with the first column.
+
+    >>> _beside_each_other({"name": 10, "a": 4, "b": 4, "c": 4}, room=23)
+    [['name', 'a', 'b'], ['name', 'c']]
+    """
+    first, *others = widths
+    parts = [[first]]
+    for header in others:
+        if len(parts[-1]) > 1 and sum(widths[name] + _GAP for name in parts[-1]) + widths[header] > room:
+            parts.append([first])
+        parts[-1].append(header)
+    return parts
+
+
+def _header(column: str) -> str:
+    """A column's name for a terminal, a long ratio's in several lines.
+
+    >>> _header("speedup_vs_jax-mixed-mode")
+    'vs jax-\\nmixed-mode'
+    """
+    words = column.removesuffix(", range")
+    if not words.startswith("speedup_vs_"):
+        return words
+    return textwrap.fill(words.replace("speedup_vs_", "vs "), _HEADER, break_long_words=False)
+
+
+def _short(row: Mapping[Any, object], column: str) -> str:
+    """A number without its interval, which the tables have; a ratio with a mark where it decides nothing."""
+    value = value_of(row, column)
+    if not column.startswith("speedup_vs_") or math.isnan(value):
+        return number(value)
+    verdict = str(row.get(column.replace("speedup", "verdict", 1)) or "")
+    return REFERENCE if verdict == REFERENCE else f"{times(value)}{_MARKS.get(verdict, ' ')}"

@@ -1,0 +1,196 @@
+"""The two tables of an experiment: tidy CSV for programs, Markdown for people."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import text
+from analysis.declaration import Declaration
+from analysis.statistics.columns import BREAKEVEN
+from analysis.statistics.sections import OK, Section, gaps, labels, number_of, sections, value_of
+from analysis.statistics.stats import Interval
+from analysis.store import machines
+from analysis.store.cells import Cell, Environment
+from analysis.store.load import SHORT, Experiment
+from analysis.tables import overview
+from analysis.tables.legend import meaning, why_empty
+
+_DIGEST = 12  # characters of a stream digest
+_DIGESTS_NAMED = 10
+_TEXTS = {"implementation", "computes", "environment", "torch_version", "status", "cases"}
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """One line per cell row with all columns; `frame` comes from `columns.with_computed`."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
+    """Title and question, a table for each section, what is missing and why, environments, warnings, legend."""
+    found = sections(experiment, frame)
+    columns = shown_columns(experiment.declaration, frame.columns)
+    tables = [_escaped(shown(section, columns, experiment.declaration)) for section in found]
+    used = [name for name in ["environment", "torch_version", *columns] if any(name in table for table in tables)]
+    blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.declaration.question)]
+    blocks.append(machines.sentence(experiment.cells))
+    texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
+    ranged = [name for name in used if name in columns and name not in texts]
+    if ranged and len(found) >= overview.FROM:
+        blocks += ["## Overview", text.grid(text.named(overview.overview(found, ranged)), _TEXTS)]
+    for name, section, table in zip(labels(found), found, tables, strict=True):
+        absent = [column for column in used if column in columns and column not in table]
+        blocks += [f"## {text.escape(name)}", text.grid(table, texts), _empty(absent, experiment), _conditions(section)]
+    blocks += ["---", _empty([name for name in columns if name not in used], experiment), _gaps(found, columns)]
+    for digest, environment in experiment.environments.items():
+        own = [cell for cell in experiment.cells if cell.environment == digest]
+        blocks.append(f"Environment `{digest[:SHORT]}`: {text.escape(in_words(environment, own))}.")
+    if any(section.rounds > 1 for section in found):
+        blocks.append("Times are compared only inside one round group, whose processes took turns on the machine.")
+    if any(len(section.environments) > 1 for section in found):
+        blocks.append("Rows of several environments stand in one table: they differ in versions or machine.")
+    if experiment.warnings:
+        blocks.append("Warnings:\n\n" + _bullets(text.escape(line) for line in experiment.warnings))
+    legend = [name for name in _all_headers(tables) if meaning(name, experiment.declaration)]
+    blocks += ["## Legend", _bullets(f"{text.code(n)}: {_prose(meaning(n, experiment.declaration))}" for n in legend)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def shown_columns(declared: Declaration, present: Iterable[str]) -> list[str]:
+    """The columns of the Markdown table: the declared ones, each followed by the ratios or comparison made of it."""
+    present = list(present)
+    ratios = [name for name in (f"speedup_vs_{r}" for r in declared.references) if name in present]
+    difference = [name for name in [f"{declared.compare}_difference"] if name in present]
+    agreement = [name for name in ["agreement"] if name in present]
+    order: list[str] = []
+    for name in declared.markdown:
+        made_of_it = {declared.ratio_of: ratios, declared.compare: difference}
+        if declared.trend:
+            made_of_it[declared.trend.y] = [c for c in [f"{declared.trend.y}_per_1000"] if c in present]
+        order += [name, *made_of_it.get(name, [])]
+    order += [*ratios, *difference, *agreement]
+    merged = ("_lo", "_hi", "_verdict")  # shown inside the column that they belong to
+    skip = {name for name in order if name.endswith(merged) or name.startswith("verdict_vs_")}
+    return [name for name in dict.fromkeys(order) if name not in skip | _TEXTS | {"reason", "note"}]
+
+
+def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> str:
+    """What a cell says to people: value, interval and verdict of `column` in one; empty without a value."""
+    value = value_of(row, column)
+    whole = Interval(value, value_of(row, f"{column}_lo"), value_of(row, f"{column}_hi"))
+    if column.startswith("speedup_vs_"):
+        return text.ratio(whole, _word(row, column.replace("speedup", "verdict", 1)))
+    if declared.compare and column == f"{declared.compare}_difference":
+        verdict = _word(row, f"{declared.compare}_verdict")
+        return verdict if value != value else f"{text.interval(whole, sign=True)} {verdict}"
+    if declared.trend and column in (declared.trend.y, f"{declared.trend.y}_per_1000"):
+        verdict = _word(row, f"{column}_verdict")
+        return "" if value != value else " ".join(filter(None, [text.interval(whole, sign=True), verdict]))
+    if column == "agreement":
+        verdict = _word(row, "agreement_verdict")
+        return verdict if value != value else f"{text.number(value)} {verdict}"
+    if column == BREAKEVEN and value == value:
+        return overview.rounded(column, value)
+    return text.interval(whole) if value == value else _word(row, column)
+
+
+def shown(section: Section, columns: list[str], declared: Declaration) -> dict[str, list[str]]:
+    """Header to cells as plain text, in order, without empty columns; a cell for each of the section's rows."""
+    rows = section.lines
+    table = {"implementation": [str(row["implementation"]) for row in rows]}
+    if len({row["computes"] for row in rows}) > 1:
+        table["computes"] = [_word(row, "computes") for row in rows]
+    if len(section.environments) > 1:
+        for name in ("torch_version", "environment"):
+            table[name] = [_word(row, name) for row in rows]
+    if max(row["seeds"] for row in rows) > 1:
+        table["seeds"] = [str(row["seeds"]) for row in rows]
+    table |= {name: [cell_text(row, name, declared) for row in rows] for name in columns}
+    if any(row["remarks"] for row in rows):
+        table["status"] = [row["remarks"] if row["status"] != OK else _ok(row) for row in rows]
+    return {name: cells for name, cells in table.items() if any(cells)}
+
+
+def _ok(row: Mapping[Any, object]) -> str:
+    return ": ".join(filter(None, [OK, str(row["remarks"])]))
+
+
+def _escaped(table: dict[str, list[str]]) -> dict[str, list[str]]:
+    """As Markdown shows it literally."""
+    return {name: list(map(text.code if name == "implementation" else text.escape, c)) for name, c in table.items()}
+
+
+def _is_number(values: pd.Series | None) -> bool:
+    """Whether a column holds numbers, if only beside a word for what has none, such as `never`."""
+    return values is not None and any(math.isfinite(number_of(value)) for value in values)
+
+
+def _conditions(section: Section) -> str:
+    """The line below a table: what its rows have in common."""
+    threads = "" if section.threads is None else f"{section.threads} thread{'s' * (section.threads != 1)}"
+    digests = [_digests("stream", section.streams), _digests("initial weight draw", section.weights)]
+    environments = ", ".join(f"`{environment}`" for environment in section.environments)
+    plural = "s" * (len(section.environments) > 1)
+    parts = [section.device, section.dtype, threads, *digests, environments and f"environment{plural} {environments}"]
+    return "; ".join(filter(None, parts))
+
+
+def _digests(what: str, values: Sequence[str]) -> str:
+    """By name, unless they are so many that their number says more."""
+    if len(values) > _DIGESTS_NAMED:
+        return f"{len(values)} {what}s"
+    return f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}" if values else ""
+
+
+def in_words(environment: Environment, cells: Iterable[Cell]) -> str:
+    """An environment in one line, with the libraries that were measured in it, and by which commits of the project."""
+    cells = list(cells)
+    libraries = {cell.library: cell.library_version for cell in cells if cell.library}
+    commits = sorted({cell.commit for cell in cells if cell.commit})
+    processor = environment.cpu_model + (f" ({environment.cores} cores)" if environment.cores else "")
+    device = environment.device_model if environment.device_model != environment.cpu_model else ""
+    versions = {"Python": environment.python, "torch": environment.torch, "NumPy": environment.numpy}
+    named = [f"{name} {version}" for name, version in (versions | dict(sorted(libraries.items()))).items() if version]
+    cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"
+    parts = [*named, device, processor, environment.platform, cuda, "TF32 off"]
+    said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else ""
+    return "; ".join(filter(None, [", ".join(filter(None, parts)), said]))
+
+
+def _empty(columns: list[str], experiment: Experiment) -> str:
+    reasons: dict[str, list[str]] = {}
+    for name in columns:
+        reasons.setdefault(why_empty(name, experiment), []).append(text.code(name))
+    said = ", ".join(f"{', '.join(names)} ({text.escape(why)})" for why, names in reasons.items())
+    return f"Empty and not shown: {said}." if said else ""
+
+
+def _gaps(found: list[Section], columns: list[str]) -> str:
+    """What rows that are ok say of the values that they lack and others have."""
+    said = [
+        f"{text.code(column)} of {', '.join(map(text.code, names))} ({text.escape(why)})"
+        for (column, why), names in gaps(found, columns).items()
+    ]
+    return f"Empty in single rows: {', '.join(said)}." if said else ""
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _all_headers(tables: list[dict[str, list[str]]]) -> list[str]:
+    return list(dict.fromkeys(name for table in tables for name in table))
+
+
+def _prose(words: str) -> str:
+    """Text of the project itself, which may use code style, on one line."""
+    return " ".join(words.split()).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _word(row: Mapping[Any, object], column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,77 @@
+"""What does the harness itself cost in a training run?
+
+The same implementation, `unrolled`, on the same batches: once through the harness' outer loop with its streams and
+digests, once in a bare loop over batches that were made beforehand. Run on request: `make overhead`.
+"""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+import torch
+
+from baselines.contract import trainable
+from baselines.handwritten.unrolled import Unrolled
+from experiments import training
+from experiments.harness.case import Case, Options
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.measure.setup import Setup
+
+ITERATIONS = 50  # of one turn
+TURNS = 12
+PROCESSES = {"quick": 5, "full": 10}
+
+
+def cases(options: Options) -> list[Case]:
+    """The tutorial notebook's training, its first seed."""
+    return [replace(training.cases(options)[0], experiment="overhead", name="notebook")]
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Time one of the two loops; its first turn, which the preparation takes, does not count."""
+    setup = Setup(spec := bench.spec(bench.dtype), Unrolled(spec))
+    loop = {"harness": through_harness, "bare-loop": bare_loop}[bench.subject](bench, setup)
+    samples = []
+    for turn in range(TURNS):
+        start = time.perf_counter()
+        for _ in range(ITERATIONS):
+            next(loop)
+        setup.baseline.synchronize()
+        samples.append((time.perf_counter() - start) / ITERATIONS * 1e3)
+        yield (turn + 1) / (TURNS + 1)
+    return Result(samples={"iteration_ms": samples[1:]})
+
+
+def through_harness(bench: Bench, setup: Setup) -> Iterator[None]:
+    """Iterations as a training run does them."""
+    losses = []
+    for loss in outer_loop(setup, training.OUTER_LR, bench.batches(ITERATIONS * TURNS)):
+        losses.append(loss)
+        yield
+
+
+def bare_loop(bench: Bench, setup: Setup) -> Iterator[None]:
+    """Iterations of a loop that anyone would write, over batches that are there."""
+    parameters = trainable(setup.spec.model)
+    adam = torch.optim.Adam(parameters.values(), lr=training.OUTER_LR)
+    for batch in list(bench.batches(ITERATIONS * TURNS)):
+        _, grads = setup.baseline.meta_gradient(batch)
+        for name, p in parameters.items():
+            p.grad = grads[name]
+        adam.step()
+        yield
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("time", measure, timed=True, processes=PROCESSES),),
+    subjects=("bare-loop", "harness"),
+    by_default=False,
+    columns={"iteration_ms": "milliseconds for one meta-iteration: batch, meta-gradient, Adam"},
+    markdown=("iteration_ms", "speedup_vs_bare-loop"),
+    references=("bare-loop",),
+    ratio_of="iteration_ms",
+    best_first="iteration_ms",
+)

@@ -1,0 +1,196 @@
+"""Is every implementation still right on every golden case, and does every known limitation still show?
+
+Inputs, weights and the oracle's meta-gradients are committed, under `results/golden/`, so nothing but the measured
+library, PyTorch and NumPy can have moved. A call must leave the model as it was, and must not depend on the calls
+before: the one that is judged follows one with other weights and other points.
+"""
+
+import hashlib
+from collections.abc import Generator
+
+import torch
+from torch import nn
+
+from baselines import limitations
+from baselines.contract import InnerLoop, Spec, TaskBatch
+from experiments.harness.case import Case, Json, Options, sha256
+from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.measure import environment
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.ring import SIZE, Ring
+from experiments.harness.measure.setup import Setup, as_arrays
+from experiments.harness.status import Expected, Unavailable, Wrong, classify
+from experiments.judging import conformance, ground_truth
+from experiments.judging.examined import Examined
+from experiments.judging.golden.files import FOLDER, Golden, names, read
+from experiments.judging.oracles.described import Description
+from experiments.judging.snapshot import Snapshot, in_words
+from experiments.judging.verify import Check, by_definition, error
+from experiments.problems import networks
+from experiments.problems.networks.losses import LOSSES
+from experiments.problems.tasks.draws import Floats
+
+DTYPES = ("float64", "float32")
+FOR_COMPILED = (
+    "apart-tanh2-k3",
+    "cnn-k3",
+    "frozen-k3",
+    "huber-k3",
+    "linear-k5-one-task",
+    "relu2-k1-many-tasks",
+    "relu2-k10",
+    "running-k3",
+    "tanh2-k0",
+    "tanh2-k1-large-lr",
+    "tanh2-k2",
+    "tanh2-k3",
+    "tied-k3",
+    "unused-k1",
+)
+"""Every network and trait once; all cases would take a quarter of an hour to compile."""
+REHEARSED = 0.7  # the factor on weights and points of the call before the one that is judged
+
+
+def cases(options: Options) -> list[Case]:
+    """Golden case × dtype. The file's digest is among the parameters: what changed is measured again."""
+    found: list[Case] = []
+    described: list[Description] = []
+    for name in sorted(names(), key=lambda name: name not in FOR_COMPILED):  # of a network, what all take part in
+        golden = read(name)
+        params = {
+            "golden": name,
+            "sha256": sha256(FOLDER / f"{name}.json"),
+            "tasks": len(golden.batch.support_x),
+            "shots": golden.batch.support_x.shape[1],
+            "queries": golden.batch.query_x.shape[1],
+            "inner_lr": golden.lr,
+            "inner_steps": golden.steps,
+        }
+        if golden.description not in described:
+            described.append(golden.description)
+            params["thorough"] = True
+        found += [Case("regress", name, params, options.device, dtype, 0, options.threads) for dtype in DTYPES]
+    return sorted(found, key=lambda case: case.name)
+
+
+def measure(bench: Bench) -> Generator[float, None, Result]:
+    """Judge one call; a failure that is a known limitation is told as that."""
+    yield 0.0
+    golden = read(bench.params["golden"])
+    bench.inputs_digest, bench.init_digest = digest(golden.batch._asdict()), digest(golden.weights)
+    try:
+        result = judge(bench, golden)
+        conform(bench, golden, result)
+        return result
+    except Exception as failure:
+        row = failure.row if isinstance(failure, Wrong) else {}
+        known = limitations.find(bench.subject, golden.description, classify(failure)[1])
+        if known is None:
+            raise
+        raise Expected(known.reason, row) from failure
+
+
+def judge(bench: Bench, golden: Golden) -> Result:
+    """Compare one call with the golden value for what the implementation says it computes.
+
+    Raises Wrong where it is another one, or where the call left the model or the process in another state; Unavailable.
+    """
+    setup = build(bench, golden)
+    model = setup.spec.model
+    if bench.computes not in golden.kappa:
+        raise Unavailable("the case cannot be judged: next to its large weights θ − φ_K is lost in rounding")
+    batch = batch_of(bench, golden)
+    rehearsed = Snapshot(model)
+    setup.meta_gradient(TaskBatch(*(REHEARSED * part for part in batch)))
+    changed = rehearsed.changes(random=True)
+    environment.settle(bench.case.threads)  # so that what is wrong with the first call does not hide the second
+    set_weights(model, golden)
+    before = Snapshot(model, batch)
+    result = setup.meta_gradient(batch)
+    found = as_arrays(result.grads)
+    changed = changed or before.changes(random=True)
+    environment.settle(bench.case.threads)
+    kappa = golden.kappa[bench.computes][bench.case.dtype]
+    tolerance = max(1e-12, 100 * kappa * torch.finfo(bench.dtype).eps)
+    check = Check(error(found, golden.meta_gradients[bench.computes]), tolerance, kappa)
+    row: dict[str, Json] = {"error": check.error, "tolerance": check.tolerance, "kappa": check.kappa}
+    if changed:
+        raise Wrong(in_words(changed), row)
+    if not check.right:
+        nothing = "" if any(g.any() for g in found.values()) else "the whole meta-gradient is zero: "
+        raise Wrong(f"{nothing}error {check.error:.1e} for {bench.computes}, tolerance {tolerance:.1e}", row)
+    if reason := conformance.malformed(model, result, len(batch.support_x)):
+        raise Wrong(reason, row)
+    return Result(row=row, note=by_definition(bench.computes, golden.lr, golden.steps))
+
+
+def conform(bench: Bench, golden: Golden, result: Result) -> None:
+    """Check every other term of the contract around the golden inputs. Raises Wrong with the one that is broken."""
+    setup = build(bench, golden)
+    set_weights(setup.spec.model, golden)
+    frozen = {name: golden.weights[name] for name in golden.description.get("frozen", ())}
+    name, oracle = ground_truth.by_numpy(golden.description, setup.spec.inner, bench.computes)
+    points = batch_of(bench, golden)
+    conformance.enforce(
+        Examined(
+            setup,
+            Ring(setup, [TaskBatch(*((1 - REHEARSED * i / SIZE) * part for part in points)) for i in range(SIZE)]),
+            lambda theta, points: bench.truth(name, lambda t, p: oracle(t | frozen, p), bench.dtype, theta, points),
+            bench.case.threads,
+            lambda steps: build(bench, golden, steps),
+        ),
+        bool(bench.file or bench.params.get("thorough")),
+        result.row,
+    )
+
+
+def build(bench: Bench, golden: Golden, steps: int | None = None) -> Setup:
+    """The implementation for the described module, whose weights are not yet the golden ones. Raises Unavailable."""
+    model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
+    inner = InnerLoop(golden.lr, golden.steps if steps is None else steps)
+    loss = LOSSES[golden.description.get("loss", "squared error")]
+    return bench.build(Spec(model, loss, inner, bench.device, bench.dtype))
+
+
+def batch_of(bench: Bench, golden: Golden) -> TaskBatch:
+    """The golden points on the case's device."""
+    return TaskBatch(*(torch.from_numpy(part).to(bench.device, bench.dtype) for part in golden.batch))
+
+
+def load(golden: Golden, dtype: torch.dtype, device: torch.device, scale: float = 1.0) -> nn.Module:
+    """The described module with the golden weights, times `scale`."""
+    model = networks.build(golden.description).to(device, dtype)
+    set_weights(model, golden, scale)
+    return model
+
+
+def set_weights(model: nn.Module, golden: Golden, scale: float = 1.0) -> None:
+    """The golden weights times `scale`, in place, as an optimizer would change them."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(scale * torch.from_numpy(golden.weights[name]))
+
+
+def digest(arrays: dict[str, Floats]) -> str:
+    """SHA-256 of names and values."""
+    found = hashlib.sha256()
+    for name, value in arrays.items():
+        found.update(name.encode() + value.astype("<f8").tobytes())
+    return found.hexdigest()
+
+
+EXPERIMENT = Experiment(
+    cases=cases,
+    passes=(Pass("judge", measure),),
+    misuses=True,
+    for_compiled=lambda case: case.name in FOR_COMPILED,
+    by_default=False,
+    columns={
+        "verdict": "`right`, `expected` (a known limitation of the library), or what went wrong",
+        "error": "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all), o the golden value",
+        "tolerance": "max(1e-12, 100·κ·eps of the dtype)",
+        "kappa": "κ: relative change of the oracle's result over relative change of its inputs",
+    },
+    markdown=("verdict", "error", "tolerance", "kappa"),
+    best_first="error",
+)

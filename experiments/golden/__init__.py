@@ -1,5 +1,0 @@
-"""Golden cases: inputs, weights and the oracle's meta-gradients, committed under `results/golden/`.
-
-Everything here is NumPy. `cases` lists them, `build` computes them, `files` reads and writes them; `python -m
-experiments.golden` builds them all anew.
-"""

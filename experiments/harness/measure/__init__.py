@@ -1,0 +1,1 @@
+"""What is measured within a process: the bench, clocks, memory, training loops, and what comes between them."""

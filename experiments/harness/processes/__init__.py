@@ -1,0 +1,1 @@
+"""The processes that measure: started, talked to, given turns, and surely ended."""

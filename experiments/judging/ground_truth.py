@@ -1,0 +1,73 @@
+"""The ground truth for an implementation's results: which oracle there is for a network, and what its word is worth."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from baselines.contract import Computes, InnerLoop, Loss
+from experiments.harness.case import Json
+from experiments.harness.status import Unavailable
+from experiments.judging import verify
+from experiments.judging.double_backward import double_backward
+from experiments.judging.oracles import described
+from experiments.judging.verify import MAX_KAPPA, Oracle, Reference, Weights
+from experiments.problems.tasks.stream import Arrays
+
+NEAREST_KINK = 1e-9
+LARGEST_CNN = 4096  # filters × pixels: beyond it the gradient in NumPy would take minutes
+
+
+def oracle(
+    description: dict[str, Json] | None, model: nn.Module, loss: Loss, inner: InnerLoop, computes: Computes
+) -> tuple[str, Oracle]:
+    """Return the name of the strongest oracle there is for a network, and the oracle.
+
+    description: of a built-in network; None for a module of the user's, which has no gradient in NumPy.
+    """
+    about = description or {}
+    large = about.get("filters", 0) * about.get("side", 0) ** 2 > LARGEST_CNN
+    if description is not None and not large and about.get("loss") != "cross-entropy":
+        return by_numpy(description, inner, computes)
+
+    def by_autograd(theta: Weights, batch: Arrays) -> Weights:
+        return double_backward(computes, model, loss, theta, batch, inner.lr, inner.steps)
+
+    return "double backward", by_autograd
+
+
+def by_numpy(description: dict[str, Json], inner: InnerLoop, computes: Computes) -> tuple[str, Oracle]:
+    """Return the oracle by the NumPy gradient of a described network, and its name; it raises Unavailable at a kink."""
+
+    def away_from_kinks(theta: Weights, batch: Arrays) -> Weights:
+        numpy = described.Oracle(description, inner.lr, inner.steps)
+        result = numpy(computes, theta, batch)
+        if numpy.nearest_kink < NEAREST_KINK:
+            raise Unavailable(f"a unit is {numpy.nearest_kink:.0e} from its kink")
+        return result
+
+    return described.Oracle(description, inner.lr, inner.steps).name, away_from_kinks
+
+
+def reference(
+    oracle: Oracle,
+    theta: Weights,
+    points: Arrays,
+    dtype: torch.dtype,
+    displacement: bool,
+    folder: Path | None,
+    key: str,
+) -> Reference:
+    """Return what an oracle says of these weights and points, and how much that is worth in a dtype.
+
+    displacement: the result is a difference of weights. folder: where answers are kept for other processes, under `key`
+    and the inputs. Raises Unavailable at a kink, or where rounding alone changes the result much.
+    """
+
+    def ask() -> Reference:
+        return verify.reference(oracle, theta, points, torch.finfo(dtype).eps, displacement)
+
+    truth = ask() if folder is None else verify.remembered(folder, key, theta, points, ask)
+    if not truth.kappa <= MAX_KAPPA:
+        raise Unavailable(f"it is ill-conditioned (κ = {truth.kappa:.0e})")
+    return truth

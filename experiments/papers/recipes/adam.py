@@ -1,0 +1,30 @@
+"""Adam on the meta-gradient of an implementation: MAML and FOMAML as in Finn et al. 2017, and pre-training."""
+
+from collections.abc import Callable, Generator
+
+import torch
+
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.status import Diverged
+from experiments.papers.recipes import LOOKS, Trained
+
+
+def train(bench: Bench) -> Generator[float, None, Trained]:
+    """The case's iterations, tasks and step sizes; the implementation is verified before."""
+    bench.verify()
+    yield from iterate(bench, LOOKS, lambda iteration: None)
+    return Trained(bench.setup.spec.model, bench.params["inner_lr"], bench.params["family"])
+
+
+def iterate(bench: Bench, looks: int, look: Callable[[int], None]) -> Generator[float, None, None]:
+    """The outer loop: `look` at so many equal distances, and yield the fraction that is done. Raises Diverged."""
+    iterations = bench.params["iterations"]
+    every = max(1, iterations // looks)
+    training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))
+    for iteration, loss in enumerate(training, start=1):
+        if iteration % every == 0:
+            if loss is not None and not torch.isfinite(loss):
+                raise Diverged(f"the query loss is not finite at iteration {iteration}")
+            look(iteration)
+            yield iteration / iterations

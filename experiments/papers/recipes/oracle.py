@@ -1,0 +1,53 @@
+"""The oracle of Finn et al. 2017, section 5.1: one network for all tasks, which is told amplitude and phase.
+
+It is trained like pre-training, on the same tasks. Its inputs are (x, A, φ); the weights that the network of the others
+has are the same in it, and those of the two further inputs are drawn besides.
+"""
+
+from collections.abc import Generator
+from dataclasses import replace
+
+import torch
+
+from baselines.contract import Spec
+from baselines.first_order.pretraining_compiled import PretrainingCompiled
+from experiments.harness.measure.bench import Bench
+from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.measure.setup import Setup
+from experiments.harness.status import Unavailable
+from experiments.papers.recipes import LOOKS, Trained
+from experiments.problems import networks
+from experiments.problems.networks.initial import initialise
+from experiments.problems.tasks import family
+from experiments.problems.tasks.stream import Stream
+
+TOLD = {"sinusoid": "sinusoid_told"}
+
+
+def train(bench: Bench) -> Generator[float, None, Trained]:
+    """The case's iterations of Adam on the support loss."""
+    p = bench.params
+    if p["family"] not in TOLD:
+        raise Unavailable(f"there is no oracle for the tasks of {p['family']}")
+    spec = told(bench)
+    if reason := PretrainingCompiled.unavailable(spec):
+        raise Unavailable(reason)
+    stream = Stream(family(TOLD[p["family"]]), bench.case.seed, p["tasks"], p["shots"], p["queries"])
+    every = max(1, p["iterations"] // LOOKS)
+    batches = (bench.tensors(stream.batch(i)) for i in range(p["iterations"]))
+    training = outer_loop(Setup(spec, PretrainingCompiled(spec)), p["outer_lr"], batches)
+    for iteration, _ in enumerate(training, start=1):
+        if iteration % every == 0:
+            yield iteration / p["iterations"]
+    return Trained(spec.model, 0.0, TOLD[p["family"]])
+
+
+def told(bench: Bench) -> Spec:
+    """The case's network with two more inputs."""
+    spec = bench.spec(bench.dtype)
+    wider = networks.build({"inputs": 3, **bench.params["model"]}).double()
+    initialise(wider, bench.case.seed, bench.params["initial"])
+    with torch.no_grad():
+        for name, p in spec.model.named_parameters():
+            wider.get_parameter(name)[..., : p.shape[-1]] = p
+    return replace(spec, model=wider.to(bench.device, bench.dtype))

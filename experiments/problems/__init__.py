@@ -1,0 +1,1 @@
+"""What is adapted to what: task families, networks, and data."""

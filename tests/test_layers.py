@@ -1,0 +1,25 @@
+"""What import contracts cannot say without a list of every experiment."""
+
+import grimp
+
+from experiments.harness import experiment
+
+BELOW = ("experiments.harness", "experiments.judging", "experiments.problems")
+
+
+def test_what_experiments_are_made_of_imports_no_experiment() -> None:
+    graph = grimp.build_graph("experiments", cache_dir=None)
+    declared = {experiment.file(name).removesuffix(".py").replace("/", ".") for name in experiment.names()}
+    assert declared <= graph.modules
+    above = {module for module in graph.modules if module.startswith("experiments.papers")} | declared
+    below = [module for module in sorted(graph.modules) if module.startswith(BELOW)]
+    imported = {(module, other) for module in below for other in graph.find_modules_directly_imported_by(module)}
+    assert {pair for pair in imported if pair[1] in above} == set()
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = grimp.build_graph("experiments", "analysis", "baselines", cache_dir=None)
+    left = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    while free := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in free}
+    assert sorted(left) == []
