@@ -166,7 +166,7 @@ def test_what_the_machine_lacked_is_tried_again_when_it_is_there(
 
 def test_a_compiler_that_is_not_there_is_lacking_whatever_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     here = torch.device("cpu")
-    monkeypatch.setattr(base._tracing.shutil, "which", lambda name: None)
+    monkeypatch.setattr(base.tracing.shutil, "which", lambda name: None)
     for implementation in (Compiled, FomamlCompiled):
         assert "C++ compiler" in str(implementation.lacking(here))
         assert implementation.lacking(torch.device("cuda")) is None
