@@ -12,13 +12,16 @@ from typing import Any
 import pandas as pd
 
 from analysis.beside import Beside
-from analysis.declaration import Declaration
+from analysis.columns.frame import with_computed
 from analysis.figures import style
 from analysis.figures.plots import FORMATS, Drawn, draw
-from analysis.statistics.columns import with_computed
+from analysis.page import Pivot, Reproduction, Slopes
 from analysis.statistics.sections import sections
 from analysis.store.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.tables import pivot, reproduction, slopes, tidy
+
+KINDS: dict[type, Any] = {Pivot: pivot, Reproduction: reproduction, Slopes: slopes}
+"""The module that makes each kind of further table."""
 
 
 class NothingToRender(ValueError):
@@ -104,23 +107,19 @@ def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
 def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Drawn]:
     """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
     yield _table(experiment.name, frame, tidy.markdown(experiment, frame))
-    for spec, module in _further(experiment.declaration):
-        table = module.frame(experiment, frame)
-        yield _table(spec.name, table, module.markdown(experiment, table)) if len(table) else Drawn(spec.name, {})
+    for spec in experiment.page.tables:
+        module = KINDS[type(spec)]
+        table = module.frame(spec, experiment, frame)
+        markdown = module.markdown(spec, experiment, table) if len(table) else ""
+        yield _table(spec.name, table, markdown) if markdown else Drawn(spec.name, {})
 
 
 def further_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The tables that have data of those that the experiment declares besides its own, by name."""
-    for spec, module in _further(experiment.declaration):
-        table = module.frame(experiment, frame)
+    """Yield, by name, those tables of the experiment's page beside its own that have data."""
+    for spec in experiment.page.tables:
+        table = KINDS[type(spec)].frame(spec, experiment, frame)
         if len(table):
             yield spec.name, table
-
-
-def _further(declared: Declaration) -> Iterator[tuple[Any, Any]]:
-    """What is declared of a table, and the module that makes it."""
-    pairs = ((declared.slopes, slopes), (declared.pivot, pivot), (declared.reproduction, reproduction))
-    yield from ((spec, module) for spec, module in pairs if spec is not None)
 
 
 def _table(name: str, frame: pd.DataFrame, markdown: str) -> Drawn:

@@ -11,9 +11,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis import text
+from analysis.columns.column import Column
+from analysis.columns.peers import grouped
+from analysis.columns.values import number_of, value_of
 from analysis.render import Rendered, further_tables, render, write
-from analysis.statistics.columns import grouped
-from analysis.statistics.sections import Section, labels, number_of, sections, value_of
+from analysis.statistics.sections import Section, labels, sections
 from analysis.store import machines
 from analysis.store.cells import Cell
 from analysis.store.load import SHORT, Experiment
@@ -96,10 +98,10 @@ def _answers(framed: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
     every = [experiment for experiment, _ in framed]
     yield _plain("Which implementations are right", answer.verdicts(every), _machines(every))
     for experiment, frame in framed:
-        of = experiment.declaration.ratio_of
+        of = experiment.page.ratio_of
         compared = any(cell.computes for cell in experiment.cells)  # else these are no implementations
         if of and compared and (found := answer.fastest(experiment, frame)):
-            said = f"{experiment.name}: {experiment.declaration.columns.get(of, of)}"
+            said = f"{experiment.name}: {experiment.columns[of].meaning or of}"
             mixed = _machines([experiment])
             yield _plain(
                 "Which is fastest", found, ". ".join(filter(None, [f"{said}; medians and 95 % intervals", mixed]))
@@ -121,8 +123,8 @@ def _key(cell: str) -> float | str:
 
 
 def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chapter:
-    declared = experiment.declaration
-    columns = tidy.shown_columns(declared, frame.columns)
+    page = experiment.page
+    columns = tidy.shown_columns(experiment, frame.columns)
     found = sections(experiment, frame)
     behind = grouped(experiment.cells, lambda cell: (cell.case.setting, cell.implementation))
     grids = [*_further(experiment, frame)]  # first, since of many sections the last are folded away
@@ -130,13 +132,13 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
         _grid(name, section, columns, experiment, behind) for name, section in zip(labels(found), found, strict=True)
     ]
     pictures = []
-    for figure in declared.figures:
+    for figure in page.figures:
         file = results / "plots" / f"{figure.name}.png"
         if file.exists():
             pictures.append(Picture(figure.title or figure.name, base64.b64encode(file.read_bytes()).decode()))
     statuses = pd.Series([cell.status for cell in experiment.cells]).value_counts()
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
-    question = declared.question.replace("`", "")  # Markdown's
+    question = page.question.replace("`", "")  # Markdown's
     return Chapter(experiment.name, question, counts, grids, pictures, _machines([experiment]), experiment.warnings)
 
 
@@ -159,10 +161,9 @@ def _entry(value: object) -> Entry:
     return Entry(text.number(number), number)
 
 
-def _grid(name: str, section: Section, columns: list[str], experiment: Experiment, behind: Behind) -> Grid:
+def _grid(name: str, section: Section, columns: list[Column], experiment: Experiment, behind: Behind) -> Grid:
     """A section as its Markdown shows it; every row links to the cells behind it."""
-    declared = experiment.declaration
-    table = tidy.shown(section, columns, declared)
+    table = tidy.shown(section, columns)
     rows = []
     for position, row in enumerate(section.lines):
         entries = []
@@ -170,7 +171,7 @@ def _grid(name: str, section: Section, columns: list[str], experiment: Experimen
             value = value_of(row, column)
             entries.append(Entry(cells[position], cells[position] if math.isnan(value) else value))
         rows.append([*entries, Entry("", links=_files(row, section, behind))])
-    headers = [(column, meaning(column, declared)) for column in table]
+    headers = [(column, meaning(column, experiment)) for column in table]
     return Grid(name, [*headers, ("cells", "the stored cells that a row is made of")], rows, _conditions(section))
 
 

@@ -126,13 +126,4 @@ EXPERIMENT = Experiment(
     cases=cases,
     passes=(Pass("demonstrate", measure),),
     subjects=("pytorch",),
-    columns={
-        "demonstration": "how the gradients were cleared between the two `backward` calls",
-        "quantity": "which tensor; e is the first entry of x.grad, kept from before the clearing",
-        "expected": "by the closed forms",
-        "obtained": "from torch.autograd",
-        "exact": "whether they are equal to the last bit",
-        "why": "what is to be seen",
-    },
-    markdown=("demonstration", "quantity", "expected", "obtained", "exact", "why"),
 )

@@ -89,34 +89,4 @@ EXPERIMENT = Experiment(
     cases=cases,
     passes=(Pass("judge", measure),),
     for_compiled=lambda case: case.params["network"] not in ("linear", "tanh"),  # which the golden cases have
-    columns={
-        "network": "linear regression, or 1-40-40-1 with this activation",
-        "oracle": "what it was compared with",
-        "error": "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all)",
-        "tolerance": "max(1e-12, 100·κ·eps of the dtype)",
-        "kappa": "κ: relative change of the oracle's result over relative change of its inputs",
-        "distance": "‖g − maml‖ / ‖maml‖ for first-order methods, g their (right) result",
-        "cosine": "cosine between g and the second-order meta-gradient",
-    },
-    markdown=("error", "tolerance", "oracle", "distance", "cosine", "note"),
-    best_first="error",
-    figures=(
-        {
-            "kind": "points",
-            "name": "metagradient_error",
-            "title": "Error against the oracle for what each implementation says it computes",
-            "values": ["error"],
-            "xlabel": "relative error",
-            "caption": "What compiles is checked with ReLU here, and with the other networks by make regress.",
-        },
-        {
-            "kind": "points",
-            "name": "metagradient_distance",
-            "title": "How far first-order methods are from the second-order meta-gradient",
-            "values": ["distance"],
-            "xlabel": "‖g − maml‖ / ‖maml‖",
-            "where": {"dtype": "float64"},
-            "caption": "At 0 it would be the second-order meta-gradient; at 1 it is as far from it as no step at all.",
-        },
-    ),
 )

@@ -189,57 +189,5 @@ EXPERIMENT = Experiment(
     passes=(Pass("train", measure),),
     subjects=tuple(METHODS),
     by_default=False,
-    columns={
-        "iterations": "meta-iterations of the protocol; Reptile has 30,000 of its own, or the same share of them",
-        "test_shots": "support points per task in testing, and as many query points",
-        "steps": "gradient steps on the support points",
-        "alpha": "step size of these; of pre-training the best on held-out tasks (over several seeds, their mean) of "
-        + ", ".join(f"{lr:g}" for lr in GRID),
-        "loss": "mean squared error on the query points, over held-out tasks; with several seeds, over these",
-        "tasks_half_width": "half of the 95 % interval over the tasks of one seed (1.96 standard errors)",
-        "loss_median": "median over held-out tasks",
-        "diverged": f"held-out tasks with an error of {DIVERGED:g} or more",
-        "published": "the paper's own number",
-        "published_half_width": "half of its 95 % interval, as published",
-        "source": "where the published number stands, and how sure that is",
-        "identity": f"largest relative difference from {' and '.join(PEERS)} over the first iterations in float64",
-    },
     # means are in the table of verdicts, which tells of seeds where a task diverged so far that there is none
-    markdown=("test_shots", "steps", "alpha", "loss_median", "diverged", "identity"),
-    reproduction={
-        "name": "published_verdicts",
-        "value": "loss",
-        "median": "loss_median",
-        "task_half_width": "tasks_half_width",
-        "published": "published",
-        "half_width": "published_half_width",
-        "by": ["test_shots", "steps"],
-        "against": MAML,
-        "margin": 0.2,
-    },
-    figures=[
-        {
-            "kind": "sketch",
-            "name": "published_sketch",
-            "title": "What adapting to a task looks like",
-            "series": "sketch",
-            "x": "x",
-            "y": "y",
-            "values": ["after_0", "after_1", f"after_{STEPS}"],
-        },
-        *(
-            {
-                "kind": "curves",
-                "name": f"published_adaptation_{shots}",
-                "title": f"Median loss over held-out tasks against gradient steps, {shots} support points",
-                "series": f"adaptation_{shots}",
-                "x": "step",
-                "y": "loss_median",
-                "together": True,
-                "xlabel": "gradient steps",
-                "ylabel": "median error",
-            }
-            for shots in SHOTS
-        ),
-    ],
 )

@@ -14,9 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from experiments.checks.sharding import predicted
 from experiments.harness.distributed.ranks import Member, Ranks, answers, turns
-from experiments.harness.measure.communication import LINKS, dominated_from, ring_s
 from experiments.harness.processes.isolate import Lost
 from experiments.harness.refusals import BadRequest, Gone
 from experiments.harness.request import request
@@ -190,23 +188,3 @@ def test_what_cannot_be_sharded_is_refused_and_what_can_is_another_case(tmp_path
 def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path: Path, dtype: str) -> None:
     assert rank.resumed(tmp_path / "folder" / "training.pt", dtype)
     assert [file.name for file in (tmp_path / "folder").iterdir()] == ["training.pt"]
-
-
-# -- what links would make of it
-
-
-@pytest.mark.parametrize("work_s", [1e-4, 8e-3, 0.3])
-@pytest.mark.parametrize("size", [7e3, 450e3, 4e9])
-@pytest.mark.parametrize("link", LINKS.values(), ids=LINKS)
-def test_communication_dominates_from_that_many_ranks_and_not_before(link: Any, size: float, work_s: float) -> None:
-    ranks = dominated_from(link, size, work_s)
-    assert ring_s(link, size, ranks) >= work_s * (1 - 1e-9)
-    assert ranks == 2 or ring_s(link, size, ranks - 1) <= work_s * (1 + 1e-9)
-
-
-def test_the_page_on_scale_computes_what_it_says() -> None:
-    lines = (ROOT / "docs" / "scale.md").read_text().partition("| ranks, fabric |")[2].splitlines()[2:]
-    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
-    assert len(rows) == 5
-    for _, size, milliseconds, tasks, *told in rows:
-        assert told == [str(value) for value in predicted(int(size), float(milliseconds) / 1e3, int(tasks)).values()]

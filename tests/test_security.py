@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis import pages
+from analysis.columns.column import Column
+from analysis.page import Page
 from analysis.report import report
 
 ROOT = Path(__file__).parent.parent
@@ -65,12 +68,13 @@ def test_archives_are_read_in_place_and_nothing_is_extracted() -> None:
 
 
 @pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", "a | b\n\n# c"])
-def test_what_libraries_and_files_say_is_shown_and_not_obeyed(text: str, tmp_path: Path) -> None:
+def test_what_libraries_and_files_say_is_shown_and_not_obeyed(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "cells" / "speed"
-    declaration = {
-        "name": "speed", "question": text, "columns": {"loss": text}, "markdown": ["loss"], "references": [],
-        "ratio_of": "", "compare": "", "agreement": None, "best_first": "", "figures": [],
-    }  # fmt: skip
+    monkeypatch.setattr(
+        pages, "find", lambda name: Page(question=text, columns=(Column("loss", text),), shown=("loss",))
+    )
     case = {"name": text, "params": {}, "device": "cpu", "dtype": "float64", "seed": 0, "threads": 1}
     empty = {"round_group": None, "empty": {"loss": text}, "samples": {}, "observations": {}, "series": {}}
     cell = {
@@ -79,7 +83,6 @@ def test_what_libraries_and_files_say_is_shown_and_not_obeyed(text: str, tmp_pat
         "note": text, "stream_digest": "", "init_digest": "", "rows": [{"loss": text}], "finished": "", **empty,
     }  # fmt: skip
     (folder / "case").mkdir(parents=True)
-    (folder / "experiment.json").write_text(json.dumps(declaration))
     (folder / "case" / "cell.json").write_text(json.dumps(cell))
     page, _ = report(tmp_path)
     markdown = (tmp_path / "tables" / "speed.md").read_text()

@@ -86,7 +86,7 @@ def test_whatever_a_file_of_the_user_imports_belongs_to_its_cell(one_case: MakeP
     assert {name for name in sources if name.startswith("external")} == {"external_mine", *NAMES}
     assert not [name for name in cells(first)["unrolled"]["sources"] if name.startswith("external")]
     kept = [path.read_text() for path in first.store.cells.rglob("*.json")]
-    assert len(kept) == 5 and str(tmp_path) not in "".join(kept)
+    assert len(kept) == 4 and str(tmp_path) not in "".join(kept)
     assert missing(one_case(baseline_files=[file])) == []
     for name in HELPERS:
         before = (tmp_path / name).read_text()

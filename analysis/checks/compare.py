@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.columns.column import REFERENCE
+from analysis.columns.computed import Ratio
+from analysis.columns.frame import with_computed
+from analysis.columns.values import interval_of
 from analysis.statistics import stats
-from analysis.statistics.columns import REFERENCE, with_computed
-from analysis.statistics.sections import value_of
 from analysis.store.cells import Cell
 from analysis.store.load import Experiment, experiments_in, load
 
@@ -52,7 +54,7 @@ def compare(first: Path, second: Path) -> list[Finding]:
 def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
     before, after = _newest(old), _newest(new)
     rows = _rows(old), _rows(new)
-    declared = new.declaration
+    page = new.page
     for key in sorted((key for key in before if key in after), key=str):
         a, b = before[key], after[key]
         at = (new.name, _name(b), b.implementation)
@@ -64,18 +66,18 @@ def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
             yield Finding(*at, "status", SAME, b.status)
         elif _drawn(a) != _drawn(b):
             yield Finding(*at, "status", NOT_COMPARABLE, "other tasks or initial weights")
-        elif declared.ratio_of in a.samples and declared.ratio_of in b.samples:
+        elif page.ratio_of in a.samples and page.ratio_of in b.samples:
             sides = rows[0].get(a.file, {}), rows[1].get(b.file, {})
-            ratios = {reference: _ratio(f"speedup_vs_{reference}", *sides) for reference in declared.references}
+            ratios = {ratio.against: _ratio(ratio, *sides) for ratio in page.ratios}
             known = {reference: ratio for reference, ratio in ratios.items() if ratio}
             for reference, ratio in known.items():
                 yield Finding(*at, f"speed-up over {reference}", *ratio)
-            if not known and b.implementation not in declared.references:
+            if not known and b.implementation not in ratios:
                 yield Finding(*at, "speed-up", NOT_COMPARABLE, "no reference was timed with it in both")
-        elif not declared.compare:
+        elif not page.compared:
             yield Finding(*at, "status", SAME, f"{b.status}; its values are not compared")
-    if declared.compare:
-        yield from _losses(declared.compare, old, new)
+    if page.compared:
+        yield from _losses(page.compared, old, new)
 
 
 def _newest(experiment: Experiment) -> dict[object, Cell]:
@@ -97,11 +99,10 @@ def _name(cell: Cell, seed: bool = True) -> str:
     return f"{case.name}-{case.device}-{case.dtype}{of_seed}-threads{case.threads}"
 
 
-def _ratio(column: str, old: dict[str, object], new: dict[str, object]) -> tuple[str, str] | None:
-    """Verdict on the quotient of two speed-ups, and both in words; None where one has none or is the reference."""
-    verdict = column.replace("speedup", "verdict", 1)
-    a, b = (stats.Interval(*(value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi"))) for row in (old, new))
-    if math.isnan(a.value) or math.isnan(b.value) or REFERENCE in (old.get(verdict), new.get(verdict)):
+def _ratio(column: Ratio, old: dict[str, object], new: dict[str, object]) -> tuple[str, str] | None:
+    """Return the verdict on the quotient of two ratios, and both in words; None where one is not there to compare."""
+    a, b = (interval_of(row, column.name) for row in (old, new))
+    if math.isnan(a.value) or math.isnan(b.value) or REFERENCE in (old.get(column.verdict), new.get(column.verdict)):
         return None
     quotient = b.value / a.value
     half = math.hypot(*(math.log(x.hi / x.lo) / 2 for x in (a, b)))  # the two runs are independent

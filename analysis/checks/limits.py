@@ -16,9 +16,9 @@ Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
 def shown(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """The experiment's tables as its Markdown has them: name, and cells by header."""
     found = sections(experiment, frame)
-    columns = tidy.shown_columns(experiment.declaration, frame.columns)
+    columns = tidy.shown_columns(experiment, frame.columns)
     for name, section in zip(labels(found), found, strict=True):
-        yield f"{experiment.name}, {name}", tidy.shown(section, columns, experiment.declaration)
+        yield f"{experiment.name}, {name}", tidy.shown(section, columns)
 
 
 def problems(framed: Framed, asked: Collection[tuple[Any, ...]], environment: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from analysis.statistics.columns import with_computed
+from analysis.columns.frame import with_computed
 from analysis.store.cells import Cell
 from analysis.store.load import read
 
@@ -62,7 +62,8 @@ class Outcome:
 def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> list[Outcome]:
     """The verdicts stored of `trials` in one environment, the newest of each: those of the table."""
     experiment = read(results, EXPERIMENT)
-    verdicts = with_computed(experiment).get(f"verdict_vs_{REFERENCE}", {})
+    (ratio,) = experiment.page.ratios
+    verdicts = with_computed(experiment).get(ratio.verdict, {})
     by_time = sorted(enumerate(experiment.cells), key=lambda numbered: numbered[1].finished)
     newest = {(c.implementation, c.case.id): (i, c) for i, c in by_time if c.environment == environment}
     found = []

@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis import text
-from analysis.declaration import FigureSpec
+from analysis.columns.column import plain
+from analysis.columns.peers import curve, curve_reference, grouped, reference_for
 from analysis.figures import style
+from analysis.page import Curves, Drift
 from analysis.statistics import stats
-from analysis.statistics.columns import curve, curve_reference, grouped, reference_for
 from analysis.store.cells import COMPUTES, Cell, computes_order
 from analysis.store.load import Experiment
 
@@ -27,7 +28,7 @@ _CASES = 6  # a row of panels each
 Array = NDArray[np.float64]
 
 
-def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_curves(spec: Curves, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row of panels per case, a panel per `computes` unless `together`; mean over seeds with a 95 % t band.
 
     Those that compute the same should coincide, hence share a panel; in the others the second-order reference is
@@ -57,7 +58,7 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
                 style.no_result(axis)
             if row == 0:
                 axis.set_title(COMPUTES.get(kind, kind))
-        axes[row, 0].set_ylabel(_row_label(setting, settings, spec.ylabel or style.axis_label(spec.y)))
+        axes[row, 0].set_ylabel(_row_label(setting, settings, spec.ylabel or plain(spec.y).axis_label))
     _label_x(axes, spec)
     handles = [_handle(name, looks[name]) for name in _names(cells, looks)]
     if seconds and len(kinds) > 1:
@@ -69,7 +70,7 @@ def draw_curves(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     return style.finish(figure, spec.title, handles, caption)
 
 
-def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A panel per dtype: the largest |curve - reference's| / |reference's| so far, median and range over seeds.
 
     So far, since what rounding leaves of one iteration jumps between nothing and a few eps. None without data.
@@ -106,7 +107,7 @@ def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, lo
             style.decades(axis.yaxis)
             if row == 0:
                 axis.set_title(dtype)
-        label = spec.ylabel or f"relative distance of {style.axis_label(spec.y)}"
+        label = spec.ylabel or f"relative distance of {plain(spec.y).axis_label}"
         axes[row, 0].set_ylabel(_row_label(setting, settings, label))
     _label_x(axes, spec)
     references = sorted({other.implementation for _, other in pairs})
@@ -121,7 +122,7 @@ def draw_drift(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, lo
     return style.finish(figure, spec.title, handles, caption)
 
 
-def _cells(experiment: Experiment, frame: pd.DataFrame, spec: FigureSpec) -> list[Cell]:
+def _cells(experiment: Experiment, frame: pd.DataFrame, spec: Curves) -> list[Cell]:
     """The cells that have the curve: of one implementation in one case the newest."""
     newest: dict[object, Cell] = {}
     for cell in sorted((experiment.cells[i] for i in frame.index.unique()), key=lambda cell: cell.finished):
@@ -150,7 +151,7 @@ def _any_dtype(cell: Cell) -> tuple[str, str, int | None]:
     return cell.case.name, cell.case.device, cell.case.threads
 
 
-def _pairs(cells: list[Cell], spec: FigureSpec) -> Iterator[tuple[Cell, Cell]]:
+def _pairs(cells: list[Cell], spec: Curves) -> Iterator[tuple[Cell, Cell]]:
     """Each cell with the one that its curve is measured against, where that is another implementation's."""
     same_case = grouped(cells, lambda cell: cell.case.id)
     for cell in cells:
@@ -159,7 +160,7 @@ def _pairs(cells: list[Cell], spec: FigureSpec) -> Iterator[tuple[Cell, Cell]]:
             yield cell, other
 
 
-def _distance(cell: Cell, other: Cell, spec: FigureSpec) -> Array:
+def _distance(cell: Cell, other: Cell, spec: Curves) -> Array:
     own, theirs = (curve(c, spec.series, spec.y) for c in (cell, other))
     return np.maximum.accumulate(np.maximum(stats.relative_drift(own, theirs), style.FLOOR))
 
@@ -176,7 +177,7 @@ def _stack(curves: list[Any]) -> Array:
     return np.array([values[:length] for values in curves], dtype=float)
 
 
-def _x(cell: Cell, spec: FigureSpec) -> Array:
+def _x(cell: Cell, spec: Curves) -> Array:
     return np.asarray(curve(cell, spec.series, spec.x), dtype=float)
 
 
@@ -193,7 +194,7 @@ def _thinned(x: Array, combine: np.ufunc, y: Array) -> tuple[Array, Array]:
     return x[ends - 1], combined / (ends - starts) if combine is np.add else combined
 
 
-def _over_seeds(cells: list[Cell], spec: FigureSpec) -> tuple[Array, Array, Array, Array]:
+def _over_seeds(cells: list[Cell], spec: Curves) -> tuple[Array, Array, Array, Array]:
     """x, mean and the ends of the 95 % t interval over seeds, each [points]; empty without cells."""
     if not cells:
         return (np.empty(0),) * 4
@@ -238,9 +239,9 @@ def _row_label(setting: tuple[Any, ...], settings: list[Any], label: str) -> str
     return "\n".join(filter(None, [", ".join(varying), label]))
 
 
-def _label_x(axes: Any, spec: FigureSpec) -> None:
+def _label_x(axes: Any, spec: Curves) -> None:
     for axis in axes[-1]:
-        axis.set_xlabel(spec.xlabel or style.axis_label(spec.x))
+        axis.set_xlabel(spec.xlabel or plain(spec.x).axis_label)
     for axis in axes.flat:
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axis.spines[["top", "right"]].set_visible(False)

@@ -6,9 +6,10 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from analysis.declaration import FigureSpec
-from analysis.figures import style
-from analysis.statistics.sections import OK, Section, value_of
+from analysis.columns.column import Column, plain
+from analysis.columns.values import value_of
+from analysis.page import Dots
+from analysis.statistics.sections import OK, Section
 from analysis.store.cells import COMPUTES, computes_order
 from analysis.store.load import Experiment
 from analysis.tables.legend import why_empty
@@ -19,10 +20,11 @@ def numbers(section: Section, column: str) -> bool:
     return any(not math.isnan(value_of(line, column)) for line in section.lines)
 
 
-def with_data(spec: FigureSpec, found: list[Section]) -> tuple[list[Section], list[str]]:
-    """The sections and the columns that have a number anywhere."""
-    values = [column for column in spec.values if any(numbers(section, column) for section in found)]
-    return [section for section in found if any(numbers(section, column) for column in values)], values
+def with_data(spec: Dots, found: list[Section], experiment: Experiment) -> tuple[list[Section], list[Column]]:
+    """Return the sections and the columns that have a number anywhere."""
+    values = [name for name in spec.values if any(numbers(section, name) for section in found)]
+    shown = [section for section in found if any(numbers(section, name) for name in values)]
+    return shown, [experiment.columns[name] for name in values]
 
 
 def kinds_in_words(kinds: Sequence[str]) -> str:
@@ -60,10 +62,11 @@ def clean(axis: Axes) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
-def missing(spec: FigureSpec, values: list[str], experiment: Experiment) -> list[str]:
-    """Why a declared column has no panel."""
-    absent = [column for column in spec.values if column not in values]
-    return [f"No panel for {style.axis_label(column)}: {why_empty(column, experiment)}." for column in absent]
+def missing(spec: Dots, values: list[Column], experiment: Experiment) -> list[str]:
+    """Say why a column of the figure has no panel."""
+    shown = {column.name for column in values}
+    absent = [experiment.columns.get(name) or plain(name) for name in spec.values if name not in shown]
+    return [f"No panel for {column.axis_label}: {why_empty(column.name, experiment)}." for column in absent]
 
 
 def not_ok(found: list[Section], where: str, names: Container[str] | None = None) -> list[str]:

@@ -7,10 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import text
-from analysis.declaration import FigureSpec
+from analysis.columns.column import Column
+from analysis.columns.computed import Ratio
+from analysis.columns.values import interval_of, value_of
 from analysis.figures import dots, style
-from analysis.statistics.sections import OK, Section, gaps, labels, sections, value_of
+from analysis.page import Intervals
+from analysis.statistics.sections import OK, Section, gaps, labels, sections
 from analysis.store.cells import computes_order
 from analysis.store.load import Experiment
 
@@ -18,9 +20,9 @@ _LINE = 0.27  # inches per implementation
 _CASES = 8  # a row of panels each
 
 
-def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_intervals(spec: Intervals, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row of panels per section, a panel per column of `values`; in `_order`. None without data."""
-    found, values = dots.with_data(spec, sections(experiment, frame))
+    found, values = dots.with_data(spec, sections(experiment, frame), experiment)
     if not values:
         return None
     found, more = style.first(found, _CASES)
@@ -32,29 +34,29 @@ def draw_intervals(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame
         _panels(row, section, order, values, looks)
         row[0].set_title(title, loc="left")
     for column, axis in zip(values, axes[-1], strict=True):
-        axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or style.axis_label(column))
+        axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or column.axis_label)
         _room_for_numbers(axis)
     caption = _caption(found, values) + dots.missing(spec, values, experiment) + dots.not_ok(found, "panel")
     return style.finish(figure, spec.title, [], [*filter(None, [spec.caption]), *more, *caption])
 
 
-def _panels(axes: Any, section: Section, order: list[int], values: list[str], looks: style.Looks) -> None:
+def _panels(axes: Any, section: Section, order: list[int], values: list[Column], looks: style.Looks) -> None:
     """One section: names on the left, then a panel per column."""
     rows = [section.lines[position] for position in order]
     for column, axis in zip(values, axes, strict=True):
         for position, row in enumerate(rows):
             _dot(axis, position, row, column, looks)
-        if not dots.numbers(section, column):
+        if not dots.numbers(section, column.name):
             style.no_result(axis)
         axis.set_yticks(range(len(rows)), [row["implementation"] if axis is axes[0] else "" for row in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
         dots.clean(axis)
-        if column.startswith("speedup_vs_"):
+        if isinstance(column, Ratio):
             axis.axvline(1.0, color=style.GREY, linewidth=1.2, zorder=1)
     dots.separate(axes, [str(row["computes"]) for row in rows])
 
 
-def _order(section: Section, values: list[str]) -> list[int]:
+def _order(section: Section, values: list[Column]) -> list[int]:
     """Positions of the rows that have a value, those that compute the same together.
 
     Among them best first by the first column, ties and gaps by the next ones.
@@ -65,16 +67,16 @@ def _order(section: Section, values: list[str]) -> list[int]:
     return sorted(shown, key=lambda i: (computes_order(str(lines[i]["computes"])), ranks[i]))
 
 
-def _rank(row: dict[Any, Any], column: str) -> float:
-    """Small is good, except for speed-ups; no value comes last."""
-    value = value_of(row, column)
+def _rank(row: dict[Any, Any], column: Column) -> float:
+    """Small is good, unless the column says otherwise; no value comes last."""
+    value = value_of(row, column.name)
     if np.isnan(value):
         return float("inf")
-    return -value if column.startswith("speedup_vs_") else value
+    return -value if column.more_is_better else value
 
 
-def _dot(axis: Axes, position: int, row: dict[Any, Any], column: str, looks: style.Looks) -> None:
-    value, lo, hi = (value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi"))
+def _dot(axis: Axes, position: int, row: dict[Any, Any], column: Column, looks: style.Looks) -> None:
+    value, lo, hi = interval_of(row, column.name)
     if not value > 0:  # nothing, or nothing that a log axis has a place for
         return
     look = looks[row["implementation"]]
@@ -84,8 +86,7 @@ def _dot(axis: Axes, position: int, row: dict[Any, Any], column: str, looks: sty
     end = max(value, hi) if np.isfinite(hi) else value
     beside: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
     beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    shown = text.times(value) if column.startswith("speedup_vs_") else text.number(value)
-    axis.annotate(shown, (end, position), color=style.INK, **beside)
+    axis.annotate(column.label(value), (end, position), color=style.INK, **beside)
 
 
 def _room_for_numbers(axis: Axes) -> None:
@@ -98,14 +99,15 @@ def _room_for_numbers(axis: Axes) -> None:
     style.log_numbers(axis.xaxis)
 
 
-def _caption(found: list[Section], values: list[str]) -> list[str]:
+def _caption(found: list[Section], values: list[Column]) -> list[str]:
     """How the rows are ordered, what bars are, and what single implementations say of having no dot."""
     kinds = [str(line["computes"]) for section in found for line in section.lines]
     said = []
     if len(set(kinds)) > 1:
         said.append(f"Best first among what computes the same: {dots.kinds_in_words(kinds)}.")
-    if any(dots.numbers(section, f"{column}_lo") for section in found for column in values):
+    if any(dots.numbers(section, f"{column.name}_lo") for section in found for column in values):
         said.append("Bar: 95 % interval, where it is wider than the dot.")
-    for (column, why), names in gaps(found, values).items():
-        said.append(f"Empty in single rows: {style.axis_label(column)} of {', '.join(names)} ({why}).")
+    labels_of = {column.name: column.axis_label for column in values}
+    for (column, why), names in gaps(found, [column.name for column in values]).items():
+        said.append(f"Empty in single rows: {labels_of[column]} of {', '.join(names)} ({why}).")
     return said

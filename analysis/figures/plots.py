@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.declaration import FigureSpec
 from analysis.figures import curves, intervals, points, scaling, sheet, sketch, style
+from analysis.page import Curves, Drift, Intervals, Plot, Points, Scaling, Sheet, Sketch
 from analysis.statistics import study
 from analysis.store import machines
 from analysis.store.load import Experiment
@@ -19,15 +19,15 @@ from analysis.store.load import Experiment
 DPI = 150
 FORMATS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
-Draw = Callable[[FigureSpec, Experiment, pd.DataFrame, style.Looks], Figure | None]
-KINDS: dict[str, Draw] = {
-    "curves": curves.draw_curves,
-    "drift": curves.draw_drift,
-    "intervals": intervals.draw_intervals,
-    "points": points.draw_points,
-    "scaling": scaling.draw_scaling,
-    "sheet": sheet.draw_sheet,
-    "sketch": sketch.draw_sketch,
+Draw = Callable[[Any, Experiment, pd.DataFrame, style.Looks], Figure | None]
+KINDS: dict[type[Plot], Draw] = {
+    Curves: curves.draw_curves,
+    Drift: curves.draw_drift,
+    Intervals: intervals.draw_intervals,
+    Points: points.draw_points,
+    Scaling: scaling.draw_scaling,
+    Sheet: sheet.draw_sheet,
+    Sketch: sketch.draw_sketch,
 }
 
 
@@ -40,23 +40,25 @@ class Drawn:
 
 
 def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Iterator[Drawn]:
-    """The declared figures; `frame` comes from `columns.with_computed`, `looks` from `style.assign`."""
-    for spec in experiment.declaration.figures:
+    """Draw the figures of the experiment's page.
+
+    `frame` comes from `columns.frame.with_computed`, `looks` from `style.assign`.
+    """
+    for spec in experiment.page.figures:
         with mpl.rc_context(style.rc()):
             rows = frame if spec.studies else study.outside(experiment, frame)
             rows = _where(rows, spec.where)
             several = machines.several(experiment.cells[position] for position in rows.index)
             titled = replace(spec, title=f"{spec.title} (from {several})") if several else spec
-            figure = KINDS[spec.kind](titled, experiment, rows, looks)
+            figure = KINDS[type(spec)](titled, experiment, rows, looks)
             files = {} if figure is None else {ending: encode(figure, ending) for ending in FORMATS}
         yield Drawn(spec.name, files)
 
 
-def _where(frame: pd.DataFrame, conditions: Mapping[str, object]) -> pd.DataFrame:
-    """The rows that have these values, or one of a list of them, in these columns; none without the column."""
+def _where(frame: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows that have these values in these columns; none without the column."""
     for column, value in conditions.items():
-        values = value if isinstance(value, list) else [value]
-        kept = frame[column].isin(values) if column in frame.columns else pd.Series(False, frame.index)
+        kept = frame[column] == value if column in frame.columns else pd.Series(False, frame.index)
         frame = frame[kept.fillna(False).astype(bool)]
     return frame
 

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.declaration import FigureSpec
+from analysis.columns.column import Column, Error
+from analysis.columns.values import value_of
 from analysis.figures import dots, style
-from analysis.statistics.sections import OK, Section, labels, sections, value_of
+from analysis.page import Points
+from analysis.statistics.sections import OK, Section, labels, sections
 from analysis.store.load import Experiment
 
 _FLOATS = ("float16", "float32", "float64")
@@ -29,16 +31,16 @@ class Point(NamedTuple):
     ok: bool
 
 
-Panels = dict[tuple[str, str], list[Point]]
+Panels = dict[tuple[Column, str], list[Point]]
 """By column and dtype."""
 
 
-def draw_points(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_points(spec: Points, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row per implementation, in it a marker per case; a panel per column of `values` and dtype. None without data.
 
     Hollow where the row is not ok.
     """
-    found, values = dots.with_data(spec, sections(experiment, frame))
+    found, values = dots.with_data(spec, sections(experiment, frame), experiment)
     if not values:
         return None
     found, more = _first(found)
@@ -54,15 +56,15 @@ def draw_points(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     for axis, ((column, dtype), points) in zip(axes, panels.items(), strict=True):
         _draw(axis, points, names, markers, looks)
         axis.set_title(dtype if len(dtypes) > 1 else "")
-        axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or style.axis_label(column))
-        if column.startswith("error"):
-            axis.axvline(_epsilon(column, dtype), color=style.GREY, zorder=1)
+        axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or column.axis_label)
+        if isinstance(column, Error):
+            axis.axvline(_epsilon(column.dtype(dtype)), color=style.GREY, zorder=1)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     computes = dict(zip(frame["implementation"], frame["computes"], strict=True))
     dots.separate(axes, [str(computes[name]) for name in names])
     handles = [Line2D([], [], color=style.INK, marker=markers[case], linestyle="", label=case) for case in cases]
-    if any(column.startswith("error") for column in values):
+    if any(isinstance(column, Error) for column in values):
         handles.append(Line2D([], [], color=style.GREY, label="machine epsilon"))
     caption = [*filter(None, [spec.caption]), *more, *_caption(every), *dots.missing(spec, values, experiment)]
     return style.finish(figure, spec.title, handles, caption + dots.not_ok(found, "case", names))
@@ -80,14 +82,14 @@ def _cases(found: list[Section]) -> list[str]:
     return labels([replace(section, dtype="") for section in found])
 
 
-def _points(found: list[Section], values: list[str]) -> Panels:
+def _points(found: list[Section], values: list[Column]) -> Panels:
     """What there is to show."""
     panels: Panels = {}
     cases = _cases(found)
     for column in values:
         for dtype in sorted({section.dtype for section in found}):
             points = [
-                Point(str(row["implementation"]), case, value_of(row, column), row["status"] == OK)
+                Point(str(row["implementation"]), case, value_of(row, column.name), row["status"] == OK)
                 for section, case in zip(found, cases, strict=True)
                 for row in (section.lines if section.dtype == dtype else ())
             ]
@@ -116,10 +118,8 @@ def _draw(axis: Axes, points: list[Point], names: list[str], markers: dict[str, 
         style.break_axis(axis, zero * 10**0.5)
 
 
-def _epsilon(column: str, dtype: str) -> float:
-    """Machine epsilon of the dtype that an error was measured in: the one its column names, else the case's."""
-    named = column.rpartition("_")[2]
-    dtype = named if named in _FLOATS else dtype
+def _epsilon(dtype: str) -> float:
+    """Return the machine epsilon of a dtype."""
     return float(np.finfo(dtype).eps) if dtype in _FLOATS else float("nan")
 
 

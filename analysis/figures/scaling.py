@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 from numpy.typing import NDArray
 
-from analysis.declaration import FigureSpec
 from analysis.figures import style
+from analysis.page import Scaling
 from analysis.statistics import study
 from analysis.store.load import Experiment
 
@@ -32,12 +32,12 @@ _GRADIENT: dict[str, Any] = {
 Array = NDArray[np.float64]
 
 
-def draw_scaling(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_scaling(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row of panels per device, dtype and threads. None without data.
 
     The implementation `gradient` and the columns of `lines` are guides: dashed, whatever `computes` says.
     """
-    (value,) = spec.values
+    value = spec.value
     found = study.points(experiment, frame)
     found = found[found["factor"].isin(spec.factors)] if value in found.columns else found[:0]
     if found.empty:
@@ -68,7 +68,7 @@ def draw_scaling(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, 
                 axis.axvline(base[factor], color="0.85", linewidth=3, zorder=0.5)
             _ticks(axis, points["x"], 0.8 * style.WIDTH / len(factors))
         style.log_numbers(row[0].yaxis)
-        row[0].set_ylabel("\n".join(filter(None, [label, spec.ylabel or style.axis_label(value)])))
+        row[0].set_ylabel("\n".join(filter(None, [label, spec.ylabel or experiment.columns[value].axis_label])))
     handles = [Line2D([], [], label=name, **line) for name, line in lines.items()]
     for title, dash in _guides(spec, found):
         handles.append(Line2D([], [], color=style.GREY, linestyle=dash, linewidth=1.6, label=title))
@@ -79,10 +79,10 @@ def draw_scaling(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, 
 
 
 def _panel(
-    axis: Axes, own: pd.DataFrame, all_here: pd.DataFrame, spec: FigureSpec, lines: dict[str, dict[str, Any]]
+    axis: Axes, own: pd.DataFrame, all_here: pd.DataFrame, spec: Scaling, lines: dict[str, dict[str, Any]]
 ) -> None:
     """`own` are the points with lines of their own, `all_here` those that the guides may be taken from."""
-    (value,) = spec.values
+    value = spec.value
     zero = _zero(own["x"])
     for name, line in {spec.gradient: _GRADIENT, **lines}.items():
         points = own[own["implementation"] == name]
@@ -102,13 +102,13 @@ def _panel(
         style.break_axis(axis, zero * _apart(own["x"]) ** 0.5)
 
 
-def _of(found: pd.DataFrame, spec: FigureSpec) -> pd.Series:
+def _of(found: pd.DataFrame, spec: Scaling) -> pd.Series:
     """Which points belong to what computes the right thing, or to the gradient."""
     chosen = found["computes"].isin(spec.computes) if spec.computes else pd.Series(True, found.index)
     return chosen | (found["implementation"] == spec.gradient)
 
 
-def _present(spec: FigureSpec, found: pd.DataFrame) -> list[tuple[str, str]]:
+def _present(spec: Scaling, found: pd.DataFrame) -> list[tuple[str, str]]:
     """The declared lines that have a number here, and what they are called."""
     return [
         (column, title) for column, title in spec.lines.items() if column in found and _numbers(found[column]).any()
@@ -121,7 +121,7 @@ def _numbers(values: pd.Series) -> pd.Series:
     return numbers.where(numbers > 0)
 
 
-def _guides(spec: FigureSpec, found: pd.DataFrame) -> list[tuple[str, style.Dash]]:
+def _guides(spec: Scaling, found: pd.DataFrame) -> list[tuple[str, style.Dash]]:
     dashes = dict(zip(spec.lines, cycle(_GUIDES), strict=False))
     return [(title, dashes[column]) for column, title in _present(spec, found)]
 
@@ -189,9 +189,9 @@ def _ticks(axis: Axes, x: pd.Series, inches: float) -> None:
 
 
 def _caption(
-    spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, shown: pd.DataFrame, base: dict[str, float]
+    spec: Scaling, experiment: Experiment, frame: pd.DataFrame, shown: pd.DataFrame, base: dict[str, float]
 ) -> Iterator[str]:
-    (value,) = spec.values
+    value = spec.value
     if f"{value}_lo" in shown and shown[f"{value}_lo"].notna().any():
         yield "Bar: 95 % interval, where it is wider than the marker."
     if base:
@@ -215,9 +215,9 @@ def _coinciding(shown: pd.DataFrame, value: str) -> Iterator[str]:
             yield f"{one} and {other}"
 
 
-def _absent(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, drawn: set[str]) -> Iterator[str]:
+def _absent(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, drawn: set[str]) -> Iterator[str]:
     """Why points are missing: what is not ok, and what was not measured."""
-    (value,) = spec.values
+    value = spec.value
     status: dict[str, set[str]] = {}
     reasons: dict[str, set[str]] = {}
     for cell in (experiment.cells[position] for position in frame.index.unique()):

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.declaration import FigureSpec
+from analysis.columns.peers import curve
 from analysis.figures import style
-from analysis.statistics.columns import curve
+from analysis.page import Sheet
 from analysis.store.cells import Cell, Numbers
 from analysis.store.load import Experiment
 
@@ -20,7 +20,7 @@ _GAP = 0.4  # of an image's width, between what is learned from and what is aske
 _HEADER, _ROW = 0.3, 1.0  # inches
 
 
-def draw_sheet(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_sheet(spec: Sheet, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row per episode, of the first seed of each case and the newest cell that has any. None without."""
     cells = [experiment.cells[i] for i in frame.index.unique()]
     newest = {cell.case.setting: cell for cell in sorted(cells, key=_precedence) if _episodes(cell, spec.series)}

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.declaration import FigureSpec
+from analysis.columns.peers import curve
 from analysis.figures import style
-from analysis.statistics.columns import curve
+from analysis.page import Sketch
 from analysis.store.cells import Cell, computes_order
 from analysis.store.load import Experiment
 
@@ -18,7 +18,7 @@ _SHADES = ("#88CCEE", "#DDAA33", "#332288", "#CC6677")  # of predictions, from t
 _ROOM = 0.35  # of the truth's range, left free above and below: what is far off leaves the picture
 
 
-def draw_sketch(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
+def draw_sketch(spec: Sketch, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row of panels per task, a panel per implementation; of the first case and seed that has any. None without."""
     cells = [experiment.cells[i] for i in frame.index.unique()]
     cells = [cell for cell in cells if curve(cell, f"{spec.series}_0", spec.y)]
@@ -45,11 +45,11 @@ def draw_sketch(spec: FigureSpec, experiment: Experiment, frame: pd.DataFrame, l
     return style.finish(figure, spec.title, handles, [spec.caption] if spec.caption else [])
 
 
-def _tasks(cell: Cell, spec: FigureSpec) -> int:
+def _tasks(cell: Cell, spec: Sketch) -> int:
     return len(list(takewhile(lambda task: curve(cell, f"{spec.series}_{task}", spec.y), count())))
 
 
-def _draw(axis: Axes, cell: Cell, series: str, spec: FigureSpec) -> None:
+def _draw(axis: Axes, cell: Cell, series: str, spec: Sketch) -> None:
     x, truth = curve(cell, series, spec.x), curve(cell, series, spec.y)
     axis.plot(x, truth, color=style.GREY, linewidth=4, solid_capstyle="round", zorder=1)
     for shade, value in zip(_SHADES, spec.values, strict=False):

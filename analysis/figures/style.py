@@ -50,8 +50,6 @@ _RC = {
     "text.parse_math": False,  # a name with a dollar sign is a name
 }
 _SMALL_PRINT = 115  # characters of a line as wide as the figure
-_ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}
-_UNITS = {"ns": "ns", "us": "µs", "ms": "ms", "s": "s", "mib": "MiB", "mb": "MB"}
 
 
 class Look(NamedTuple):
@@ -119,21 +117,6 @@ def first(cases: Sequence[Option], most: int) -> tuple[list[Option], list[str]]:
 def rc() -> Any:
     """The matplotlib settings under which figures are drawn and saved."""
     return {**sns.axes_style("whitegrid"), **_RC}
-
-
-def axis_label(column: str) -> str:
-    """A column's name for an axis, its unit in brackets.
-
-    >>> axis_label("peak_tensor_mib"), axis_label("error_float64"), axis_label("speedup_vs_unrolled")
-    ('peak tensor (MiB)', 'error float64', 'speed-up vs unrolled (×)')
-    """
-    if column.startswith("speedup_vs_"):
-        return f"speed-up vs {column.removeprefix('speedup_vs_')} (×)"
-    *words, unit = column.split("_")
-    if not words or unit not in _UNITS:
-        words, unit = [*words, unit], ""
-    name = " ".join(_ACRONYMS.get(word, word) for word in words)
-    return f"{name} ({_UNITS[unit]})" if unit else name
 
 
 def decades(axis: Axis) -> None:

@@ -2,21 +2,20 @@
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis import text
-from analysis.statistics import stats
+from analysis.columns.column import Column
+from analysis.columns.values import Row, combined, value_of
 from analysis.store.cells import Cell, computes_order
 from analysis.store.load import Experiment
 
 OK = "ok"
-Row = dict[str, Any]
 Gaps = dict[tuple[str, str], list[str]]
 _LINE = ["implementation", "library_version", "torch_version", "environment", "line"]
 
@@ -51,7 +50,7 @@ class Section:
 
 
 def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
-    """The sections of one experiment, sorted; `frame` comes from `columns.with_computed`.
+    """The sections of one experiment, sorted; `frame` comes from `columns.frame.with_computed`.
 
     Tables, figures and the summary ask for those of the very same frame: they are made once.
     """
@@ -72,7 +71,10 @@ def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     ).items():
         rounds = max(row["round"] for row in rows)
         for (number,), group in sorted(_grouped(rows, ["round"]).items()):
-            lines = [_line(own) for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)]
+            lines = [
+                _line(own, experiment.columns.values())
+                for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)
+            ]
             cells = [experiment.cells[row["position"]] for row in group]
             found.append(
                 Section(
@@ -83,7 +85,7 @@ def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
                     threads=threads,
                     round=number,
                     rounds=rounds,
-                    lines=_sorted(lines, experiment.declaration.best_first),
+                    lines=_sorted(lines, experiment.page.best_first),
                     streams=_distinct(group, "stream_digest"),
                     weights=_distinct(group, "init_digest"),
                     environments=_distinct(group, "environment"),
@@ -119,19 +121,6 @@ def gaps(found: Iterable[Section], columns: Iterable[str]) -> Gaps:
                     known = together.setdefault((column, why), [])
                     known += [name for name in names if name not in known]
     return together
-
-
-def value_of(row: Mapping[Any, object], column: str) -> float:
-    """The number in `column`, NaN where there is none or it is a text."""
-    return number_of(row.get(column))
-
-
-def number_of(value: object) -> float:
-    """A number as it is, NaN for everything else."""
-    if type(value) is float:  # nearly all, of which there may be millions
-        return value
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return float(value) if number else math.nan  # type: ignore[arg-type]
 
 
 def _natural(section: Section) -> list[tuple[str, int]]:
@@ -177,53 +166,16 @@ def _line_order(group: tuple[tuple[Any, ...], list[Row]]) -> tuple[list[str], in
     return [str(name) for name in names], line
 
 
-def _line(rows: list[Row]) -> Row:
+def _line(rows: list[Row], columns: Iterable[Column]) -> Row:
     """One implementation over its seeds."""
     ok = [row for row in rows if row["status"] == OK]
-    counted = {name: [row[name] for row in ok or rows] for name in rows[0]}
-    line = {name: _over_seeds(name, values) for name, values in counted.items()}
-    if len(ok or rows) > 1:
-        for name in _with_ends(counted):
-            line |= dict(zip((name, f"{name}_lo", f"{name}_hi"), _interval(name, counted[name]), strict=True))
-        for name in (name for name in counted if name.startswith("verdict_vs_")):
-            line[name] = _verdict(line, name, counted[name])
+    counted = ok or rows
+    line: Row = {name: combined([row[name] for row in counted]) for name in counted[0]}
+    if len(counted) > 1:
+        for column in columns:
+            if column.name in counted[0]:
+                line |= column.over_seeds(counted)
     return line | {"seeds": len(ok), "remarks": "; ".join(_remarks(rows, len(ok)))}
-
-
-def _over_seeds(name: str, values: list[Any]) -> object:
-    """Mean of numbers, but the worst of errors and agreement; of texts the one, or all that occur."""
-    if values.count(values[0]) == len(values):
-        return values[0]
-    present = [value for value in values if value is not None]
-    distinct = list(dict.fromkeys(present))
-    if len(distinct) < 2:
-        return next(iter(distinct), None)
-    if all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present):
-        return float(max(present) if worst_counts(name) else np.mean(present))
-    return ", ".join(dict.fromkeys(str(value) for value in present))
-
-
-def worst_counts(name: str) -> bool:
-    """Whether over seeds and cases the largest value of a column is what matters, not the mean."""
-    return name.startswith("error") or name == "agreement"
-
-
-def _with_ends(columns: Mapping[str, object]) -> list[str]:
-    """Columns with an interval per seed; a paired difference is over the seeds already."""
-    return [name for name in columns if f"{name}_lo" in columns and not name.endswith("_difference")]
-
-
-def _interval(name: str, values: list[Any]) -> stats.Interval:
-    """Over seeds; of a ratio the geometric mean."""
-    numbers = [float(value) for value in values if value is not None]
-    return stats.geometric_interval(numbers) if name.startswith("speedup_vs_") else stats.t_interval(numbers)
-
-
-def _verdict(line: Row, name: str, single: list[Any]) -> object:
-    ratio = name.replace("verdict", "speedup", 1)
-    if not set(single) - {None, "reference"}:
-        return _over_seeds(name, single)
-    return stats.ratio_verdict(stats.Interval(*(value_of(line, f"{ratio}{end}") for end in ("", "_lo", "_hi"))))
 
 
 def _remarks(rows: list[Row], ok: int) -> Iterator[str]:

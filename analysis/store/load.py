@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,9 @@ from typing import Any
 import orjson
 import pandas as pd
 
-from analysis.declaration import Declaration, parse_declaration
+from analysis import pages
+from analysis.columns.column import Column, Mean, Sample, Time, plain
+from analysis.page import Page
 from analysis.store import age
 from analysis.store.cells import Cell, Environment, parse_cell, parse_environment, sealed
 
@@ -26,8 +27,7 @@ COMMON = (
 )  # fmt: skip
 SHORT = 8  # characters of an environment digest in tables
 
-_TIMING = re.compile(r"_(ns|us|ms|s)(_lo|_hi)?$|^(speedup|verdict)_vs_|^breakeven_")
-_DECLARATION = "experiment.json"
+_ENVIRONMENTS = "environments"
 _OF_CELL = tuple(name for name in COMMON if name in Cell.__dataclass_fields__)
 _OF_CASE = ("device", "dtype", "threads", "seed")
 _of_cell, _of_case = attrgetter(*_OF_CELL), attrgetter(*_OF_CASE)
@@ -38,29 +38,27 @@ class MixedDigests(ValueError):
 
 
 class Unreadable(ValueError):
-    """An experiment's own description is missing or damaged."""
+    """There are no cells of an experiment."""
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One experiment's results.
 
-    `rows` has the columns of `COMMON`, then the experiment's own; its index, `cell`, is the position in `cells`
-    of the cell that a row belongs to (samples, observations and series are read there).
+    `columns` are its own by name, those of its page first. `rows` has the columns of `COMMON`, then these; its index,
+    `cell`, is the position in `cells` of the cell that a row belongs to (samples, observations and series are read
+    there).
     """
 
-    declaration: Declaration
+    name: str
+    page: Page
+    columns: dict[str, Column]
     cells: list[Cell]
     environments: dict[str, Environment]
     rows: pd.DataFrame
     warnings: list[str]
     sections: deque[tuple[pd.DataFrame, list[Any]]] = field(default_factory=lambda: deque(maxlen=4), repr=False)
     """What `analysis.statistics.sections` made last of which rows."""
-
-    @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return self.declaration.name
 
     @cached_property
     def reasons(self) -> dict[str, list[str]]:
@@ -73,15 +71,16 @@ class Experiment:
 
 
 def experiments_in(results: Path) -> list[str]:
-    """Names of the experiments that the store of this results folder knows, in alphabetical order."""
-    return sorted(file.parent.name for file in (results / "cells").glob(f"*/{_DECLARATION}"))
+    """Return the names of the experiments that have a folder in this results folder's store, in alphabetical order."""
+    folders = (folder for folder in (results / "cells").glob("[!.]*") if folder.is_dir())
+    return sorted(folder.name for folder in folders if folder.name != _ENVIRONMENTS)
 
 
 def load(results: Path, experiment: str) -> Experiment:
     """Read one experiment.
 
-    Damaged and foreign files are left out and named in `warnings`. Raises `Unreadable` without a readable
-    experiment.json, and `MixedDigests` if the rows of one case did not see the same draws.
+    Damaged and foreign files are left out and named in `warnings`. Raises `Unreadable` without a folder of its cells,
+    and `MixedDigests` if the rows of one case did not see the same draws.
     """
     loaded = read(results, experiment)
     refuse_mixed_digests(loaded)
@@ -92,11 +91,8 @@ def read(results: Path, experiment: str) -> Experiment:
     """`load` without the check that the rows of each case are comparable."""
     folder = results / "cells" / experiment
     warnings: list[str] = []
-    try:
-        declaration = parse_declaration(_json(folder / _DECLARATION))
-    except (OSError, ValueError, RecursionError) as error:
-        raise Unreadable(f"cells/{experiment}/{_DECLARATION}: {_one_line(error)}") from None
-
+    if not folder.is_dir():
+        raise Unreadable(f"cells/{experiment}: there is no such folder")
     now: age.Sources = {}
     if (results / "cells" / age.FILE).exists():
         with _leaving_out(f"cells/{age.FILE}", warnings):
@@ -111,10 +107,12 @@ def read(results: Path, experiment: str) -> Experiment:
 
     environments: dict[str, Environment] = {}
     for digest in sorted({cell.environment for cell in cells if cell.environment}):
-        name = f"cells/environments/{digest}.json"
+        name = f"cells/{_ENVIRONMENTS}/{digest}.json"
         with _leaving_out(name, warnings):
             environments[digest] = parse_environment(_json(results / name))
-    return Experiment(declaration, cells, environments, _frame(cells, environments, declaration), warnings)
+    page = pages.find(experiment)
+    columns = _columns(page, cells)
+    return Experiment(experiment, page, columns, cells, environments, _frame(cells, environments, columns), warnings)
 
 
 def refuse_mixed_digests(experiment: Experiment) -> None:
@@ -195,7 +193,24 @@ def _newest(cells: Iterable[Cell], warnings: list[str]) -> list[Cell]:
     return sorted(newest.values(), key=lambda cell: cell.file)
 
 
-def _frame(cells: list[Cell], environments: dict[str, Environment], declaration: Declaration) -> pd.DataFrame:
+def _columns(page: Page, cells: list[Cell]) -> dict[str, Column]:
+    """Return the columns of a page, then those that only the cells know, by name."""
+    columns = {column.name: column for column in page.columns}
+    fields = {name for column in page.columns for name in column.fields} | set(COMMON)
+    stored = dict.fromkeys(name for cell in cells for row in cell.rows for name in row)
+    for name in stored:
+        if name in fields or (name.endswith(("_lo", "_hi")) and name[:-3] in stored):
+            continue
+        columns[name] = Mean(name) if f"{name}_lo" in stored else plain(name)
+    for name in dict.fromkeys(name for cell in cells for name in cell.samples):
+        columns.setdefault(name, Time(name) if plain(name).timing else Sample(name))
+    for name in dict.fromkeys(name for cell in cells for name in cell.observations):
+        columns.setdefault(name, Mean(name))
+    return columns
+
+
+def _frame(cells: list[Cell], environments: dict[str, Environment], columns: dict[str, Column]) -> pd.DataFrame:
+    timing = {name for column in columns.values() if column.timing for name in column.fields}
     lines: list[dict[str, Any]] = []
     for position, cell in enumerate(cells):
         environment = environments.get(cell.environment, Environment())
@@ -210,9 +225,9 @@ def _frame(cells: list[Cell], environments: dict[str, Environment], declaration:
             "environment": cell.environment[:SHORT],
         }
         for row in cell.rows or [{}]:
-            shown = {name: v for name, v in row.items() if name not in COMMON and (cell.ok or not _TIMING.search(name))}
+            shown = {name: v for name, v in row.items() if name not in COMMON and (cell.ok or name not in timing)}
             lines.append(common | shown)
-    own = [name for name in declaration.columns if name not in COMMON]
+    own = [name for name, column in columns.items() if column.stored and name not in COMMON]
     frame = pd.DataFrame(lines, dtype=object)
     others = [name for name in frame.columns if name not in {"cell", *COMMON, *own}]
     frame = frame.reindex(columns=["cell", *COMMON, *own, *others]).set_index("cell").infer_objects()

@@ -1,39 +1,46 @@
 """The answer of a results folder in three tables: who is right, who is fastest, what each costs."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from analysis import text
+from analysis.columns.column import Error
+from analysis.columns.computed import Ratio
+from analysis.columns.values import Row, interval_of
 from analysis.statistics import study
-from analysis.statistics.sections import OK, Row, Section, labels, sections, value_of
+from analysis.statistics.sections import OK, Section, labels, sections
 from analysis.statistics.stats import Interval
 from analysis.store.cells import COMPUTES, Cell, computes_order
 from analysis.store.load import Experiment
 
 Table = dict[str, list[str]]
-_ERROR = "error_"
-_PLAIN_ERROR = "error"  # in the dtype of its case
 _BAD = ("wrong", "failed", "diverged", "oom", "timeout")
 
 
-def verdicts(experiments: Iterable[Experiment]) -> Table:
+def verdicts(experiments: Sequence[Experiment]) -> Table:
     """Each implementation over all cells that were checked against an oracle, and its largest error in each dtype."""
-    cells = [cell for experiment in experiments for cell in experiment.cells if cell.computes and not cell.misuse]
-    dtypes = sorted({column.removeprefix(_ERROR) for cell in cells for column in _errors(cell)}, reverse=True)
+    errors = {
+        id(cell): _errors(cell, experiment)
+        for experiment in experiments
+        for cell in experiment.cells
+        if cell.computes and not cell.misuse
+    }
+    cells = [cell for experiment in experiments for cell in experiment.cells if id(cell) in errors]
+    dtypes = sorted({dtype for own in errors.values() for dtype in own}, reverse=True)
     table: Table = {name: [] for name in ("implementation", "computes", "verdict", "cells")}
     table |= {f"worst error in {dtype}": [] for dtype in dtypes}
     for kind, name in sorted({(c.computes, c.implementation) for c in cells}, key=lambda k: (computes_order(k[0]), k)):
         own = [cell for cell in cells if cell.implementation == name and cell.computes == kind]
-        counts = Counter(cell.verdict for cell in own if _errors(cell) or not cell.ok)
+        counts = Counter(cell.verdict for cell in own if errors[id(cell)] or not cell.ok)
         if not counts:
             continue
-        judged = [_errors(cell) for cell in own if cell.status != "expected"]  # what is known to be off is told apart
-        worst = {
-            dtype: max((e[_ERROR + dtype] for e in judged if _ERROR + dtype in e), default=None) for dtype in dtypes
-        }
+        judged = [
+            errors[id(cell)] for cell in own if cell.status != "expected"
+        ]  # what is known to be off is told apart
+        worst = {dtype: max((error[dtype] for error in judged if dtype in error), default=None) for dtype in dtypes}
         table["implementation"].append(name)
         table["computes"].append(COMPUTES.get(kind, kind))
         table["verdict"].append(_verdict(counts))
@@ -43,15 +50,15 @@ def verdicts(experiments: Iterable[Experiment]) -> Table:
     return table
 
 
-def _errors(cell: Cell) -> dict[str, float]:
-    """The columns error_<dtype> of a cell: of several rows the largest."""
-    found: dict[str, float] = {}
-    for row in cell.rows:
-        for column, value in row.items():
-            name = f"{_ERROR}{cell.case.dtype}" if column == _PLAIN_ERROR else column
-            if name.startswith(_ERROR) and isinstance(value, int | float):
-                found[name] = max(found.get(name, float(value)), float(value))
-    return found
+def _errors(cell: Cell, experiment: Experiment) -> dict[str, float]:
+    """Return the errors of a cell by dtype: of several rows the largest."""
+    largest: dict[str, float] = {}
+    for column in (column for column in experiment.columns.values() if isinstance(column, Error)):
+        dtype = column.dtype(cell.case.dtype)
+        for value in (row.get(column.name) for row in cell.rows):
+            if isinstance(value, int | float):
+                largest[dtype] = max(largest.get(dtype, float(value)), float(value))
+    return largest
 
 
 def _verdict(counts: Counter[str]) -> str:
@@ -65,37 +72,38 @@ def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
 
     By the verdict on pairs that took turns where there is one, which knows more than two intervals; else by overlap.
     """
-    of = experiment.declaration.ratio_of
+    of = experiment.page.ratio_of
     table: Table = {name: [] for name in ("setting", "computes", "fastest", of, "not told apart")}
     for label, section in _timed(experiment, frame):
         for kind in sorted({line["computes"] for line in section.lines}, key=computes_order):
             rows = [line for line in section.lines if line["computes"] == kind and line["status"] == OK]
             own = {row["implementation"]: row for row in rows if row[of] is not None}
-            times = {name: _interval(row, of) for name, row in own.items()}
+            times = {name: interval_of(row, of) for name, row in own.items()}
             if not times:
                 continue
             first = min(times, key=lambda name: times[name].value)
-            close = [name for name in times if name != first and not _slower(name, own[first], times, first)]
+            ratios = {ratio.against: ratio for ratio in experiment.page.ratios}
+            close = [name for name in times if name != first and not _slower(name, own[first], times, first, ratios)]
             values = (label, COMPUTES.get(kind, kind), first, text.interval(times[first]), ", ".join(close))
             for cells, value in zip(table.values(), values, strict=True):
                 cells.append(value)
     return {name: cells for name, cells in table.items() if any(cells)}
 
 
-def _slower(name: str, best: dict[str, object], times: dict[str, Interval], first: str) -> bool:
-    """Whether `name` is surely slower than the first, whose row is `best`."""
-    verdict = best.get(f"verdict_vs_{name}")
+def _slower(name: str, best: Row, times: dict[str, Interval], first: str, ratios: Mapping[str, Ratio]) -> bool:
+    """Tell whether `name` is surely slower than the first, whose row is `best`."""
+    verdict = best.get(ratios[name].verdict) if name in ratios else None
     return verdict == "faster" if isinstance(verdict, str) else times[name].lo > times[first].hi
 
 
 def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
     """What each implementation takes, a column for each setting. Columns are of different round groups."""
-    of = experiment.declaration.ratio_of
+    of = experiment.page.ratio_of
     timed = _timed(experiment, frame)
     named: dict[tuple[str, str], dict[str, str]] = {}
     for label, section in timed:
         for row in section.lines:
-            value = _interval(row, of)
+            value = interval_of(row, of)
             if row["status"] == OK and value.value == value.value:
                 named.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
     order = sorted(named, key=lambda key: (computes_order(key[0]), key[1]))
@@ -105,7 +113,7 @@ def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
 
 def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Section]]:
     """The sections that stand for themselves and are no points of a study, by name, as far as they were timed."""
-    of = experiment.declaration.ratio_of
+    of = experiment.page.ratio_of
     if not of or of not in frame.columns:
         return []
     alone = study.outside(experiment, frame)
@@ -123,7 +131,3 @@ def _environments(label: str, section: Section) -> list[tuple[str, Section]]:
     for line in section.lines:
         groups.setdefault(str(line["environment"]), []).append(line)
     return [(f"{label}, environment {name}", replace(section, lines=groups[name])) for name in sorted(groups)]
-
-
-def _interval(row: dict[str, object], column: str) -> Interval:
-    return Interval(*(value_of(row, f"{column}{end}") for end in ("", "_lo", "_hi")))

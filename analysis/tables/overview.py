@@ -1,17 +1,22 @@
 """Many sections in one table: a line per implementation, how often which status, and the range of each number."""
 
 from collections import Counter
+from collections.abc import Iterable
 
-from analysis import text
-from analysis.statistics.columns import BREAKEVEN
-from analysis.statistics.sections import Row, Section, number_of, worst_counts
+from analysis.columns.column import Column
+from analysis.columns.computed import Difference
+from analysis.columns.values import Row, number_of
+from analysis.statistics.sections import Section
 from analysis.store.cells import STATUSES, computes_order
 
 FROM = 4  # as many sections as a reader no longer takes in at a glance
 
 
-def overview(found: list[Section], columns: list[str]) -> dict[str, list[str]]:
-    """Headers to cells, without empty columns; names are not escaped."""
+def overview(found: list[Section], columns: Iterable[Column], short: bool = False) -> dict[str, list[str]]:
+    """Return cells by header, without empty columns; names are not escaped.
+
+    short: columns have their short names.
+    """
     rows: dict[tuple[str, str], list[tuple[int, Row]]] = {}
     for number, section in enumerate(found):
         for row in section.lines:
@@ -22,32 +27,27 @@ def overview(found: list[Section], columns: list[str]) -> dict[str, list[str]]:
         line = {"implementation": name, "computes": computes}
         counts = Counter(status for _, status in dict.fromkeys((number, row["status"]) for number, row in own))
         line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-        for column in (column for column in columns if not column.endswith("_difference")):
+        for column in (column for column in columns if not isinstance(column, Difference)):
             # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
-            for dtype in dtypes if worst_counts(column) else [""]:
-                chosen = [row[column] for _, row in own if not dtype or row["dtype"] == dtype]
-                line[_header(column, dtype)] = _range(column, chosen)
+            for dtype in dtypes if column.worst_counts else [""]:
+                chosen = [row.get(column.name) for _, row in own if not dtype or row["dtype"] == dtype]
+                line[_header(column.short_name if short else column.name, dtype)] = _range(column, chosen)
         lines.append(line)
     table = {header: [line[header] for line in lines] for header in lines[0]}
     return {header: cells for header, cells in table.items() if any(cells)}
-
-
-def rounded(column: str, value: float) -> str:
-    """A number of a column without an interval; of steps, which are whole, three digits say enough."""
-    return text.number(float(f"{value:.3g}") if column == BREAKEVEN else value)
 
 
 def _header(column: str, dtype: str) -> str:
     return f"{column}, worst in {dtype}" if dtype else f"{column}, range"
 
 
-def _range(column: str, values: list[object]) -> str:
+def _range(column: Column, values: list[object]) -> str:
     """The smallest and the largest number, and the words that stand in the place of numbers."""
     numbers = [number for value in values if (number := number_of(value)) == number]
     words = sorted({value for value in values if isinstance(value, str)})
     if not numbers:
         return ", ".join(words)
-    low, high = rounded(column, min(numbers)), rounded(column, max(numbers))
-    if not (worst_counts(column) or low == high):
+    low, high = column.number(min(numbers)), column.number(max(numbers))
+    if not (column.worst_counts or low == high):
         high = f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"
     return ", ".join([high, *words])

@@ -1,25 +1,26 @@
-"""The declared pivot table: the largest value of a column, by the values of two others."""
+"""The page pivot table: the largest value of a column, by the values of two others."""
 
 from typing import Any
 
 import pandas as pd
 
 from analysis import text
+from analysis.columns.values import number_of
+from analysis.page import Pivot
 from analysis.statistics import study
-from analysis.statistics.sections import OK, number_of
+from analysis.statistics.sections import OK
 from analysis.store import machines
 from analysis.store.cells import computes_order
 from analysis.store.load import Experiment
 
 
-def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+def frame(spec: Pivot, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     """A line per setup and value of the column `rows`, a column per value of `columns`: each the largest over cases.
 
     What is not ok counts too, since a large error is what shows it; `status` has every status that took part. `rows`
-    comes from `columns.with_computed`. Empty without a number.
+    comes from `columns.frame.with_computed`. Empty without a number.
     """
-    spec = experiment.declaration.pivot
-    if spec is None or not {spec.value, spec.rows, spec.columns} <= set(rows.columns):
+    if not {spec.value, spec.rows, spec.columns} <= set(rows.columns):
         return pd.DataFrame()
     by = [*study.SETUP, spec.rows, *(["computes"] if spec.rows == "implementation" else [])]
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -37,11 +38,9 @@ def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(said, columns=[*by, *headers, "status"])
 
 
-def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
+def markdown(spec: Pivot, experiment: Experiment, table: pd.DataFrame) -> str:
     """A table per setup; `table` comes from `frame`."""
-    spec = experiment.declaration.pivot
-    assert spec is not None
-    meaning = experiment.declaration.columns.get(spec.value, "")
+    meaning = experiment.columns[spec.value].meaning
     blocks = [
         f"# {text.escape(experiment.name)}: {text.escape(spec.value)} by {text.escape(spec.columns)}",
         f"The largest {text.code(spec.value)}{f' ({meaning})' if meaning else ''} over all cases with the same "

@@ -18,9 +18,10 @@ import pandas as pd
 from scipy import stats as distributions
 
 from analysis import text
-from analysis.declaration import ReproductionSpec
+from analysis.columns.values import number_of
+from analysis.page import Reproduction
 from analysis.statistics import stats
-from analysis.statistics.sections import OK, number_of
+from analysis.statistics.sections import OK
 from analysis.statistics.stats import Interval
 from analysis.store import machines
 from analysis.store.load import Experiment
@@ -41,14 +42,13 @@ _PAIRS = (
 )
 
 
-def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+def frame(spec: Reproduction, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     """A line per setting, implementation and value of `by`, over the seeds that are ok.
 
     A mean over tasks that is no finite number is one seed's result, too: there is no mean over seeds then. `rows` comes
-    from `columns.with_computed`. Empty without a value.
+    from `columns.frame.with_computed`. Empty without a value.
     """
-    spec = experiment.declaration.reproduction
-    if spec is None or spec.value not in rows or rows[spec.value].isna().all():
+    if spec.value not in rows or rows[spec.value].isna().all():
         return pd.DataFrame()
     ok = rows[rows["status"] == OK]
     by = [*_SETTING, "implementation", *spec.by]
@@ -65,7 +65,7 @@ def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: ReproductionSpec) -> dict[str, Any]:
+def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: Reproduction) -> dict[str, Any]:
     """Ours and theirs; the verdict is left open where it can be told."""
     assert isinstance(key, tuple)
     means = {int(row["seed"]): number_of(row[spec.value]) for row in own.to_dict("records")}
@@ -94,7 +94,7 @@ def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: ReproductionSpe
     }
 
 
-def _verdict(line: dict[str, Any], spec: ReproductionSpec, compared: int) -> dict[str, Any]:
+def _verdict(line: dict[str, Any], spec: Reproduction, compared: int) -> dict[str, Any]:
     """The difference with its corrected interval, and what it says."""
     reach = float(distributions.norm.ppf(1 - (1 - stats.COVERAGE) / (2 * compared))) * line["standard_error"]
     difference = line[spec.value] - line["published"]
@@ -105,7 +105,7 @@ def _verdict(line: dict[str, Any], spec: ReproductionSpec, compared: int) -> dic
     }
 
 
-def _paired(line: dict[str, Any], other: dict[int, float], spec: ReproductionSpec) -> dict[str, Any]:
+def _paired(line: dict[str, Any], other: dict[int, float], spec: Reproduction) -> dict[str, Any]:
     if line["implementation"] == spec.against:
         return {}
     seeds = sorted(line["seed_means"].keys() & other.keys())
@@ -117,10 +117,8 @@ def _paired(line: dict[str, Any], other: dict[int, float], spec: ReproductionSpe
     return {name: found.value, f"{name}_lo": found.lo, f"{name}_hi": found.hi}
 
 
-def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
+def markdown(spec: Reproduction, experiment: Experiment, table: pd.DataFrame) -> str:
     """What is published beside ours, then the paired differences; `table` comes from `frame`."""
-    spec = experiment.declaration.reproduction
-    assert spec is not None
     blocks = [f"# {text.escape(experiment.name)}: published and found", _HOW.format(margin=f"{100 * spec.margin:g}")]
     blocks += filter(None, [machines.sentence(experiment.cells)])
     rows = table.to_dict("records")
@@ -148,7 +146,7 @@ def markdown(experiment: Experiment, table: pd.DataFrame) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _mean(row: dict[Any, Any], spec: ReproductionSpec) -> str:
+def _mean(row: dict[Any, Any], spec: Reproduction) -> str:
     if row["seeds_not_finite"]:
         return f"not finite ({row['seeds_not_finite']} of {row['seeds']} seeds)"
     return text.interval(_ends(row, spec.value))

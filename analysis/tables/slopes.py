@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import text
-from analysis.declaration import SlopesSpec
+from analysis.page import Slopes
 from analysis.statistics import stats, study
 from analysis.store import machines
 from analysis.store.cells import computes_order
@@ -43,14 +43,11 @@ class Fit(NamedTuple):
     per_unit: stats.Interval
 
 
-def frame(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+def frame(spec: Slopes, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     """A line per quantity, factor, setup and implementation; empty without two points that could make a slope.
 
-    `rows` comes from `columns.with_computed`.
+    `rows` comes from `columns.frame.with_computed`.
     """
-    spec = experiment.declaration.slopes
-    if spec is None:
-        return pd.DataFrame(columns=list(COLUMNS))
     found = study.points(experiment, rows, apart=True)
     groups = found.groupby(["factor", "implementation", *SETUP], dropna=False, sort=False)
     lines = [
@@ -73,7 +70,7 @@ def fit(x: Iterable[float], y: Iterable[float], linear: bool) -> Fit:
     return Fit(stats.growth_exponent(xs, ys), at_end, stats.growth_per_unit(xs, ys) if linear else stats.NOTHING)
 
 
-def markdown(experiment: Experiment, slopes: pd.DataFrame) -> str:
+def markdown(spec: Slopes, experiment: Experiment, slopes: pd.DataFrame) -> str:
     """All exponents in one table, then a section per quantity and factor; `slopes` comes from `frame`."""
     how = _HOW + (_PER_UNIT if slopes["per_unit"].notna().any() else "")
     blocks = [
@@ -121,7 +118,7 @@ def _usable(own: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return own[(own["x"] >= 1) & (pd.to_numeric(own[quantity], errors="coerce") > 0)].sort_values("x")
 
 
-def _line(own: pd.DataFrame, quantity: str, spec: SlopesSpec) -> dict[str, Any]:
+def _line(own: pd.DataFrame, quantity: str, spec: Slopes) -> dict[str, Any]:
     points = _usable(own, quantity)
     first = points.iloc[0]
     found = fit(points["x"], points[quantity].astype(float), linear=str(first["factor"]).endswith(LINEAR))
@@ -142,8 +139,8 @@ def _ends(name: str, interval: stats.Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_lo": interval.lo, f"{name}_hi": interval.hi}
 
 
-def _order(line: Mapping[str, Any], spec: SlopesSpec) -> tuple[Any, ...]:
-    """Quantities and factors as they were declared, then setups, then implementations as everywhere."""
+def _order(line: Mapping[str, Any], spec: Slopes) -> tuple[Any, ...]:
+    """Quantities and factors as they were page, then setups, then implementations as everywhere."""
     place = spec.of.index(line["quantity"]), spec.factors.index(line["factor"])
     setup = text.natural(" ".join(str(line[name]) for name in SETUP))
     return *place, setup, computes_order(line["computes"]), line["implementation"]

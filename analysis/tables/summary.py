@@ -13,14 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis.columns.column import REFERENCE, Column
+from analysis.columns.computed import Ratio
+from analysis.columns.frame import with_computed
+from analysis.columns.values import value_of, word_of
+from analysis.page import Slopes
 from analysis.statistics import study
-from analysis.statistics.columns import REFERENCE, with_computed
-from analysis.statistics.sections import OK, labels, sections, value_of
+from analysis.statistics.sections import OK, labels, sections
 from analysis.store import machines
 from analysis.store.cells import COMPUTES, STATUSES
 from analysis.store.load import Experiment, MixedDigests, Unreadable, experiments_in, load
 from analysis.tables import overview, slopes
-from analysis.text import number, times
 
 Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
 
@@ -44,7 +47,8 @@ def print_summary(results: Path, console: Console, framed: Framed | None = None)
             continue
         _print_counts(experiment, console)
         _print_speedups(experiment, frame, console)
-        _print_slopes(slopes.frame(experiment, frame), console)
+        for spec in (table for table in experiment.page.tables if isinstance(table, Slopes)):
+            _print_slopes(slopes.frame(spec, experiment, frame), console)
     written = [folder for folder in ("tables", "plots") if any((results / folder).glob("[!.]*"))]
     if written:
         console.print(escape("  ".join(f"{folder}: {results / folder}" for folder in written)))
@@ -77,25 +81,25 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
 
     Of more sections than fit a page only the ranges.
     """
-    declared = experiment.declaration
-    columns = [declared.ratio_of, *(f"speedup_vs_{reference}" for reference in declared.references)]
-    columns = [name for name in columns if name in frame.columns]
-    if not declared.ratio_of or len(columns) < 2:
+    of = experiment.page.ratio_of
+    columns = [experiment.columns[of], *experiment.page.ratios] if of else []
+    columns = [column for column in columns if column.name in frame.columns]
+    if len(columns) < 2:
         return
     found = sections(experiment, frame)
     if len(found) >= overview.FROM:
-        ranges = overview.overview(found, columns)
+        ranges = overview.overview(found, columns, short=True)
         ranges["cases"] = [cases.partition(",")[0] for cases in ranges["cases"]]  # the others are told above
         _print_table(f"{experiment.name}: ranges over {len(found)} tables", ranges, console)
         return
     marked = False
     for name, section in zip(labels(found), found, strict=True):
-        rows = [line for line in section.lines if line["status"] == OK and line[declared.ratio_of] is not None]
+        rows = [line for line in section.lines if line["status"] == OK and line[of] is not None]
         if rows:
             table = {header: [str(row[header]) for row in rows] for header in ("implementation", "computes")}
-            table |= {column: [_short(row, column) for row in rows] for column in columns}
+            table |= {column.short_name: [_short(row, column) for row in rows] for column in columns}
             _print_table(name, table, console)
-            marked = marked or any(cell.endswith(("=", "?")) for column in columns for cell in table[column])
+            marked = marked or any(cell.endswith(("=", "?")) for c in columns for cell in table[c.short_name])
     if marked:
         console.print(_MARKS_MEAN, highlight=False)
 
@@ -143,21 +147,18 @@ def _beside_each_other(widths: Mapping[str, int], room: int) -> list[list[str]]:
 
 
 def _header(column: str) -> str:
-    """A column's name for a terminal, a long ratio's in several lines.
+    """Return a column's name for a terminal, a long one's in several lines.
 
-    >>> _header("speedup_vs_jax-mixed-mode")
+    >>> _header("vs jax-mixed-mode, range")
     'vs jax-\\nmixed-mode'
     """
-    words = column.removesuffix(", range")
-    if not words.startswith("speedup_vs_"):
-        return words
-    return textwrap.fill(words.replace("speedup_vs_", "vs "), _HEADER, break_long_words=False)
+    return textwrap.fill(column.removesuffix(", range"), _HEADER, break_long_words=False)
 
 
-def _short(row: Mapping[Any, object], column: str) -> str:
-    """A number without its interval, which the tables have; a ratio with a mark where it decides nothing."""
-    value = value_of(row, column)
-    if not column.startswith("speedup_vs_") or math.isnan(value):
-        return number(value)
-    verdict = str(row.get(column.replace("speedup", "verdict", 1)) or "")
-    return REFERENCE if verdict == REFERENCE else f"{times(value)}{_MARKS.get(verdict, ' ')}"
+def _short(row: Mapping[Any, object], column: Column) -> str:
+    """Show a number without its interval, which the tables have; a ratio with a mark where it decides nothing."""
+    value = value_of(row, column.name)
+    if not isinstance(column, Ratio) or math.isnan(value):
+        return column.number(value)
+    verdict = word_of(row, column.verdict)
+    return REFERENCE if verdict == REFERENCE else f"{column.label(value)}{_MARKS.get(verdict, ' ')}"

@@ -4,14 +4,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis import text
-from analysis.declaration import Declaration
-from analysis.statistics.columns import BREAKEVEN
-from analysis.statistics.sections import OK, Section, gaps, labels, number_of, sections, value_of
-from analysis.statistics.stats import Interval
+from analysis.columns.column import Column
+from analysis.columns.computed import Agreement, Difference, Ratio, TrendRate
+from analysis.columns.values import number_of, word_of
+from analysis.statistics.sections import OK, Section, gaps, labels, sections
 from analysis.store import machines
 from analysis.store.cells import Cell, Environment
 from analysis.store.load import SHORT, Experiment
@@ -24,22 +23,26 @@ _TEXTS = {"implementation", "computes", "environment", "torch_version", "status"
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """One line per cell row with all columns; `frame` comes from `columns.with_computed`."""
+    """One line per cell row with all columns; `frame` comes from `columns.frame.with_computed`."""
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     """Title and question, a table for each section, what is missing and why, environments, warnings, legend."""
     found = sections(experiment, frame)
-    columns = shown_columns(experiment.declaration, frame.columns)
-    tables = [_escaped(shown(section, columns, experiment.declaration)) for section in found]
+    shown_ones = shown_columns(experiment, frame.columns)
+    columns = [column.name for column in shown_ones]
+    tables = [_escaped(shown(section, shown_ones)) for section in found]
     used = [name for name in ["environment", "torch_version", *columns] if any(name in table for table in tables)]
-    blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.declaration.question)]
+    blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.page.question)]
     blocks.append(machines.sentence(experiment.cells))
     texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
     ranged = [name for name in used if name in columns and name not in texts]
     if ranged and len(found) >= overview.FROM:
-        blocks += ["## Overview", text.grid(text.named(overview.overview(found, ranged)), _TEXTS)]
+        blocks += [
+            "## Overview",
+            text.grid(text.named(overview.overview(found, [experiment.columns[name] for name in ranged])), _TEXTS),
+        ]
     for name, section, table in zip(labels(found), found, tables, strict=True):
         absent = [column for column in used if column in columns and column not in table]
         blocks += [f"## {text.escape(name)}", text.grid(table, texts), _empty(absent, experiment), _conditions(section)]
@@ -53,61 +56,45 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
         blocks.append("Rows of several environments stand in one table: they differ in versions or machine.")
     if experiment.warnings:
         blocks.append("Warnings:\n\n" + _bullets(text.escape(line) for line in experiment.warnings))
-    legend = [name for name in _all_headers(tables) if meaning(name, experiment.declaration)]
-    blocks += ["## Legend", _bullets(f"{text.code(n)}: {_prose(meaning(n, experiment.declaration))}" for n in legend)]
+    legend = [name for name in _all_headers(tables) if meaning(name, experiment)]
+    blocks += ["## Legend", _bullets(f"{text.code(n)}: {_prose(meaning(n, experiment))}" for n in legend)]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def shown_columns(declared: Declaration, present: Iterable[str]) -> list[str]:
-    """The columns of the Markdown table: the declared ones, each followed by the ratios or comparison made of it."""
-    present = list(present)
-    ratios = [name for name in (f"speedup_vs_{r}" for r in declared.references) if name in present]
-    difference = [name for name in [f"{declared.compare}_difference"] if name in present]
-    agreement = [name for name in ["agreement"] if name in present]
-    order: list[str] = []
-    for name in declared.markdown:
-        made_of_it = {declared.ratio_of: ratios, declared.compare: difference}
-        if declared.trend:
-            made_of_it[declared.trend.y] = [c for c in [f"{declared.trend.y}_per_1000"] if c in present]
-        order += [name, *made_of_it.get(name, [])]
-    order += [*ratios, *difference, *agreement]
-    merged = ("_lo", "_hi", "_verdict")  # shown inside the column that they belong to
-    skip = {name for name in order if name.endswith(merged) or name.startswith("verdict_vs_")}
-    return [name for name in dict.fromkeys(order) if name not in skip | _TEXTS | {"reason", "note"}]
+def shown_columns(experiment: Experiment, present: Iterable[str]) -> list[Column]:
+    """Return the columns of the Markdown table, each followed by the comparisons that are made of it.
+
+    They are those that the page names; without a page all. Comparisons without data are left out.
+    """
+    columns, present = experiment.columns, set(present)
+    names = [*columns] if experiment.page.shown is None else experiment.page.shown
+    made_of: dict[str, list[Column]] = {}
+    for column in columns.values():
+        if isinstance(column, Ratio | Difference) and column.name in present:
+            made_of.setdefault(column.of, []).append(column)
+        if isinstance(column, TrendRate) and column.name in present:
+            made_of.setdefault(column.trend.name, []).append(column)
+    order: list[Column] = []
+    for name in names:
+        order += [columns[name]] * (name in columns) + made_of.pop(name, [])
+    order += [column for left in made_of.values() for column in left]
+    order += [column for column in columns.values() if isinstance(column, Agreement) and column.name in present]
+    hidden = _TEXTS | {"reason", "note"}
+    return [column for column in dict.fromkeys(order) if column.name not in hidden]
 
 
-def cell_text(row: Mapping[Any, object], column: str, declared: Declaration) -> str:
-    """What a cell says to people: value, interval and verdict of `column` in one; empty without a value."""
-    value = value_of(row, column)
-    whole = Interval(value, value_of(row, f"{column}_lo"), value_of(row, f"{column}_hi"))
-    if column.startswith("speedup_vs_"):
-        return text.ratio(whole, _word(row, column.replace("speedup", "verdict", 1)))
-    if declared.compare and column == f"{declared.compare}_difference":
-        verdict = _word(row, f"{declared.compare}_verdict")
-        return verdict if value != value else f"{text.interval(whole, sign=True)} {verdict}"
-    if declared.trend and column in (declared.trend.y, f"{declared.trend.y}_per_1000"):
-        verdict = _word(row, f"{column}_verdict")
-        return "" if value != value else " ".join(filter(None, [text.interval(whole, sign=True), verdict]))
-    if column == "agreement":
-        verdict = _word(row, "agreement_verdict")
-        return verdict if value != value else f"{text.number(value)} {verdict}"
-    if column == BREAKEVEN and value == value:
-        return overview.rounded(column, value)
-    return text.interval(whole) if value == value else _word(row, column)
-
-
-def shown(section: Section, columns: list[str], declared: Declaration) -> dict[str, list[str]]:
+def shown(section: Section, columns: Iterable[Column]) -> dict[str, list[str]]:
     """Header to cells as plain text, in order, without empty columns; a cell for each of the section's rows."""
     rows = section.lines
     table = {"implementation": [str(row["implementation"]) for row in rows]}
     if len({row["computes"] for row in rows}) > 1:
-        table["computes"] = [_word(row, "computes") for row in rows]
+        table["computes"] = [word_of(row, "computes") for row in rows]
     if len(section.environments) > 1:
         for name in ("torch_version", "environment"):
-            table[name] = [_word(row, name) for row in rows]
+            table[name] = [word_of(row, name) for row in rows]
     if max(row["seeds"] for row in rows) > 1:
         table["seeds"] = [str(row["seeds"]) for row in rows]
-    table |= {name: [cell_text(row, name, declared) for row in rows] for name in columns}
+    table |= {column.name: [column.text(row) for row in rows] for column in columns}
     if any(row["remarks"] for row in rows):
         table["status"] = [row["remarks"] if row["status"] != OK else _ok(row) for row in rows]
     return {name: cells for name, cells in table.items() if any(cells)}
@@ -187,10 +174,3 @@ def _all_headers(tables: list[dict[str, list[str]]]) -> list[str]:
 def _prose(words: str) -> str:
     """Text of the project itself, which may use code style, on one line."""
     return " ".join(words.split()).replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _word(row: Mapping[Any, object], column: str) -> str:
-    value = row.get(column)
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else ""

@@ -69,9 +69,5 @@ EXPERIMENT = Experiment(
     passes=(Pass("time", measure, timed=True, processes=PROCESSES),),
     subjects=("bare-loop", "harness"),
     by_default=False,
-    columns={"iteration_ms": "milliseconds for one meta-iteration: batch, meta-gradient, Adam"},
-    markdown=("iteration_ms", "speedup_vs_bare-loop"),
     references=("bare-loop",),
-    ratio_of="iteration_ms",
-    best_first="iteration_ms",
 )

@@ -185,12 +185,4 @@ EXPERIMENT = Experiment(
     misuses=True,
     for_compiled=lambda case: case.name in FOR_COMPILED,
     by_default=False,
-    columns={
-        "verdict": "`right`, `expected` (a known limitation of the library), or what went wrong",
-        "error": "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all), o the golden value",
-        "tolerance": "max(1e-12, 100·κ·eps of the dtype)",
-        "kappa": "κ: relative change of the oracle's result over relative change of its inputs",
-    },
-    markdown=("verdict", "error", "tolerance", "kappa"),
-    best_first="error",
 )

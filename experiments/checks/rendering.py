@@ -117,7 +117,6 @@ def enlarge(small: Path, large: Path, cells: int) -> int:
         share = cells * (position + 1) // len(SEEDS) - cells * position // len(SEEDS)
         source, folder = small / "cells" / name, large / "cells" / name
         folder.mkdir()
-        shutil.copy(source / "experiment.json", folder)
         originals = [json.loads(file.read_text()) for file in sorted(source.glob("*/*.json"))]
         for cell in itertools.islice(copies(originals, seeds), share):
             case = folder / Case(**cell["case"]).id
@@ -146,14 +145,4 @@ EXPERIMENT = Experiment(
     passes=(Pass("render", measure),),
     subjects=("maml-bench",),
     by_default=False,
-    columns={
-        "command": "what was called",
-        "cells": "cells in the store",
-        "store_mib": "their size, MiB",
-        "wall_s": "seconds from its start to its end",
-        "cpu_s": "seconds of processor time that it took",
-        "peak_memory_mib": "peak memory of it and its own processes, shared pages counted once, MiB",
-        "limits": f"whether it kept within {MOST_S:.0f} s and {MOST_MIB:.0f} MiB",
-    },
-    markdown=("command", "cells", "store_mib", "wall_s", "cpu_s", "peak_memory_mib", "limits"),
 )

@@ -72,8 +72,5 @@ EXPERIMENT = Experiment(
     passes=(Pass("time", measure, timed=True, processes=dict.fromkeys(PROFILES, cost.PROCESSES[CERTIFIED])),),
     subjects=("reference", "again", "slowed"),
     by_default=False,
-    columns={name: cost.EXPERIMENT.columns[name] for name in COLUMNS},
-    markdown=("step_ms", "speedup_vs_reference", "cpu_per_wall"),
     references=("reference",),
-    ratio_of="step_ms",
 )

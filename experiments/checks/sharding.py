@@ -2,13 +2,11 @@
 
 Under torchrun each rank computes its share of the tasks, and one all-reduce adds up what they found. Block after block,
 the same processes time the meta-gradient over all ranks, that of the whole meta-batch on rank 0 while the others wait,
-and an all-reduce of as many bytes alone. How many ranks a network would bear is computed from that, for links that are
-assumed (`experiments/harness/measure/communication.py`). Run on request.
+and an all-reduce of as many bytes alone. Run on request.
 """
 
 import math
 import os
-import statistics
 import time
 from collections.abc import Callable, Generator
 
@@ -19,12 +17,10 @@ from experiments.harness.case import Case, Json, Options
 from experiments.harness.distributed.sharded import Sharded, add_up, from_leader, leads
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.measure.bench import Bench
-from experiments.harness.measure.communication import LINKS, dominated_from, work_for
 
 ROUNDS = {"quick": 5, "full": 10}
 PROCESSES = {"quick": 3, "full": 6}
 BLOCK_MS = 50.0
-MANY = 1000  # ranks all over the world
 
 PERCEPTRON = {"hidden": 2, "width": 40, "activation": "relu"}
 CNN = {"side": 28, "channels": 1, "blocks": 4, "filters": 64, "strided": True, "outputs": 5, "loss": "cross-entropy"}
@@ -84,8 +80,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         "allreduce_bytes": size,
         "execution": shared.execution,
     }
-    work_s = statistics.median(samples["single_ms"]) / 1e3
-    return Result(row=row | predicted(size, work_s, bench.params["tasks"]), samples=samples, note=crowded(bench))
+    return Result(row=row, samples=samples, note=crowded(bench))
 
 
 class Block:
@@ -112,12 +107,6 @@ class Block:
         return (time.perf_counter() - start) / self.calls * 1e3
 
 
-def predicted(size: int, work_s: float, tasks: int) -> dict[str, Json]:
-    """What links that are assumed would make of these bytes and this time of a whole meta-batch on one rank."""
-    row: dict[str, Json] = {f"{name}_ranks": dominated_from(link, size, work_s) for name, link in LINKS.items()}
-    return row | {"internet_tasks": math.ceil(work_for(LINKS["internet"], size, MANY) / (work_s / tasks))}
-
-
 def crowded(bench: Bench) -> str:
     """What is to be said where ranks share cores: they take turns there, and gain nothing."""
     ranks, threads, cores = int(os.environ["LOCAL_WORLD_SIZE"]), bench.case.threads, os.cpu_count() or 1
@@ -132,33 +121,4 @@ EXPERIMENT = Experiment(
     for_compiled=lambda case: case.name != "few-shot-cnn",
     by_default=False,
     ranks="several",
-    columns={
-        "ranks": "ranks that the meta-batch was sharded over",
-        "step_ms": "milliseconds for one meta-gradient of the whole meta-batch over all ranks, all-reduce included",
-        "single_ms": "milliseconds for the same on rank 0 alone, the others waiting",
-        "efficiency": "single_ms / (ranks · step_ms), of blocks timed one after the other: 1 is perfect",
-        "allreduce_ms": "milliseconds for the all-reduce alone",
-        "parameters": "numbers in the meta-gradient",
-        "allreduce_bytes": "bytes in the one all-reduce of a step: meta-gradient, task losses and two counts",
-        "fabric_ranks": "computed: ranks from which on a ring over 100 Gbit/s and 5 µs takes longer than the work "
-        "between two all-reduces, if every rank computes a meta-batch of this size, as in single_ms",
-        "internet_ranks": "computed: the same over 100 Mbit/s and 50 ms",
-        "internet_tasks": f"computed: tasks that each of {MANY} ranks has to compute for each all-reduce over 100 "
-        "Mbit/s and 50 ms, by ring or tree, for half of the time to be work",
-        "execution": "how it ran on rank 0, where the implementation chooses",
-        "oracle": "what the sharded meta-gradient was verified against before it was timed",
-        "error_float64": "its error against the oracle in float64",
-        "error_float32": "its error against the oracle in float32",
-    },
-    markdown=(
-        "step_ms",
-        "single_ms",
-        "efficiency",
-        "allreduce_ms",
-        "allreduce_bytes",
-        "fabric_ranks",
-        "internet_ranks",
-        "internet_tasks",
-    ),
-    best_first="step_ms",
 )

@@ -1,11 +1,11 @@
-"""What an experiment says of itself: its question, cases, passes, columns and figures."""
+"""What an experiment says of itself: its question, its cases, and how each is measured."""
 
 import importlib
 import inspect
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from experiments.harness.case import Case, Json, Options
 
@@ -57,12 +57,13 @@ class Pass:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment, as its file declares it under the name EXPERIMENT; docs/results.md explains the last fields."""
+    """One experiment, as its file declares it under the name EXPERIMENT.
+
+    How it is shown stands in `analysis/pages/`, so that a new caption measures nothing anew.
+    """
 
     cases: Callable[[Options], list[Case]]
     passes: tuple[Pass, ...]
-    columns: dict[str, str]
-    markdown: tuple[str, ...]
     subjects: tuple[str, ...] | None = None
     """What is compared, where it is not the implementations in `baselines/`."""
     misuses: bool = False
@@ -74,29 +75,12 @@ class Experiment:
     ranks: Sharding = "one"
     """Over how many ranks it may shard its meta-batches. Where it may over several it has one pass."""
     references: tuple[str, ...] = ()
-    ratio_of: str = ""
-    compare: str = ""
-    agreement: dict[str, Json] | None = None
-    best_first: str = ""
-    figures: Sequence[dict[str, Json]] = ()
-    slopes: dict[str, Json] | None = None
-    pivot: dict[str, Json] | None = None
-    reproduction: dict[str, Json] | None = None
-    trend: dict[str, Json] | None = None
+    """The implementations that others are compared with: they are timed again beside those that are missing."""
 
     @property
     def timed(self) -> bool:
         """Whether its cells depend on turns taken together."""
         return any(p.timed for p in self.passes)
-
-    def declaration(self, name: str) -> dict[str, Json]:
-        """What the store keeps of it for `analysis`."""
-        kept = (
-            "columns", "markdown", "references", "ratio_of", "compare", "agreement", "best_first", "figures", "slopes",
-            "pivot", "reproduction", "trend",
-        )  # fmt: skip
-        fields: dict[str, Any] = asdict(self)
-        return {"name": name, "question": question(name), **{key: fields[key] for key in kept}}
 
 
 def names() -> list[str]:

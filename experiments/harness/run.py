@@ -132,7 +132,6 @@ class Plan:
         self._write_sources()
         for name, todo in planned.items():
             wanted = experiment.load(name)
-            self.store.write(self.store.cells / name / "experiment.json", wanted.declaration(name))
             with reporter(name, sum(len(missing) for _, missing in todo)) as advance:
                 self.machines.measure(self, wanted, todo, advance)
         self.sources = self.sources.afresh()  # files may have been edited meanwhile

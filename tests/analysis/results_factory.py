@@ -1,11 +1,18 @@
-"""A synthetic results folder, written as `docs/results.md` says and without any code of `analysis`."""
+"""A synthetic results folder, written as `docs/results.md` says, and pages for what is in it."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.columns.column import Column, Mean, Time, plain
+from analysis.columns.computed import FIRST_STEP, BreakEven, Difference, Ratio
+from analysis.page import Page
+
 Json = dict[str, Any]
+PAGES: dict[str, Page] = {}
+"""What `analysis.pages.find` finds first, until the test ends."""
 
 
 def digest(text: str) -> str:
@@ -37,21 +44,30 @@ class Store:
         self._write(self.cells / "environments" / f"{name}.json", fields)
         return name
 
-    def declare(self, name: str, **changes: Any) -> None:
-        """Store what an experiment says of itself."""
-        fields: Json = {
-            "name": name,
-            "question": f"What does {name} ask?",
-            "columns": {},
-            "markdown": [],
-            "references": [],
-            "ratio_of": "",
-            "compare": "",
-            "agreement": None,
-            "best_first": "",
-            "figures": [],
-        }
-        self._write(self.cells / name / "experiment.json", fields | changes)
+    def declare(
+        self,
+        name: str,
+        columns: dict[str, str] | None = None,
+        references: Sequence[str] = (),
+        ratio_of: str = "",
+        compare: str = "",
+        more: Sequence[Column] = (),
+        **changes: Any,
+    ) -> None:
+        """Give an experiment a page, and a folder in the store.
+
+        columns: their meanings, by names that tell their kinds; more: others.
+        """
+        ratios = [Ratio(of=ratio_of, against=reference) for reference in references]
+        made_of = {ratio_of: ratios, compare: [Difference(of=compare)] if compare else [], FIRST_STEP: [BreakEven()]}
+        declared: list[Column] = []
+        for column, meaning in (columns or {}).items():
+            kind = Time if column == "step_ms" else Mean if column == compare else type(plain(column))
+            declared += [kind(column, meaning), *made_of.pop(column, [])]
+        declared += [column for left in made_of.values() for column in left]
+        plainly: Json = {"question": f"What does {name} ask?", "shown": (), "columns": (*declared, *more)}
+        PAGES[name] = Page(**plainly | changes)
+        (self.cells / name).mkdir(parents=True, exist_ok=True)
 
     def cell(
         self, experiment: str, implementation: str, case: Json | None = None, key: str = "", **changes: Any

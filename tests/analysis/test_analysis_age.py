@@ -64,7 +64,7 @@ def test_a_cell_keeps_what_is_said_and_not_its_sources(store: Store) -> None:
 
 
 def test_rows_are_marked_in_both_tables_and_in_the_report(store: Store) -> None:
-    store.declare("e", columns={"x": "a number"}, markdown=["x"])
+    store.declare("e", columns={"x": "a number"}, shown=["x"])
     for name, sources in (("fast-one", SAME), ("old", SAME | {SHARED: "0"}), ("lost", {"baselines/a/lost.py": "1"})):
         store.cell("e", name, sources=sources, rows=[{"x": 1}], note="a note" if name == "old" else "")
     csv, markdown, warnings = tables(store)

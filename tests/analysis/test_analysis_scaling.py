@@ -1,5 +1,6 @@
 """Figures of studies: what is on them, read from the comments of the SVG, and from the figure itself."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results_factory import Store
 
+from analysis.columns.frame import with_computed
 from analysis.figures import scaling, style
-from analysis.statistics.columns import with_computed
-from analysis.store.load import Unreadable, load
+from analysis.page import Scaling
+from analysis.store.load import load
 
-SPEC: dict[str, Any] = {
-    "kind": "scaling",
-    "name": "f",
-    "title": "Time",
-    "values": ["step_ms"],
-    "factors": {"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K"},
-    "lines": {"arithmetic_ms": "arithmetic"},
-    "gradient": "pretraining",
-    "computes": ["maml"],
-    "ylabel": "milliseconds",
-}
+SPEC = Scaling(
+    name="f",
+    title="Time",
+    value="step_ms",
+    factors={"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K"},
+    lines={"arithmetic_ms": "arithmetic"},
+    gradient="pretraining",
+    computes=("maml",),
+    ylabel="milliseconds",
+)
 BASE = {"tasks": 4, "inner_steps": 2}
 CASES = [BASE, {"tasks": 1}, {"tasks": 64}, {"inner_steps": 0}, {"inner_steps": 8}]
 IMPLEMENTATIONS = {"one": "maml", "two": "maml", "fomaml": "fomaml", "pretraining": "gradient"}
@@ -30,7 +31,7 @@ IMPLEMENTATIONS = {"one": "maml", "two": "maml", "fomaml": "fomaml", "pretrainin
 
 def fill(store: Store, devices: tuple[str, ...] = ("cpu",), **changes: Any) -> None:
     """A study whose times are 2, 3, 4 and 5 ms plus the value of the factor, with arithmetic of 1 ms."""
-    store.declare("e", columns={"step_ms": ""}, figures=[SPEC | changes])
+    store.declare("e", columns={"step_ms": ""}, figures=(replace(SPEC, **changes),))
     for device in devices:
         for factors in CASES:
             for number, (name, computes) in enumerate(IMPLEMENTATIONS.items()):
@@ -42,7 +43,7 @@ def fill(store: Store, devices: tuple[str, ...] = ("cpu",), **changes: Any) -> N
 
 def drawn(store: Store) -> Figure:
     experiment = load(store.results, "e")
-    (spec,) = experiment.declaration.figures
+    (spec,) = experiment.page.figures
     looks = style.assign((cell.computes, cell.implementation) for cell in experiment.cells)
     figure = scaling.draw_scaling(spec, experiment, with_computed(experiment), looks)
     assert figure is not None
@@ -136,7 +137,7 @@ def test_what_has_no_point_is_named_with_the_reason(store: Store) -> None:
 
 
 def test_lines_that_coincide_are_named(store: Store) -> None:
-    store.declare("e", figures=[SPEC])
+    store.declare("e", figures=(SPEC,))
     for tasks in (1, 2):
         case = {"name": str(tasks), "params": {"study": {"factors": {"tasks": tasks}}}}
         for name, factor in (("a", 1.0), ("b", 1.04), ("c", 1.06), ("d", 1.0)):
@@ -148,13 +149,13 @@ def test_lines_that_coincide_are_named(store: Store) -> None:
 
 
 def test_nothing_to_draw(store: Store) -> None:
-    fill(store, values=["peak_gpu_mib"])
+    fill(store, value="peak_gpu_mib")
     experiment = load(store.results, "e")
-    assert scaling.draw_scaling(experiment.declaration.figures[0], experiment, with_computed(experiment), {}) is None
+    assert scaling.draw_scaling(experiment.page.figures[0], experiment, with_computed(experiment), {}) is None
 
 
 def test_labels_keep_their_distance(store: Store) -> None:
-    store.declare("e", figures=[SPEC | {"factors": {"width": "width"}}])
+    store.declare("e", figures=(replace(SPEC, factors={"width": "width"}),))
     for width in (1, 2, 4, 1000, 1001, 99999, 100000):
         case = {"name": str(width), "params": {"study": {"factors": {"width": width}}}}
         store.cell("e", "one", case, samples={"step_ms": [[1.0]]})
@@ -162,25 +163,7 @@ def test_labels_keep_their_distance(store: Store) -> None:
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "4", "1000", "100000"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"figures": [SPEC | {"values": []}]}, "figure 'f': `values` is missing"),
-        ({"figures": [SPEC | {"values": ["a", "b"]}]}, "figure 'f': `values` of a scaling figure is one column"),
-        ({"figures": [SPEC | {"factors": {}}]}, "figure 'f': `factors` is missing"),
-        ({"figures": [SPEC | {"factors": ["tasks"]}]}, "figure 'f': `factors` has the wrong type (list)"),
-        ({"figures": [SPEC | {"lines": "arithmetic_ms"}]}, "figure 'f': `lines` has the wrong type (str)"),
-        ({"figures": [SPEC | {"computes": "maml"}]}, "figure 'f': `computes` has the wrong type (str)"),
-        ({"figures": [SPEC | {"gradient": 1}]}, "figure 'f': `gradient` has the wrong type (int)"),
-        ({"figures": [SPEC | {"name": "a/b"}]}, "'a/b' cannot name the file of a figure"),
-        ({"slopes": {"name": "s", "of": ["step_ms"]}}, "slopes 's': `factors` is missing"),
-        ({"slopes": {"name": "e", "of": ["a"], "factors": ["b"]}}, "two tables are named 'e'"),
-        ({"pivot": {"name": "p", "value": "a", "rows": "b"}}, "pivot 'p': `columns` is missing"),
-        ({"pivot": {"name": "../p"}}, "'../p' cannot name the file of `pivot`"),
-    ],
-)
-def test_a_wrong_declaration_is_one_clear_line(store: Store, changes: dict[str, Any], complaint: str) -> None:
-    store.declare("e", **changes)
-    with pytest.raises(Unreadable) as refusal:
-        load(store.results, "e")
-    assert str(refusal.value) == f"cells/e/experiment.json: {complaint}"
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b"])
+def test_what_cannot_name_a_file_names_no_figure(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name the file of a figure"):
+        replace(SPEC, name=name)

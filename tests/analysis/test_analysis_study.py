@@ -9,14 +9,16 @@ import pytest
 from results_factory import Store
 from rich.console import Console
 
+from analysis.columns.frame import with_computed
+from analysis.page import Pivot, Slopes
 from analysis.render import render
 from analysis.statistics import study
-from analysis.statistics.columns import with_computed
 from analysis.store.load import load
 from analysis.tables.summary import print_summary
 
 BASE = {"tasks": 25, "inner_steps": 5}
-SLOPES = {"name": "e_slopes", "of": ["step_ms", "peak_mib"], "factors": ["tasks", "inner_steps"]}
+SLOPES = Slopes(name="e_slopes", of=("step_ms", "peak_mib"), factors=("tasks", "inner_steps"))
+PIVOT = Pivot(name="e_pivot", value="error", rows="implementation", columns="inner_steps")
 
 
 def point(store: Store, name: str, factors: dict[str, float], ms: float, mib: float = 1.0, **changes: Any) -> None:
@@ -90,7 +92,7 @@ def rendered(store: Store) -> Path:
 
 
 def test_slopes_are_exponents_and_growth_per_inner_step(store: Store) -> None:
-    fill(store, slopes=SLOPES)
+    fill(store, tables=(SLOPES,))
     table = pd.read_csv(rendered(store) / "e_slopes.csv").set_index(["quantity", "factor"])
     time = table.loc[("step_ms", "tasks")]
     assert time[["exponent", "exponent_lo", "exponent_hi", "exponent_at_end"]].tolist() == pytest.approx([2] * 4)
@@ -103,7 +105,7 @@ def test_slopes_are_exponents_and_growth_per_inner_step(store: Store) -> None:
 
 
 def test_slopes_for_people(store: Store) -> None:
-    fill(store, slopes=SLOPES)
+    fill(store, tables=(SLOPES,))
     point(store, "few", {"tasks": 1}, 1.0)
     text = (rendered(store) / "e_slopes.md").read_text()
     titles = [line for line in text.splitlines() if line.startswith("#")]
@@ -124,7 +126,7 @@ def test_slopes_for_people(store: Store) -> None:
 
 
 def test_slopes_of_two_devices_are_not_mixed(store: Store) -> None:
-    fill(store, slopes=SLOPES)
+    fill(store, tables=(SLOPES,))
     for tasks in (1, 10):
         point(store, "i", {"tasks": tasks}, 7.0, case={"device": "cuda"})
     table = pd.read_csv(rendered(store) / "e_slopes.csv").query("quantity == 'step_ms' and factor == 'tasks'")
@@ -135,7 +137,7 @@ def test_slopes_of_two_devices_are_not_mixed(store: Store) -> None:
 
 
 def test_the_summary_has_the_exponents(store: Store) -> None:
-    fill(store, slopes=SLOPES)
+    fill(store, tables=(SLOPES,))
     console = Console(file=io.StringIO(), width=160)
     print_summary(store.results, console)
     assert isinstance(console.file, io.StringIO)
@@ -145,8 +147,7 @@ def test_the_summary_has_the_exponents(store: Store) -> None:
 
 
 def test_a_declared_table_without_data_is_not_written_and_its_old_files_go(store: Store) -> None:
-    pivot = {"name": "e_pivot", "value": "error", "rows": "implementation", "columns": "inner_steps"}
-    store.declare("e", slopes=SLOPES, pivot=pivot)
+    store.declare("e", tables=(SLOPES, PIVOT))
     store.cell("e", "i")
     folder = store.results / "tables"
     folder.mkdir()
@@ -156,8 +157,7 @@ def test_a_declared_table_without_data_is_not_written_and_its_old_files_go(store
 
 
 def test_a_pivot_has_the_largest_of_all_cases(store: Store) -> None:
-    pivot = {"name": "e_pivot", "value": "error", "rows": "implementation", "columns": "inner_steps"}
-    store.declare("e", columns={"error": "how wrong"}, pivot=pivot)
+    store.declare("e", columns={"error": "how wrong"}, tables=(PIVOT,))
     errors = {1: [1e-7, 3e-7], 10: [2e-6], 2: [None]}
     for steps, values in errors.items():
         for number, error in enumerate(values):

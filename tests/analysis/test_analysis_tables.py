@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from results_factory import Store
 
-from analysis.statistics.columns import with_computed
+from analysis.columns.computed import Agreement
+from analysis.columns.frame import with_computed
 from analysis.statistics.sections import sections
 from analysis.store.load import load
 from analysis.tables.tidy import csv, markdown
@@ -18,7 +19,7 @@ from analysis.text import escape
 PROCESSES = [[2.0, 2.0, 9.0], [2.02, 2.02], [1.98, 1.98]]
 STEP: dict[str, Any] = {
     "columns": {"step_ms": "time of a step (ms)", "peak_gpu_mib": "GPU memory (MiB)"},
-    "markdown": ["step_ms", "peak_gpu_mib"],
+    "shown": ["step_ms", "peak_gpu_mib"],
     "references": ["unrolled"],
     "ratio_of": "step_ms",
     "best_first": "step_ms",
@@ -110,7 +111,7 @@ def test_seeds_timed_in_groups_of_their_own_share_a_table(store: Store) -> None:
 
 @pytest.mark.parametrize("status", ["wrong", "failed", "timeout", "diverged", "oom", "expected", "unavailable"])
 def test_what_is_not_ok_shows_its_reason_and_no_timing(store: Store, status: str) -> None:
-    store.declare("e", **STEP | {"columns": {"step_ms": "", "error": ""}, "markdown": ["step_ms", "error"]})
+    store.declare("e", **STEP | {"columns": {"step_ms": "", "error": ""}, "shown": ["step_ms", "error"]})
     store.cell("e", "unrolled", round_group="g", samples=scaled(3))
     row = {"error": 0.25, "step_ms": 1.2345}
     store.cell("e", "bad", status=status, reason="it is so", round_group="g", samples=scaled(1), rows=[row])
@@ -132,7 +133,7 @@ def test_an_empty_column_is_left_out_with_its_reason(store: Store) -> None:
 
 
 def test_a_column_empty_in_one_case_is_named_beneath_that_table(store: Store) -> None:
-    store.declare("e", columns={"a": "A", "b": "B"}, markdown=["a", "b"])
+    store.declare("e", columns={"a": "A", "b": "B"}, shown=["a", "b"])
     store.cell("e", "i", {"name": "one"}, rows=[{"a": 1.5, "b": 2.5}])
     store.cell("e", "i", {"name": "two"}, rows=[{"a": 1.5}], empty={"b": "not here"})
     _, text = tables(store)
@@ -158,7 +159,7 @@ def test_escaping(raw: str, shown: str) -> None:
 
 
 def test_texts_of_libraries_cannot_break_the_table(store: Store) -> None:
-    store.declare("e", columns={"v": "V"}, markdown=["v"])
+    store.declare("e", columns={"v": "V"}, shown=["v"])
     store.cell("e", "i|j", rows=[{"v": "x | <b>y</b>"}], note="a `note`\nof two lines")
     store.cell("e", "k", status="failed", reason="Error: | `__init__` <module>\n  line 2")
     _, text = tables(store)
@@ -171,7 +172,7 @@ def test_texts_of_libraries_cannot_break_the_table(store: Store) -> None:
 
 def compare(store: Store, **losses: dict[int, list[float]]) -> None:
     """One cell per implementation and seed with these held-out losses."""
-    store.declare("e", columns={"query_loss": "loss"}, markdown=["query_loss"], compare="query_loss")
+    store.declare("e", columns={"query_loss": "loss"}, shown=["query_loss"], compare="query_loss")
     for name, by_seed in losses.items():
         for seed, values in by_seed.items():
             store.cell("e", name, {"seed": seed}, observations={"query_loss": values})
@@ -215,8 +216,7 @@ def test_the_reference_computes_the_same(store: Store) -> None:
 
 
 def test_agreement_in_its_dtype_only(store: Store) -> None:
-    curve = {"series": "train", "column": "loss", "first": 2, "tolerance": 1e-9, "dtype": "float64"}
-    store.declare("e", agreement=curve)
+    store.declare("e", more=[Agreement(series="train", curve="loss", first=2, tolerance=1e-9, in_dtype="float64")])
     for dtype in ("float32", "float64"):
         for name, second in (("unrolled", 2.0), ("close", 2.0 * (1 + 1e-12)), ("far", 2.1)):
             series = {"train": {"iteration": [1, 2, 3], "loss": [1.0, second, 5.0]}}
@@ -232,7 +232,7 @@ def test_agreement_in_its_dtype_only(store: Store) -> None:
 
 
 def test_seeds_are_averaged_but_the_worst_error_counts(store: Store) -> None:
-    store.declare("e", columns={"error": "", "loss": "", "exact": ""}, markdown=["error", "loss", "exact"])
+    store.declare("e", columns={"error": "", "loss": "", "exact": ""}, shown=["error", "loss", "exact"])
     for seed in range(3):
         row = {"error": 10.0 ** (seed - 10), "loss": float(seed), "exact": True}
         store.cell("e", "i", {"seed": seed}, rows=[row])
@@ -249,7 +249,7 @@ def test_seeds_are_averaged_but_the_worst_error_counts(store: Store) -> None:
 
 
 def test_several_environments_show_themselves(store: Store) -> None:
-    store.declare("e", columns={"v": ""}, markdown=["v"])
+    store.declare("e", columns={"v": ""}, shown=["v"])
     store.cell("e", "i", rows=[{"v": 1.0}])
     other = store.environment(torch="1.13.1")
     store.cell("e", "i", rows=[{"v": 2.0}], environment=other, library="higher", library_version="0.2.1")
@@ -262,7 +262,7 @@ def test_several_environments_show_themselves(store: Store) -> None:
 
 
 def test_what_stands_beneath_the_tables(store: Store) -> None:
-    store.declare("e", columns={"v": "what v means"}, markdown=["v"], question="Is it\nso?")
+    store.declare("e", columns={"v": "what v means"}, shown=["v"], question="Is it\nso?")
     file = store.cell("e", "i", rows=[{"v": np.pi}])
     file.with_name("bad.json").write_text("{")
     _, text = tables(store)
@@ -275,7 +275,7 @@ def test_what_stands_beneath_the_tables(store: Store) -> None:
 
 
 def test_an_overview_sums_up_many_cases_in_natural_order(store: Store) -> None:
-    store.declare("e", columns={"error": "", "size": ""}, markdown=["error", "size"])
+    store.declare("e", columns={"error": "", "size": ""}, shown=["error", "size"])
     for k in (1, 2, 5, 10):
         store.cell("e", "i", {"name": f"k{k}"}, rows=[{"error": k * 1e-16, "size": k}])
     store.cell("e", "j", {"name": "k1"}, status="wrong", reason="r", rows=[{"error": 0.5}])
@@ -288,7 +288,7 @@ def test_an_overview_sums_up_many_cases_in_natural_order(store: Store) -> None:
 
 
 def test_like_stands_with_like_and_the_best_of_them_first(store: Store) -> None:
-    store.declare("e", columns={"ms": ""}, markdown=["ms"], best_first="ms")
+    store.declare("e", columns={"ms": ""}, shown=["ms"], best_first="ms")
     for name, computes, ms in (("c", "fomaml", 1.0), ("b", "maml", 3.0), ("a", "maml", 4.0), ("d", "reptile", 0.5)):
         store.cell("e", name, computes=computes, rows=[{"ms": ms}])
     store.cell("e", "e", status="wrong", reason="r", rows=[])

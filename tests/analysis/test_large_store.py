@@ -7,19 +7,23 @@ import pytest
 from results_factory import Store
 from rich.console import Console
 
+from analysis.columns import computed, peers
+from analysis.columns.computed import Agreement
+from analysis.columns.frame import with_computed
 from analysis.figures import curves, intervals
+from analysis.page import Curves, Intervals, Points
 from analysis.render import render
 from analysis.report import report
-from analysis.statistics import columns, sections
+from analysis.statistics import sections
 from analysis.store import load
 from analysis.tables.summary import print_summary
 
 SEEDS, CASES, IMPLEMENTATIONS = 3, 10, ("fomaml", "other", "unrolled")
-FIGURES: list[dict[str, Any]] = [
-    {"kind": "curves", "name": "c", "series": "s", "x": "i", "y": "loss"},
-    {"kind": "intervals", "name": "t", "values": ["step_ms"]},
-    {"kind": "points", "name": "p", "values": ["error"]},
-]
+FIGURES = (
+    Curves(name="c", title="Loss", series="s", x="i", y="loss"),
+    Intervals(name="t", title="Time", values=("step_ms",)),
+    Points(name="p", title="Errors", values=("error",)),
+)
 
 
 @pytest.fixture
@@ -28,11 +32,11 @@ def large(store: Store) -> Store:
     store.declare(
         "e",
         columns={"step_ms": "time", "loss": "loss"},
-        markdown=["step_ms", "loss"],
+        shown=["step_ms", "loss"],
         references=["unrolled"],
         ratio_of="step_ms",
         compare="loss",
-        agreement={"series": "s", "column": "loss", "first": 2, "tolerance": 1e-9, "dtype": "float32"},
+        more=[Agreement(series="s", curve="loss", first=2, tolerance=1e-9, in_dtype="float32")],
         figures=FIGURES,
     )
     environment = store.environment()
@@ -68,13 +72,13 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
 
     monkeypatch.setattr("os.sched_getaffinity", lambda of: {0})  # figures are drawn here, where calls are counted
     count(load, "parse_cell")
-    count(columns, "_comparison")
+    count(computed.Difference, "_compare")
     count(sections, "_sections")
     rendered = render(large.results)
     print_summary(large.results, Console(quiet=True), rendered.framed)
     cells = CASES * SEEDS * len(IMPLEMENTATIONS)
     assert len(calls["parse_cell"]) == len(set(calls["parse_cell"])) == cells
-    assert len(calls["_comparison"]) == cells / SEEDS  # it is over the seeds
+    assert len(calls["_compare"]) == cells / SEEDS  # it is over the seeds
     assert len(calls["_sections"]) == 1
     calls.clear()
     report(large.results)
@@ -84,9 +88,10 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
 def test_peers_are_found_without_a_search_through_all(large: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each cell only cells of its own case are asked for their curve."""
     asked: list[str] = []
-    own = columns.curve
-    monkeypatch.setattr(columns, "curve", lambda cell, *names: asked.append(cell.file) or own(cell, *names))
-    columns.with_computed(load.load(large.results, "e"))
+    own = peers.curve
+    for module in (peers, computed):
+        monkeypatch.setattr(module, "curve", lambda cell, *names: asked.append(cell.file) or own(cell, *names))
+    with_computed(load.load(large.results, "e"))
     cells = CASES * SEEDS * len(IMPLEMENTATIONS)
     assert len(asked) <= cells * (len(IMPLEMENTATIONS) + 2)
 

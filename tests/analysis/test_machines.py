@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 from results_factory import Store
 
+from analysis.columns.frame import with_computed
+from analysis.page import Pivot, Scaling, Slopes
 from analysis.render import render
 from analysis.report import report
-from analysis.statistics.columns import with_computed
 from analysis.store.load import load
 from analysis.store.machines import several
 from analysis.tables import answer
@@ -14,14 +15,14 @@ from analysis.tables import answer
 OF_TWO = "From 2 environments"
 DECLARED = {
     "columns": {"step_ms": "", "error": ""},
-    "markdown": ["step_ms", "error"],
+    "shown": ["step_ms", "error"],
     "references": ["unrolled"],
     "ratio_of": "step_ms",
-    "slopes": {"name": "e_slopes", "of": ["step_ms"], "factors": ["tasks"]},
-    "pivot": {"name": "e_pivot", "value": "error", "rows": "implementation", "columns": "tasks"},
-    "figures": [
-        {"kind": "scaling", "name": "e_scaling", "title": "Cost", "values": ["step_ms"], "factors": {"tasks": "tasks"}}
-    ],
+    "tables": (
+        Slopes(name="e_slopes", of=("step_ms",), factors=("tasks",)),
+        Pivot(name="e_pivot", value="error", rows="implementation", columns="tasks"),
+    ),
+    "figures": (Scaling(name="e_scaling", title="Cost", value="step_ms", factors={"tasks": "tasks"}),),
 }
 
 
@@ -74,7 +75,7 @@ def test_the_fastest_is_told_for_each_machine(store: Store) -> None:
 
 
 def test_machines_of_one_kind_are_told_too_and_one_alone_is_not(store: Store) -> None:
-    store.declare("e", columns={"v": ""}, markdown=["v"])
+    store.declare("e", columns={"v": ""}, shown=["v"])
     store.cell("e", "i", rows=[{"v": 1.0}], machine="a")
     assert several(load(store.results, "e").cells) == ""
     store.cell("e", "j", rows=[{"v": 2.0}], machine="b")

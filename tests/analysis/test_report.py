@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from results_factory import Store
 
+from analysis.page import Intervals
 from analysis.render import NothingToRender
 from analysis.report import report
 
@@ -41,16 +42,16 @@ class Page(HTMLParser):
 
 def fill(store: Store) -> None:
     """A timed experiment with a figure, a wrong implementation and a missing one."""
-    figure = {"name": "times", "kind": "intervals", "title": "Times", "values": ["step_ms"]}
+    figure = Intervals(name="times", title="Times", values=("step_ms",))
     store.declare(
         "speed",
         question="What is <fast>?",
         columns={"step_ms": "milliseconds", "error_float64": "error"},
-        markdown=["step_ms", "error_float64"],
+        shown=["step_ms", "error_float64"],
         references=["higher", "paired"],
         ratio_of="step_ms",
         best_first="step_ms",
-        figures=[figure],
+        figures=(figure,),
     )
     for name, ms in STEPS.items():
         samples = {"step_ms": [[ms * f, ms * f * 1.01] for f in (0.99, 1.0, 1.02)]}

@@ -6,27 +6,28 @@ from typing import Any
 import pytest
 from results_factory import Store
 
+from analysis.columns.frame import with_computed
+from analysis.page import Reproduction
 from analysis.render import render
-from analysis.statistics.columns import with_computed
 from analysis.store.load import load
 from analysis.tables import reproduction
 
-SPEC: dict[str, Any] = {
-    "name": "verdicts",
-    "value": "loss",
-    "median": "middle",
-    "task_half_width": "half",
-    "published": "published",
-    "half_width": "published_half",
-    "by": ["shots_in_testing"],
-    "against": "maml",
-    "margin": 0.1,
-}
+SPEC = Reproduction(
+    name="verdicts",
+    value="loss",
+    median="middle",
+    task_half_width="half",
+    published="published",
+    half_width="published_half",
+    by=("shots_in_testing",),
+    against="maml",
+    margin=0.1,
+)
 PUBLISHED = {"exact": 1.0, "above": 2.0, "below": 0.5, "vague": 1.0}
 
 
 def fill(store: Store, seeds: int) -> None:
-    store.declare("repro", columns={"loss": "", "half": ""}, markdown=["loss"], reproduction=SPEC)
+    store.declare("repro", columns={"loss": "", "half": ""}, shown=["loss"], tables=(SPEC,))
     for seed in range(seeds):
         for name, value in {**PUBLISHED, "maml": None}.items():
             own = 1.0 + 0.001 * seed + (0.5 if name == "maml" else 0.0)
@@ -38,7 +39,7 @@ def fill(store: Store, seeds: int) -> None:
 
 def table(store: Store) -> dict[str, dict[str, Any]]:
     experiment = load(store.results, "repro")
-    found = reproduction.frame(experiment, with_computed(experiment))
+    found = reproduction.frame(SPEC, experiment, with_computed(experiment))
     return {row["implementation"]: row for row in found.to_dict("records")}
 
 

@@ -1,0 +1,1 @@
+"""Kinds of columns: each knows how it is computed, combined over seeds, shown and explained."""

@@ -1,0 +1,171 @@
+"""What every kind of column can be asked, and columns of what a cell stores."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from analysis import text
+from analysis.columns.peers import Peers
+from analysis.columns.values import Row, combined, interval_of, number_of, with_ends, word_of
+from analysis.statistics import stats
+from analysis.store.cells import Cell, Value
+
+REFERENCE = "reference"
+"""The verdict of a row that others are compared with."""
+_ACRONYMS = {"gpu": "GPU", "cpu": "CPU", "rss": "RSS"}
+_UNITS = {"ns": "ns", "us": "µs", "ms": "ms", "s": "s", "mib": "MiB", "mb": "MB"}
+_DURATION = re.compile(r"_(ns|us|ms|s)$")
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers or words that cells store in their rows."""
+
+    name: str
+    meaning: str = ""
+    stored: ClassVar[bool] = True
+    """Whether it is there, if only empty, wherever an experiment's page has it."""
+    timing: ClassVar[bool] = False
+    """Whether it is left out where a result is not right."""
+    worst_counts: ClassVar[bool] = False
+    """Whether over seeds and cases the largest value is what matters, not the mean."""
+    more_is_better: ClassVar[bool] = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that it has in the CSV."""
+        return (self.name,)
+
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+        """Compute its fields for a cell; nothing where they stand in the cell's rows."""
+        return {}
+
+    def over_seeds(self, rows: Sequence[Row]) -> Row:
+        """Combine its fields of several rows that differ in their seed."""
+        return {
+            name: combined([row[name] for row in rows], self.worst_counts) for name in self.fields if name in rows[0]
+        }
+
+    def text(self, row: Mapping[Any, object]) -> str:
+        """Show its value, interval and verdict in one; empty without a value."""
+        interval = interval_of(row, self.name)
+        return text.interval(interval) if interval.value == interval.value else word_of(row, self.name)
+
+    def number(self, value: float) -> str:
+        """Show a number of this column without an interval."""
+        return text.number(value)
+
+    def label(self, value: float) -> str:
+        """Show a number where nothing else says what it is, such as beside a dot of a figure."""
+        return self.number(value)
+
+    def explain(self) -> str:
+        """Return what stands in a table's legend; empty if it needs nothing."""
+        return self.meaning
+
+    def why_empty(self) -> str:
+        """Return why a column has no value anywhere, where it is the column's own nature."""
+        return ""
+
+    @property
+    def axis_label(self) -> str:
+        """Its name for an axis, with the unit in brackets.
+
+        >>> Column("peak_tensor_mib").axis_label, Column("error_float64").axis_label
+        ('peak tensor (MiB)', 'error float64')
+        """
+        *words, unit = self.name.split("_")
+        if not words or unit not in _UNITS:
+            words, unit = [*words, unit], ""
+        name = " ".join(_ACRONYMS.get(word, word) for word in words)
+        return f"{name} ({_UNITS[unit]})" if unit else name
+
+    @property
+    def short_name(self) -> str:
+        """Its name for a terminal, where there is little room."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class Duration(Column):
+    """A time that cells store in their rows."""
+
+    timing: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Error(Column):
+    """The error of a result against its ground truth: of several the worst counts."""
+
+    worst_counts: ClassVar[bool] = True
+
+    def dtype(self, of_case: str) -> str:
+        """Return the dtype that it was measured in: the one that its name ends with, else the case's."""
+        return self.name.removeprefix("error_") if self.name.startswith("error_") else of_case
+
+
+@dataclass(frozen=True)
+class Verdict(Column):
+    """A cell's status in the words of a check."""
+
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+        """Call right what is ok."""
+        return {self.name: cell.verdict}
+
+
+@dataclass(frozen=True)
+class Mean(Column):
+    """The mean of a cell's observations, with a 95 % interval."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The mean and the ends of its interval."""
+        return with_ends(self.name)
+
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+        """Average the observations of a cell."""
+        observed = cell.observations.get(self.name)
+        return {} if observed is None else self.named(stats.mean_interval(observed))
+
+    def over_seeds(self, rows: Sequence[Row]) -> Row:
+        """Average over the seeds, with an interval over them."""
+        numbers = [float(row[self.name]) for row in rows if row[self.name] is not None and _is_number(row[self.name])]
+        return self.named(stats.t_interval(numbers)) if f"{self.name}_lo" in rows[0] else super().over_seeds(rows)
+
+    def named(self, interval: stats.Interval) -> dict[str, Value]:
+        """Return an interval as the fields."""
+        return dict(zip(with_ends(self.name), interval, strict=True))
+
+
+@dataclass(frozen=True)
+class Sample(Mean):
+    """The median over processes of a cell's samples, with a 95 % interval."""
+
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+        """Take the median of a cell's samples."""
+        processes = cell.samples.get(self.name)
+        return {} if processes is None else self.named(stats.time_interval(processes))
+
+
+@dataclass(frozen=True)
+class Time(Sample):
+    """The time of something that was repeated in several processes."""
+
+    timing: ClassVar[bool] = True
+
+
+def plain(name: str) -> Column:
+    """Return the kind of a column that is on no page, which its name tells.
+
+    >>> plain("wall_s"), plain("error_float32"), plain("words")
+    (Duration(name='wall_s', meaning=''), Error(name='error_float32', meaning=''), Column(name='words', meaning=''))
+    """
+    if name == "error" or name.startswith("error_"):
+        return Error(name)
+    return Duration(name) if _DURATION.search(name) else Column(name)
+
+
+def _is_number(value: object) -> bool:
+    number = number_of(value)
+    return number == number

@@ -1,0 +1,55 @@
+"""Numbers in a row of a table, whatever else may stand in their place."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics.stats import Interval
+
+Row = dict[str, Any]
+
+
+def number_of(value: object) -> float:
+    """Return a number as it is, NaN for everything else."""
+    if type(value) is float:  # nearly all, of which there may be millions
+        return value
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return float(value) if number else math.nan  # type: ignore[arg-type]
+
+
+def value_of(row: Mapping[Any, object], name: str) -> float:
+    """Return the number in a column, NaN where there is none or it is a text."""
+    return number_of(row.get(name))
+
+
+def interval_of(row: Mapping[Any, object], name: str) -> Interval:
+    """Return the number in a column with the ends of its interval, NaN where there are none."""
+    return Interval(value_of(row, name), value_of(row, f"{name}_lo"), value_of(row, f"{name}_hi"))
+
+
+def word_of(row: Mapping[Any, object], name: str) -> str:
+    """Return the words in a column, `yes` and `no` for truth values; empty where there are none."""
+    value = row.get(name)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else ""
+
+
+def with_ends(name: str) -> tuple[str, str, str]:
+    """Return the names of a column and of the ends of its interval."""
+    return name, f"{name}_lo", f"{name}_hi"
+
+
+def combined(values: list[Any], worst: bool = False) -> object:
+    """Return the mean of numbers, or the largest where the worst counts; of words the one, or all that occur."""
+    if values.count(values[0]) == len(values):
+        return values[0]
+    present = [value for value in values if value is not None]
+    distinct = list(dict.fromkeys(present))
+    if len(distinct) < 2:
+        return next(iter(distinct), None)
+    if all(isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present):
+        return float(max(present) if worst else np.mean(present))
+    return ", ".join(dict.fromkeys(str(value) for value in present))
