@@ -211,6 +211,8 @@ def summary(runs: Mapping[str, Run]) -> str:
     """Return README's table: six implementations of second-order MAML, how right and how fast they are."""
     run = runs["reference"]
     rows = [run.row("cost", case=HEADLINE, dtype="float32", implementation=name) for name in HEADLINE_ROWS]
+    judged = run.rows("metagradient", implementation=HEADLINE_ROWS)
+    claim("every implementation in the README is right", set(judged["status"]) == {OK})
     table: Table = {
         "implementation": list(HEADLINE_ROWS),
         "worst error": [text.number(_worst(run, name)) for name in HEADLINE_ROWS],
@@ -222,8 +224,8 @@ def summary(runs: Mapping[str, Run]) -> str:
     setting = rows[0]
     caption = (
         f"One meta-gradient of {setting['tasks']} tasks with {setting['inner_steps']} inner steps and "
-        f"{setting['shots']} shots, on one core: {run.environment}. The worst error is in float64, over all cases of "
-        "`metagradient`; rounding alone explains it."
+        f"{setting['shots']} shots, on one core: {run.environment}. The worst relative error is in float64, over all "
+        "cases of the experiment `metagradient`; rounding alone explains it."
     )
     picture = run._image("", "cost_time", "Time of one meta-gradient by implementation, with 95 % intervals, log axis")
     return "\n\n".join([picture, caption, text.grid(text.named(table), _TEXTS)])
