@@ -1,5 +1,6 @@
 """Meta-batches over several ranks: equal to one process, ended by a death, gone on with from a checkpoint."""
 
+import csv
 import json
 import os
 import subprocess
@@ -204,9 +205,10 @@ def test_communication_dominates_from_that_many_ranks_and_not_before(link: Any, 
     assert ranks == 2 or ring_s(link, size, ranks - 1) <= work_s * (1 + 1e-9)
 
 
-def test_the_page_on_scale_computes_what_it_says() -> None:
-    lines = (ROOT / "docs" / "scale.md").read_text().partition("| ranks, fabric |")[2].splitlines()[2:]
-    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
-    assert len(rows) == 5
-    for _, size, milliseconds, tasks, *told in rows:
-        assert told == [str(value) for value in predicted(int(size), float(milliseconds) / 1e3, int(tasks)).values()]
+def test_the_published_table_has_the_ranks_and_tasks_that_are_predicted() -> None:
+    with (ROOT / "results" / "published" / "cpu-amd-epyc-2-cores" / "tables" / "sharding.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    for row in rows:
+        found = predicted(int(row["allreduce_bytes"]), float(row["single_ms"]) / 1e3, int(row["tasks"]))
+        assert {name: str(value) for name, value in found.items()} == {name: row[name] for name in found}
