@@ -83,7 +83,8 @@ class Run:
         found = self.rows(table, **where)
         if len(found) != 1:
             raise Missing(f"{self.name}/tables/{table}.csv: {len(found)} rows with {_spelled(where)}, not one")
-        return found.iloc[0].to_dict()
+        row: Row = found.iloc[0].to_dict()
+        return row
 
     def number(self, table: str, column: str, **where: Where) -> float:
         """Return the number in one column of one row."""

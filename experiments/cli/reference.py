@@ -58,8 +58,11 @@ def page(app: typer.Typer) -> str:
     """Return the reference of all commands of `app` as Markdown, in the order in which they were added."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    commands = [block for name, command in group.commands.items() for block in _command(name, command)]
-    return text.wrapped("\n\n".join([INTRODUCTION, *commands]))
+    blocks = [INTRODUCTION]
+    for name, command in group.commands.items():
+        assert isinstance(command, TyperCommand)
+        blocks += _command(name, command)
+    return text.wrapped("\n\n".join(blocks))
 
 
 def _command(name: str, command: TyperCommand) -> Iterator[str]:
@@ -69,7 +72,8 @@ def _command(name: str, command: TyperCommand) -> Iterator[str]:
     pieces = [piece.strip("{}") for piece in command.collect_usage_pieces(context)]
     yield f"```sh\n{' '.join([NAME, name, *pieces])}\n```"
     yield command.help or ""
-    records = [_record(context, p) for p in command.get_params(context) if "--help" not in p.opts]
+    parameters = (p for p in command.get_params(context) if isinstance(p, TyperArgument | TyperOption))
+    records = [_record(context, p) for p in parameters if "--help" not in p.opts]
     if records:
         written, meanings = zip(*records, strict=True)
         yield text.grid({"argument or option": list(written), "meaning": list(meanings)}, _LEFT)
@@ -77,7 +81,7 @@ def _command(name: str, command: TyperCommand) -> Iterator[str]:
 
 def _record(context: typer.Context, parameter: TyperArgument | TyperOption) -> tuple[str, str]:
     """Return how one parameter is written and what it means."""
-    written, meaning = parameter.get_help_record(context) or (parameter.make_metavar(context), "")
+    written, meaning = parameter.get_help_record(context) or ("", "")
     kind = "" if isinstance(parameter, TyperArgument) else lambda found: f" {found[1].upper()}"
     return f"`{_KIND.sub(kind, written)}`", text.escape(meaning)
 
