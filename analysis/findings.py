@@ -123,9 +123,11 @@ class Run:
         cells |= {header: [shown(row, column) for row in rows] for column, header in headers.items()}
         return text.grid(text.named({name: values for name, values in cells.items() if any(values)}), _TEXTS)
 
-    def figure(self, name: str, alt: str) -> str:
-        """Return one of its plots as an image 800 pixels wide."""
-        return self._image("../", name, alt)
+    def figure(self, name: str, alt: str, up: str = "../") -> str:
+        """Return one of its plots as an image 800 pixels wide; `up` leads from the page to the project."""
+        if not (self.folder / "plots" / f"{name}.png").is_file():
+            raise Missing(f"{self.name}/plots/{name}.png: there is no such plot")
+        return f'<img src="{up}results/published/{self.name}/plots/{name}.png" width="800" alt="{alt}">'
 
     def link(self, table: str) -> str:
         """Return the address of a table, from a page in `docs/`."""
@@ -145,11 +147,6 @@ class Run:
         if not found:
             raise Missing(f"{self.name}/tables/cost.md: no line names the environment")
         return "; ".join(found)
-
-    def _image(self, up: str, name: str, alt: str) -> str:
-        if not (self.folder / "plots" / f"{name}.png").is_file():
-            raise Missing(f"{self.name}/plots/{name}.png: there is no such plot")
-        return f'<img src="{up}results/published/{self.name}/plots/{name}.png" width="800" alt="{alt}">'
 
     def _cell(self, table: str, column: str, where: Mapping[str, Where]) -> object:
         self._column(table, self.rows(table, **where), column)
@@ -209,7 +206,7 @@ def shown(row: Row, column: str) -> str:
 
 
 def summary(runs: Mapping[str, Run]) -> str:
-    """Return README's table: six implementations of second-order MAML, how right and how fast they are."""
+    """Return README's picture and table: six implementations of second-order MAML, how right and how fast they are."""
     run = runs["reference"]
     rows = [run.row("cost", case=HEADLINE, dtype="float32", implementation=name) for name in HEADLINE_ROWS]
     judged = run.rows("metagradient", implementation=HEADLINE_ROWS)
@@ -228,7 +225,8 @@ def summary(runs: Mapping[str, Run]) -> str:
         f"{setting['shots']} shots, on one core: {run.environment}. The worst relative error is in float64, over all "
         "cases of the experiment `metagradient`; rounding alone explains it."
     )
-    picture = run._image("", "cost_time", "Time of one meta-gradient by implementation, with 95 % intervals, log axis")
+    alt = "Time of one meta-gradient against tasks, inner steps and width, by implementation, log axes"
+    picture = runs["growth"].figure("cost_scaling_time", alt, up="")
     return "\n\n".join([picture, caption, text.grid(text.named(table), _TEXTS)])
 
 
@@ -240,6 +238,12 @@ def sharding(runs: Mapping[str, Run]) -> str:
         "few-shot-cnn-ranks2": "few-shot CNN, 8 tasks",
         "notebook-ranks3": "notebook, oversubscribed",
     }
+    gains = {
+        case: runs["reference"].number("sharding", "efficiency", case=case, implementation="compiled")
+        for case in ("notebook-ranks2", "few-shot-cnn-ranks2")
+    }
+    claim("compiled loses by sharding the notebook's meta-batch over 2 ranks", gains["notebook-ranks2"] < 0.5)
+    claim("compiled gains by sharding the few-shot CNN's meta-batch over 2 ranks", gains["few-shot-cnn-ranks2"] > 0.75)
     rows = [
         {"setting": setting, **runs["reference"].row("sharding", case=case, implementation=name)}
         for case, setting in settings.items()
