@@ -28,6 +28,7 @@ one line, and its exit code is 2. The words are those of the [glossary](glossary
 ```sh
 maml-bench list                                               # what there is, and what is not available and why
 maml-bench run cost --implementations unrolled,higher         # measure what is missing
+maml-bench run metagradient --implementations learn2learn,nested_grad.py   # an implementation of your own, beside it
 maml-bench run training --profile full --seeds 0,1            # paper lengths, two seeds
 maml-bench run cost --model my_net.py:make                    # a module of your own: (points, 1) to (points, 1)
 maml-bench run cost --profile full --cases 'study-tasks*'     # some cases of an experiment
