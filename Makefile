@@ -23,7 +23,7 @@ EVERY := $(if $(findstring command,$(origin PYTHON)),$(PYTHON),3.11 3.12)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables plots report test test-all lint overhead golden regress selfcheck load matrix mutants faults
-.PHONY: publish clean
+.PHONY: publish findings docs clean
 
 help: ## this text
 	@echo "Targets:"
@@ -84,6 +84,12 @@ faults: $(STAMP) ## make happen what can happen to a run: nothing may be lost, w
 publish: $(STAMP) ## copy cells, tables and plots to results/published/MACHINE, to be committed
 	@test -n "$(MACHINE)" || { echo "name the machine: make publish MACHINE=…"; exit 2; }
 	@$(BENCH) publish --results $(RESULTS) -- "$(MACHINE)"
+
+findings: $(STAMP) ## write docs/findings.md and the tables of README.md and docs/scale.md from results/published
+	@$(BIN)/python -m analysis.findings
+
+docs: findings ## write all generated pages: findings, and docs/cli.md from the commands
+	@$(BIN)/python -m experiments.cli.reference
 
 clean: ## remove environments and caches; never touches results
 	rm -rf .nox .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

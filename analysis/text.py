@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from tabulate import tabulate
 from analysis.statistics.stats import Interval
 
 _SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # an underscore inside a name is harmless
+_WIDTH = 120
+_CODE, _KEPT = re.compile(r"`[^`\n]+`"), "\0"  # spaces in code style are no place to break a line
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -75,6 +78,20 @@ def grid(table: Mapping[str, list[str]], left: Container[str]) -> str:
         colalign=["left" if name in left else "right" for name in table],
     )
     return lines
+
+
+def wrapped(markdown: str) -> str:
+    """Break the prose of a page at 120 characters; tables, images, headings and code stay as they are.
+
+    >>> print(wrapped("A\\nB\\n\\n| a |\\n|---|\\n"))
+    A B
+    <BLANKLINE>
+    | a |
+    |---|
+    <BLANKLINE>
+    """
+    blocks = [block for block in re.split(r"\n\s*\n", markdown.strip()) if block.strip()]
+    return "\n\n".join(_wrapped_block(block.strip("\n")) for block in blocks) + "\n"
 
 
 def interval(x: Interval, sign: bool = False) -> str:
@@ -170,3 +187,19 @@ def _fixed(value: float, decimals: int, sign: bool = False) -> str:
     if float(text) == 0:
         return text.lstrip("-")
     return f"+{text}" if sign and value > 0 else text
+
+
+def _wrapped_block(block: str) -> str:
+    if block.startswith(("|", "<", "#", "```", "    ")):
+        return block
+    items = re.split(r"\n(?=- )", _CODE.sub(lambda span: span[0].replace(" ", _KEPT), block))
+    return "\n".join(
+        textwrap.fill(
+            " ".join(item.split()),
+            _WIDTH,
+            subsequent_indent="  " if item.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for item in items
+    ).replace(_KEPT, " ")

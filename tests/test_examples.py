@@ -1,4 +1,4 @@
-"""The README's worked examples and the published tables it quotes."""
+"""The examples of the documentation that take a copy of the project, and what is published."""
 
 import re
 import shutil
@@ -11,15 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.test_documentation import examples
+
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
 PUBLISHED = ROOT / "results" / "published"
-
-
-def example(name: str) -> str:
-    found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
-    assert found is not None
-    return found[1]
 
 
 one_worker = pytest.mark.xdist_group("copy")
@@ -27,17 +22,17 @@ one_worker = pytest.mark.xdist_group("copy")
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with the README's files added, and one implementation with a deliberate mistake."""
+    """A copy of the project with the examples of the documentation, and one with a deliberate mistake."""
     folder = tmp_path_factory.mktemp("copy")
     for package in ("analysis", "baselines", "experiments"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "baselines" / "handwritten" / "my_maml.py").write_text(example("implementation"))
-    (folder / "experiments" / "rounding.py").write_text(example("experiment"))
-    mistake = example("implementation").replace("inner_grads[name]", "inner_grads[name].detach()")
-    assert mistake != example("implementation")
+    (folder / "baselines" / "handwritten" / "nested_grad.py").write_text(examples()["nested_grad.py"])
+    (folder / "experiments" / "rounding.py").write_text(examples()["rounding.py"])
+    mistake = examples()["nested_grad.py"].replace("inner_grads[name]", "inner_grads[name].detach()")
+    assert mistake != examples()["nested_grad.py"]
     (folder / "baselines" / "handwritten" / "mistaken.py").write_text(mistake)
     for command in (
-        ["run", "rounding", "--implementations", "my-maml,mistaken,unrolled"],
+        ["run", "rounding", "--implementations", "nested-grad,mistaken,unrolled"],
         ["render"],
     ):
         done = subprocess.run(
@@ -55,7 +50,7 @@ def rows(table: Path) -> list[list[str]]:
 @one_worker
 def test_the_added_experiment_and_implementation_are_found_and_right(copy: Path) -> None:
     table = copy / "results" / "tables" / "rounding.md"
-    found = [row for row in rows(table) if row[0] == "`my-maml`"]
+    found = [row for row in rows(table) if row[0] == "`nested-grad`"]
     assert len(found) == 2
     for row in found:
         assert 1e-9 < float(row[1]) < 1e-5
@@ -68,7 +63,7 @@ def test_the_added_experiment_and_implementation_are_found_and_right(copy: Path)
 @one_worker
 def test_a_mistake_dropped_into_baselines_comes_out_wrong(copy: Path) -> None:
     csv = (copy / "results" / "tables" / "rounding.csv").read_text().splitlines()
-    for name, status in (("mistaken", "wrong"), ("my-maml", "ok"), ("unrolled", "ok")):
+    for name, status in (("mistaken", "wrong"), ("nested-grad", "ok"), ("unrolled", "ok")):
         found = [line for line in csv if f",{name}," in line]
         assert len(found) == 2
         assert all(f",{status}," in line for line in found)
@@ -78,7 +73,7 @@ def test_a_mistake_dropped_into_baselines_comes_out_wrong(copy: Path) -> None:
 def test_a_loop_of_ones_own_trains_alike_with_another_implementation(
     other: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = example("training").replace("batches(1000)", "batches(3)").replace("torch.float32", "torch.float64")
+    text = examples()["train.py"].replace("batches(1000)", "batches(3)").replace("torch.float32", "torch.float64")
     name = other.split()[-1]
     with_other = text.replace("handwritten.compiled import Compiled", other).replace("Compiled(", f"{name}(")
     assert "batches(3)" in text and "Compiled" not in with_other
@@ -99,36 +94,6 @@ def trained(text: str) -> Tensor:
     model, optimizer = found["model"], found["optimizer"]
     assert all(optimizer.state[p]["step"] == 3 for p in model.parameters())
     return nn.utils.parameters_to_vector(model.parameters()).detach()
-
-
-def test_tables_in_the_readme_are_those_of_the_published_run() -> None:
-    (section,) = re.findall(r"## What came out\n(.*?)\n## ", README, re.DOTALL)
-    published = [row for file in PUBLISHED.glob("*/tables/*.md") for row in rows_of_tables(file.read_text())]
-    quoted = rows_of_tables(section)
-    assert len(quoted) > 10
-    for row in quoted:
-        assert any(row.items() <= whole.items() for whole in published), row
-
-
-def rows_of_tables(markdown: str) -> list[dict[str, str]]:
-    """The rows of all tables in it, each by the names of its columns."""
-    rows, header = [], list[str]()
-    for line in markdown.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if not line.startswith("|"):
-            header = []
-        elif not header:
-            header = cells
-        elif not cells[0].startswith((":-", "--")):
-            rows.append(dict(zip(header, cells, strict=True)))
-    return rows
-
-
-def test_links_and_pictures_in_the_readme_exist() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r'<img src="([^"]+)"', README)
-    assert len(targets) > 12
-    for target in targets:
-        assert (ROOT / target).exists(), target
 
 
 def test_nothing_published_names_a_path_a_host_or_an_address() -> None:

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -20,16 +21,16 @@ def test_help_documents_every_target_and_variable() -> None:
         assert re.search(rf"^ +{name} +\S+ \S+", shown, re.MULTILINE), name
 
 
-def test_the_readme_names_only_targets_that_exist() -> None:
+def test_the_documentation_names_only_targets_that_exist() -> None:
     known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()))
-    assert named
-    assert named <= known
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert named <= known, page.name
 
 
 def test_prose_is_no_wider_than_code() -> None:
     """Tables and pictures cannot be wrapped, and code is wrapped by others."""
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in PAGES:
         prose = re.sub(r"^```.*?^```$", lambda code: "\n" * code[0].count("\n"), page.read_text(), flags=re.M | re.S)
         for number, line in enumerate(prose.splitlines(), 1):
             assert len(line) <= 120 or line.startswith(("|", "<img", "    ")), f"{page.name}:{number}"

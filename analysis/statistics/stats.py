@@ -1,4 +1,4 @@
-"""The statistics of `docs/results.md`: pure functions on arrays.
+"""The statistics of `docs/measuring.md`: pure functions on arrays.
 
 Every interval has 95 % coverage. Where the quantity is a time or a ratio it is computed on logarithms, since slow
 outliers make times skewed and a ratio and its inverse must give the same answer. The unit that varies is the
