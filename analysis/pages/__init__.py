@@ -2,8 +2,14 @@
 
 import importlib
 from importlib.util import find_spec
+from pathlib import Path
 
 from analysis.page import Page
+
+
+def names() -> list[str]:
+    """Return the experiments that have a page."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
 
 
 def find(experiment: str) -> Page:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import findings
-from analysis.findings import FILLED, FINDINGS, ROOT, RUNS, Missing, Run, claim, pages
+from analysis.findings.__main__ import FILLED, FINDINGS, ROOT, RUNS, filled
+from analysis.findings.published import Missing, Run
+from analysis.findings.tables import HEADLINE, claim
 
 COST = Path("results", "published", RUNS["reference"], "tables", "cost.csv")
 
@@ -24,7 +25,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_committed_pages_are_what_the_published_results_give() -> None:
-    made = pages()
+    made = filled()
     assert made.keys() == {FINDINGS, *FILLED}
     for page, text in made.items():
         assert (ROOT / page).read_text() == text, f"{page}: run `make findings`"
@@ -32,20 +33,18 @@ def test_committed_pages_are_what_the_published_results_give() -> None:
 
 def test_a_number_that_changes_changes_the_pages(copy: Path) -> None:
     table = (copy / COST).read_text()
-    (number,) = {
-        line.split(",")[22] for line in table.splitlines() if line.startswith(f"cost,{findings.HEADLINE},higher,")
-    }
+    (number,) = {line.split(",")[22] for line in table.splitlines() if line.startswith(f"cost,{HEADLINE},higher,")}
     (copy / COST).write_text(table.replace(number, "456.7"))
-    before, after = pages(), pages(copy)
+    before, after = filled(), filled(copy)
     assert f"| {float(number):.0f} (" in before[FINDINGS].replace("    ", " ").replace("  ", " ")
     assert "457 (" in after[FINDINGS] and "457 (" in after[Path("README.md")]
 
 
 def test_a_row_that_is_missing_is_named_in_one_line(copy: Path) -> None:
     lines = (copy / COST).read_text().splitlines(keepends=True)
-    (copy / COST).write_text("".join(line for line in lines if f"{findings.HEADLINE},jax-mixed-mode," not in line))
-    with pytest.raises(Missing, match=f"cost.csv: no row with .*case {findings.HEADLINE}.* implementation jax-mixed"):
-        pages(copy)
+    (copy / COST).write_text("".join(line for line in lines if f"{HEADLINE},jax-mixed-mode," not in line))
+    with pytest.raises(Missing, match=f"cost.csv: no row with .*case {HEADLINE}.* implementation jax-mixed"):
+        filled(copy)
 
 
 def test_tables_columns_and_plots_that_are_missing_are_named(copy: Path) -> None:
@@ -53,8 +52,8 @@ def test_tables_columns_and_plots_that_are_missing_are_named(copy: Path) -> None
     for call in (
         lambda: run.rows("none"),
         lambda: run.rows("cost", none=1),
-        lambda: run.cell("cost", "none", case=findings.HEADLINE, implementation="higher"),
-        lambda: run.table("cost", ["none"], case=findings.HEADLINE),
+        lambda: run.cell("cost", "none", case=HEADLINE, implementation="higher"),
+        lambda: run.table("cost", ["none"], case=HEADLINE),
         lambda: run.figure("none", ""),
         lambda: run.link("none"),
     ):
@@ -73,9 +72,9 @@ def test_a_sentence_that_no_longer_holds_is_refused() -> None:
 def test_of_several_round_groups_the_newest_of_the_largest_counts(copy: Path) -> None:
     lines = (copy / COST).read_text().splitlines()
     group = lines[0].split(",").index("round_group")
-    again = next(line for line in lines if f"{findings.HEADLINE},higher," in line).split(",")
+    again = next(line for line in lines if f"{HEADLINE},higher," in line).split(",")
     again[group] = "29990101T000000"
     (copy / COST).write_text("\n".join([*lines, ",".join(again)]) + "\n")
     run = Run(RUNS["reference"], copy / "results" / "published")
-    assert run.row("cost", case=findings.HEADLINE, implementation="compiled")
-    assert len(run.rows("cost", case=findings.HEADLINE)) == 20
+    assert run.row("cost", case=HEADLINE, implementation="compiled")
+    assert len(run.rows("cost", case=HEADLINE)) == 20

@@ -1,0 +1,1 @@
+"""The page of findings, and the tables that other pages quote, filled from the published results."""

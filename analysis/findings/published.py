@@ -1,0 +1,175 @@
+"""One published run, read from its tables: rows, numbers, and cells as tables show them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import pages, text
+from analysis.columns.column import Column, plain
+from analysis.columns.computed import BreakEven
+from analysis.columns.values import interval_of, number_of, value_of
+from analysis.statistics.sections import OK
+from analysis.store.cells import computes_order
+from analysis.tables.slopes import exponent
+
+TEXTS = ("implementation", "computes", "cases", "setting", "mode", "verdict")
+Where = str | int | float | Sequence[str | int | float]
+Table = dict[str, list[str]]
+Row = Mapping[Any, Any]
+
+
+class Missing(Exception):
+    """Something that a page shows is not among the published results, or is not what the page says of it."""
+
+
+class Run:
+    """One published run: its tables as numbers, text and Markdown, and links to it from a page in `docs/`."""
+
+    def __init__(self, name: str, published: Path) -> None:
+        self.name, self.folder = name, published / name
+
+    def rows(self, table: str, **where: Where) -> pd.DataFrame:
+        """Return the rows of a table whose columns hold the given values; of several round groups the newest.
+
+        Raises `Missing` where the table or a column is not there, or no row is left.
+        """
+        found = read(self.folder / "tables" / f"{table}.csv")
+        for column, wanted in where.items():
+            self._column(table, found, column)
+            values = [wanted] if isinstance(wanted, str | int | float) else list(wanted)
+            found = found[found[column].isin(values)]
+        if found.empty:
+            raise Missing(f"{self.name}/tables/{table}.csv: no row with {_spelled(where)}")
+        if "round_group" in found and found["round_group"].nunique() > 1 and "case" in where:
+            sizes = found.groupby("round_group").size()
+            found = found[found["round_group"] == max(sizes.index, key=lambda group: (sizes[group], group))]
+        return found
+
+    def row(self, table: str, **where: Where) -> Row:
+        """Return the one row with the given values."""
+        found = self.rows(table, **where)
+        if len(found) != 1:
+            raise Missing(f"{self.name}/tables/{table}.csv: {len(found)} rows with {_spelled(where)}, not one")
+        row: Row = found.iloc[0].to_dict()
+        return row
+
+    def number(self, table: str, column: str, **where: Where) -> float:
+        """Return the number in one column of one row."""
+        found = number_of(self._cell(table, column, where))
+        if found != found:
+            raise Missing(f"{self.name}/tables/{table}.csv: no number in {column} with {_spelled(where)}")
+        return found
+
+    def cell(self, table: str, column: str, **where: Where) -> str:
+        """Return one column of one row as tables show it, with its interval and verdict."""
+        self._cell(table, column, where)
+        return shown(self.row(table, **where), column)
+
+    def times(self, table: str, column: str, **where: Where) -> str:
+        """Return a ratio for a sentence: "1.41 times (1.38–1.44)"."""
+        self.number(table, column, **where)
+        row = self.row(table, **where)
+        return text.ratio(interval_of(row, column), "").strip().replace("×", " times")
+
+    def table(self, table: str, columns: Mapping[str, str] | Sequence[str], **where: Where) -> str:
+        """Return rows as a Markdown table, as far as they have been measured.
+
+        columns: the columns of the CSV, or these with the headers to show; the implementation comes first.
+        """
+        rows = [row for row in self.rows(table, **where).to_dict("records") if row.get("status", OK) == OK]
+        if not rows:
+            raise Missing(f"{self.name}/tables/{table}.csv: no row with {_spelled(where)} is ok")
+        headers = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
+        for column in headers:
+            if column not in ("published", *rows[0]):
+                self._column(table, self.rows(table, **where), column)
+        first = next(iter(headers))
+        rows.sort(key=lambda row: (computes_order(str(row.get("computes", ""))), *_rank(row, first)))
+        cells: Table = {"implementation": [str(row["implementation"]) for row in rows]}
+        cells |= {header: [shown(row, column) for row in rows] for column, header in headers.items()}
+        return text.grid(text.named({name: values for name, values in cells.items() if any(values)}), TEXTS)
+
+    def figure(self, name: str, alt: str, up: str = "../") -> str:
+        """Return one of its plots as an image 800 pixels wide; `up` leads from the page to the project."""
+        if not (self.folder / "plots" / f"{name}.png").is_file():
+            raise Missing(f"{self.name}/plots/{name}.png: there is no such plot")
+        return f'<img src="{up}results/published/{self.name}/plots/{name}.png" width="800" alt="{alt}">'
+
+    def link(self, table: str) -> str:
+        """Return the address of a table, from a page in `docs/`."""
+        if not (self.folder / "tables" / f"{table}.md").is_file():
+            raise Missing(f"{self.name}/tables/{table}.md: there is no such table")
+        return f"../results/published/{self.name}/tables/{table}.md"
+
+    @property
+    def home(self) -> str:
+        """Its folder, from a page in `docs/`."""
+        return f"../results/published/{self.name}"
+
+    @property
+    def environment(self) -> str:
+        """Versions and processor, as its table of `cost` names them."""
+        found = re.findall(r"^Environment `\w+`: (.*)\.$", (self.folder / "tables" / "cost.md").read_text(), re.M)
+        if not found:
+            raise Missing(f"{self.name}/tables/cost.md: no line names the environment")
+        return "; ".join(found)
+
+    def _cell(self, table: str, column: str, where: Mapping[str, Where]) -> object:
+        self._column(table, self.rows(table, **where), column)
+        return self.row(table, **where)[column]
+
+    def _column(self, table: str, rows: pd.DataFrame, column: str) -> None:
+        if column not in rows:
+            raise Missing(f"{self.name}/tables/{table}.csv: no column {column}")
+
+
+@cache
+def kind(column: str) -> Column:
+    """Return the kind of a column that pages of experiments have, or that its name tells."""
+    known = (own for name in pages.names() for own in pages.find(name).columns)
+    return next((own for own in known if own.name == column), plain(column))
+
+
+def shown(row: Row, column: str) -> str:
+    """Return one column of a row for people: with its interval, and with its verdict where it has one.
+
+    >>> shown({"accuracy": 95.2, "accuracy_lo": 94.4, "accuracy_hi": 95.9}, "accuracy")
+    '95.2 (94.4–95.9)'
+    >>> shown({"published": 1.17, "published_half_width": 0.16}, "published")
+    '1.17 ± 0.16'
+    """
+    if column == "published":
+        value, half = value_of(row, column), value_of(row, f"{column}_half_width")
+        return "" if value != value else f"{value:g}" if half != half else f"{value:g} ± {half:g}"
+    if column == "loss" and value_of(row, "seeds_not_finite") > 0:
+        return f"not finite ({row['seeds_not_finite']:g} of {row['seeds']:g} seeds)"
+    if column == "difference":
+        return text.interval(interval_of(row, column), sign=True)
+    if column == "exponent":
+        return exponent(row)
+    if isinstance(kind(column), BreakEven) and isinstance(row[column], str):  # a column that also says `never`
+        return row[column] if not row[column].isdigit() else text.number(float(row[column]))
+    if column == "allreduce_bytes":
+        return f"{row[column]:,}"
+    return kind(column).text(row)
+
+
+@cache
+def read(file: Path) -> pd.DataFrame:
+    """Read a published table once. Raises `Missing` where there is none."""
+    if not file.is_file():
+        raise Missing(f"{file.parent.parent.name}/{file.parent.name}/{file.name}: there is no such table")
+    return pd.read_csv(file, dtype={"round_group": str, "environment": str, "torch": str, "python": str})
+
+
+def _rank(row: Row, column: str) -> tuple[float, str]:
+    value = value_of(row, column)
+    return (value if value == value else float("inf")), str(row["implementation"])
+
+
+def _spelled(where: Mapping[str, object]) -> str:
+    return ", ".join(f"{column} {value}" for column, value in where.items()) or "anything"
