@@ -298,8 +298,8 @@ def test_a_bad_address_is_one_clear_line_and_exit_2(
 
 
 def test_what_a_scheduler_is_not_for_is_one_clear_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, _, err = call("run", "create_graph", "--scheduler", NOWHERE, "--baseline", "mine.py")
-    assert code == 2 and "--baseline and --model name files that workers do not have" in err
+    code, _, err = call("run", "create_graph", "--scheduler", NOWHERE, "--implementations", "all,mine.py")
+    assert code == 2 and "workers have neither files of your own nor a --model" in err
     for name in ("distributed", "experiments.harness.distributed.dask_client"):
         monkeypatch.setitem(sys.modules, name, None)
     code, _, err = call("run", "create_graph", "--scheduler", NOWHERE)

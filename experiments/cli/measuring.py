@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, progress
+from experiments.cli.screen import Implementations, Results, console, print_warnings, progress
 from experiments.harness.refusals import BadRequest
+from experiments.harness.selection import ALL, is_file, split
 
 if TYPE_CHECKING:
     from experiments.harness.distributed.machines import Machines
@@ -52,7 +53,7 @@ def list_() -> None:
 def run(
     context: typer.Context,
     experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
-    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    implementations: Implementations = ALL,
     cases: Annotated[
         str, typer.Option(help="Names, separated by commas, * for any part of one. Default: all of the profile.")
     ] = "",
@@ -73,7 +74,6 @@ def run(
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
-    baseline: Baseline = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -90,20 +90,21 @@ def run(
     from experiments.harness.request import request
 
     try:
-        numbers = [int(part) for part in listed(seeds)]
+        numbers = [int(part) for part in split(seeds)]
     except ValueError:
         raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
     if any(number < 0 for number in numbers):
         raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
-    if scheduler is not None and (baseline or model):
-        raise BadRequest("--scheduler: --baseline and --model name files that workers do not have; run these here")
+    entries = split(implementations)
+    if scheduler is not None and (model or any(map(is_file, entries))):
+        raise BadRequest("--scheduler: workers have neither files of your own nor a --model; run these here")
     if scheduler is not None and context.obj is not None:
         raise BadRequest("--scheduler: torchrun has given this run its ranks already; use one of the two")
     with machines_of(scheduler) as machines:
         with console.status("importing every implementation"):
             plan = request(
                 experiments or [],
-                listed(implementations),
+                entries,
                 profile=profile,
                 device=device,
                 seeds=numbers or None,
@@ -112,9 +113,8 @@ def run(
                 memory=memory,
                 results=results,
                 fresh=fresh,
-                baseline_files=baseline or [],
                 model=model,
-                cases=listed(cases),
+                cases=split(cases),
                 machines=machines,
                 ranks=context.obj,
             )

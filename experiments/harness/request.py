@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import baselines
 from experiments.harness import experiment
 from experiments.harness.case import Json, Options, matches, sha256
 from experiments.harness.distributed.machines import Here, Machines
@@ -13,6 +12,7 @@ from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
+from experiments.harness.selection import ALL, OPTION, python_file, select
 
 DEVICES = ("auto", "cpu", "cuda")
 POINTS = 5  # that a model of the user's is tried with
@@ -20,7 +20,7 @@ POINTS = 5  # that a model of the user's is tried with
 
 def request(
     experiments: Sequence[str] = (),
-    implementations: Sequence[str] = (),
+    implementations: Sequence[str | Path] = (ALL,),
     profile: str = "quick",
     device: str = "auto",
     seeds: Sequence[int] | None = None,
@@ -29,7 +29,6 @@ def request(
     memory: float | None = None,
     results: Path = Path("results"),
     fresh: bool = False,
-    baseline_files: Sequence[Path] = (),
     model: str | None = None,
     cases: Sequence[str] = (),
     machines: Machines | None = None,
@@ -37,6 +36,7 @@ def request(
 ) -> Plan:
     """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
 
+    implementations: names, `all`, and files of the user's, as `selection.select` takes them.
     machines: where it is measured, by default here.
 
     Raises BadRequest; and NotWritable where `results` cannot be written.
@@ -55,34 +55,21 @@ def request(
         name for name in experiment.names() if experiment.load(name).by_default
     ]
     _over_ranks(names, ranks)
-    files = baselines.names()
-    if any(experiment.load(name).misuses for name in names):
-        files |= baselines.misuses()
-    given: dict[str, Path] = {}
-    for path in baseline_files:
-        name = baselines.name_of(path)
-        if name.startswith("."):
-            raise BadRequest(f"--baseline {path}: a name that begins with a dot is that of a hidden file")
-        if name in files:
-            raise BadRequest(f"--baseline {path}: there is an implementation named {name} already")
-        given[name] = path
-        files[name] = _python_file("--baseline", path)
-    _known("implementation", implementations, sorted(files))
-    if implementations:
-        files = {name: files[name] for name in (*implementations, *given)}
+    selection = select(implementations, misuses=any(experiment.load(name).misuses for name in names))
+    files, own = selection.files, selection.own
     chosen_model, model_file, helpers = _model(model) if model else (None, None, [])
     timed = any(experiment.load(name).timed for name in names)
     description, *others = machines.describe(device, {name: str(path) for name, path in files.items()}, timed)
     if description["device"] == "cuda" and not description["cuda"]:
         raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
-    for name, path in given.items():
+    for name, path in own.items():
         if problem := description["implementations"][name]["problem"]:
-            raise BadRequest(f"--baseline {path}: {problem}")
-    external = {f"external_{files[name].stem}": files[name] for name in given}
-    helpers += [helper for name in given for helper in description["implementations"][name]["helpers"]]
+            raise BadRequest(f"{OPTION} {path.name}: {problem}")
+    external = {f"external_{path.stem}": path for path in own.values()}
+    helpers += [helper for name in own for helper in description["implementations"][name]["helpers"]]
     if model_file:
         if (called := f"external_model_{model_file.stem}") in external:
-            raise BadRequest(f"--baseline {external[called].name} and --model {model_file.name}: rename one of them")
+            raise BadRequest(f"{OPTION} {external[called].name} and --model {model_file.name}: rename one of them")
         external[called] = model_file
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
@@ -115,18 +102,12 @@ def _over_ranks(names: Sequence[str], ranks: Ranks | None) -> None:
             raise BadRequest(f"{name} takes two ranks or more: {command}")
 
 
-def _python_file(option: str, path: Path) -> Path:
-    if not path.is_file() or path.suffix != ".py":
-        raise BadRequest(f"{option} {path}: there is no such Python file")
-    return path.resolve()
-
-
 def _model(text: str) -> tuple[dict[str, Json], Path, list[str]]:
     """The model's entry in the cases' parameters, its file and what that imports; a child calls the factory to see."""
     name, colon, factory = text.rpartition(":")
     if not colon or not factory.isidentifier():
         raise BadRequest(f"--model {text}: it has to be FILE.py:FACTORY")
-    path = _python_file("--model", Path(name))
+    path = python_file("--model", Path(name))
     made = isolate.shape_of(path, factory, POINTS)
     if made["problem"]:
         raise BadRequest(f"--model {text}: {made['problem']}")
