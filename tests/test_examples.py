@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from experiments.harness.packages import PACKAGES
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PUBLISHED = ROOT / "results" / "published"
@@ -29,7 +31,7 @@ one_worker = pytest.mark.xdist_group("copy")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the README's files added, and one implementation with a deliberate mistake."""
     folder = tmp_path_factory.mktemp("copy")
-    for package in ("analysis", "baselines", "experiments"):
+    for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "baselines" / "handwritten" / "my_maml.py").write_text(example("implementation"))
     (folder / "experiments" / "rounding.py").write_text(example("experiment"))

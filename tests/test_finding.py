@@ -24,6 +24,6 @@ def test_a_file_without_an_implementation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="defines 0 subclasses"):
         baselines.load(file)
     file = tmp_path / "vague.py"
-    file.write_text("from baselines.contract import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
+    file.write_text("from maml_bench import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
     with pytest.raises(ImportError, match="is not one of 'maml', 'fomaml', 'reptile'"):
         baselines.load(file)

@@ -14,7 +14,7 @@ MakePlan = Callable[..., Plan]
 
 HEAD = """
 import torch
-from baselines.contract import Baseline, MetaGradient, trainable
+from maml_bench import Baseline, MetaGradient, trainable
 
 class Mine(Baseline):
     computes = "maml"

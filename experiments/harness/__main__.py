@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.harness.distributed import torchrun
+from experiments.harness.packages import refuse_hidden
 from experiments.harness.refusals import BadRequest, Gone, NotWritable
 
 LINES = 10  # of progress for an experiment, at most
@@ -27,7 +28,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads (and cores) of each measuring process")
     asked = parser.parse_args()
     try:
+        refuse_hidden()
         from experiments.harness.request import request
+    except BadRequest as error:
+        refuse(str(error))
     except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
         refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
     try:

@@ -21,6 +21,7 @@ from experiments.harness.distributed.machines import described
 from experiments.harness.measure.processors import cores
 from experiments.harness.processes.limits import guard
 from experiments.harness.run import Plan
+from experiments.harness.sources import MEASURING
 from experiments.harness.status import ROOT
 
 
@@ -34,7 +35,7 @@ class Cancelled(Exception):
 
 def project() -> str:
     """SHA-256 over the project's source files, as they are now."""
-    files = sorted(path for part in ("baselines", "experiments") for path in (ROOT / part).rglob("*.py"))
+    files = sorted(path for part in MEASURING for path in (ROOT / part).rglob("*.py"))
     lines = [f"{path.relative_to(ROOT).as_posix()} {sha256(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
