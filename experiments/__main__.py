@@ -34,8 +34,8 @@ def main() -> None:
     """Entry point: every refusal is one line and exit code 2."""
     try:
         refuse_hidden()
-        with torchrun.ranks() as ranks:
-            app(obj=ranks)
+        with torchrun.ranks() as executor:
+            app(obj=executor)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
     except Gone as gone:

@@ -31,3 +31,13 @@ def test_what_users_import_imports_the_contract_and_nothing_else_of_ours() -> No
     modules = {"maml_bench", *graph.find_descendants("maml_bench")}
     imported = set().union(*map(graph.find_modules_directly_imported_by, modules))
     assert imported - modules == {"baselines.contract"}
+
+
+def test_only_what_distributes_a_run_and_the_command_line_know_of_it() -> None:
+    graph = grimp.build_graph("experiments", cache_dir=None)
+    package, chooses = "experiments.harness.distributed", "experiments.harness.__main__"
+    inside = {package, *graph.find_descendants(package)}
+    others = graph.find_descendants("experiments.harness") - inside - {chooses}
+    imported = {(module, other) for module in others for other in graph.find_modules_directly_imported_by(module)}
+    assert {pair for pair in imported if pair[1] in inside} == set()
+    assert inside & graph.find_modules_directly_imported_by(chooses)  # or this test would look at nothing

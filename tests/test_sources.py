@@ -14,6 +14,7 @@ import torch
 
 from experiments import metagradient
 from experiments.harness import checkout
+from experiments.harness.executor import Here
 from experiments.harness.measure import checkpoint
 from experiments.harness.processes import imports
 from experiments.harness.processes.answers import merge
@@ -240,9 +241,9 @@ def test_a_run_leaves_the_sources_that_it_knows(one_case: MakePlan, tmp_path: Pa
         file.read_text() + "from baselines.handwritten.unrolled import Unrolled\nclass Mine(Unrolled): pass\n"
     )
     made = one_case(file)
-    made.machines = Editor(tmp_path / "helper.py")
+    made.executor = Editor(tmp_path / "helper.py")
     made.run()
-    assert made.machines.before["external_mine/helper.py"] == hashlib.sha256(b"").hexdigest()
+    assert made.executor.before["external_mine/helper.py"] == hashlib.sha256(b"").hexdigest()
     left = json.loads((made.store.cells / "sources.json").read_text())
     assert left["sources"]["baselines/contract.py"] == imports.sha256(PROJECT / "baselines" / "contract.py")
     assert left["sources"]["external_mine"] == imports.sha256(file)
@@ -251,16 +252,11 @@ def test_a_run_leaves_the_sources_that_it_knows(one_case: MakePlan, tmp_path: Pa
     assert str(tmp_path) not in json.dumps(left)
 
 
-class Editor:
-    """A machine that measures nothing: it looks at the sources that the run has left, and edits a file."""
-
-    said, cores = "nobody", 1
+class Editor(Here):
+    """An executor that measures nothing: it looks at the sources that the run has left, and edits a file."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.before = file, {}
-
-    def describe(self, *_: Any) -> list[dict[str, Any]]:
-        raise AssertionError
 
     def measure(self, plan: Plan, *_: Any) -> None:
         self.before = json.loads((plan.store.cells / "sources.json").read_text())["sources"]

@@ -13,7 +13,7 @@ from experiments.harness.refusals import BadRequest
 from experiments.harness.selection import ALL, is_file, split
 
 if TYPE_CHECKING:
-    from experiments.harness.distributed.machines import Machines
+    from experiments.harness.executor import Executor
     from experiments.harness.run import Plan
 
 ON_REQUEST = "fewshot, overhead, published, regress, rendering, selfcheck, sharding and steadiness"
@@ -98,9 +98,7 @@ def run(
     entries = split(implementations)
     if scheduler is not None and (model or any(map(is_file, entries))):
         raise BadRequest("--scheduler: workers have neither files of your own nor a --model; run these here")
-    if scheduler is not None and context.obj is not None:
-        raise BadRequest("--scheduler: torchrun has given this run its ranks already; use one of the two")
-    with machines_of(scheduler) as machines:
+    with chosen(scheduler, context.obj) as executor:
         with console.status("importing every implementation"):
             plan = request(
                 experiments or [],
@@ -115,8 +113,7 @@ def run(
                 fresh=fresh,
                 model=model,
                 cases=split(cases),
-                machines=machines,
-                ranks=context.obj,
+                executor=executor,
             )
         if dry_run:
             print_todo(plan)
@@ -134,11 +131,13 @@ def run(
 
 
 @contextmanager
-def machines_of(scheduler: str | None) -> Iterator["Machines | None"]:
-    """The workers of a Dask scheduler, where one is named."""
+def chosen(scheduler: str | None, ranks: "Executor | None") -> Iterator["Executor | None"]:
+    """Choose who measures: a scheduler's workers, the ranks that torchrun has started, or None, this machine."""
     if scheduler is None:
-        yield None
+        yield ranks
         return
+    if ranks is not None:
+        raise BadRequest("--scheduler: torchrun has given this run its ranks already; use one of the two")
     try:
         from experiments.harness.distributed.dask_client import connected
     except ImportError as error:

@@ -35,7 +35,7 @@ def main() -> None:
     except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
         refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
     try:
-        with torchrun.ranks() as ranks:
+        with torchrun.ranks() as executor:
             plan = request(
                 asked.experiments,
                 profile=asked.profile,
@@ -43,7 +43,7 @@ def main() -> None:
                 threads=asked.threads,
                 results=asked.results,
                 cases=list(filter(None, asked.cases.split(","))),
-                ranks=ranks,
+                executor=executor,
             )
             plan.run(progress)
     except (BadRequest, NotWritable) as error:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from experiments.harness import experiment
 from experiments.harness.case import Json, Options, matches, sha256
-from experiments.harness.distributed.machines import Here, Machines
-from experiments.harness.distributed.ranks import Ranks
+from experiments.harness.executor import Executor, Here
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
 from experiments.harness.refusals import BadRequest
@@ -31,22 +30,21 @@ def request(
     fresh: bool = False,
     model: str | None = None,
     cases: Sequence[str] = (),
-    machines: Machines | None = None,
-    ranks: Ranks | None = None,
+    executor: Executor | None = None,
 ) -> Plan:
     """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
 
     implementations: names, `all`, and files of the user's, as `selection.select` takes them.
-    machines: where it is measured, by default here.
+    executor: who measures it, by default this machine.
 
     Raises BadRequest; and NotWritable where `results` cannot be written.
     """
     _known("experiment", experiments, experiment.names())
     _known("profile", [profile], experiment.PROFILES)
     _known("device", [device], DEVICES)
-    machines = machines or Here()
-    if not 1 <= threads <= machines.cores:
-        raise BadRequest(f"--threads {threads}: {machines.said} takes 1 to {machines.cores}")
+    executor = executor or Here()
+    if not 1 <= threads <= executor.cores:
+        raise BadRequest(f"--threads {threads}: {executor.name} takes 1 to {executor.cores}")
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
     if memory is not None and not memory > 0:
@@ -54,12 +52,12 @@ def request(
     names = list(dict.fromkeys(experiments)) or [
         name for name in experiment.names() if experiment.load(name).by_default
     ]
-    _over_ranks(names, ranks)
+    executor.check(names)
     selection = select(implementations, misuses=any(experiment.load(name).misuses for name in names))
     files, own = selection.files, selection.own
     chosen_model, model_file, helpers = _model(model) if model else (None, None, [])
     timed = any(experiment.load(name).timed for name in names)
-    description, *others = machines.describe(device, {name: str(path) for name, path in files.items()}, timed)
+    description, *others = executor.describe(device, {name: str(path) for name, path in files.items()}, timed)
     if description["device"] == "cuda" and not description["cuda"]:
         raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
     for name, path in own.items():
@@ -75,31 +73,19 @@ def request(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
     timeout = timeout or DEFAULT_TIMEOUT_S
-    plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh, ranks=ranks)
+    plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh)
     plan = replace(plan, memory=memory * GIB if memory else None, helpers=tuple(helpers))
     every = [case.name for name in names for case in plan.offered(name)]
     for pattern in cases:
         if not any(matches(name, pattern) for name in every):
             raise BadRequest(f"--cases {pattern}: no such case; there are: {', '.join(dict.fromkeys(every))}")
-    return replace(plan, patterns=tuple(cases), machines=machines, others=tuple(others))
+    return replace(plan, patterns=tuple(cases), executor=executor, others=tuple(others))
 
 
 def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
     for name in given:
         if name not in allowed:
             raise BadRequest(f"unknown {kind} '{name}'; there are: {', '.join(allowed)}")
-
-
-def _over_ranks(names: Sequence[str], ranks: Ranks | None) -> None:
-    """Refuse what does not shard its meta-batches under torchrun, and without it what is about nothing else."""
-    for name in names:
-        allowed = experiment.load(name).ranks
-        if ranks and allowed == "one":
-            sharding = [other for other in experiment.names() if experiment.load(other).ranks != "one"]
-            raise BadRequest(f"{name} cannot be run by torchrun over several ranks; allowed are {', '.join(sharding)}")
-        if not ranks and allowed == "several":
-            command = f"torchrun --nproc-per-node 2 -m experiments run {name}"
-            raise BadRequest(f"{name} takes two ranks or more: {command}")
 
 
 def _model(text: str) -> tuple[dict[str, Json], Path, list[str]]:
