@@ -48,10 +48,10 @@ def test_a_home_folder_is_found_where_no_shell_has_replaced_it(folder: Path, mon
     [
         ("", "--implementations lists nothing", "all, adjoint, "),
         (" , ", "--implementations lists nothing", "files whose names end in .py"),
-        ("unroled", "unknown implementation 'unroled', did you mean unrolled?", "allowed are all, adjoint, "),
-        ("mine", "unknown implementation 'mine', did you mean mine.py?", "files whose names end in .py"),
+        ("unroled", "unknown implementation 'unroled' (did you mean unrolled?)", "allowed are all, adjoint, "),
+        ("mine", "unknown implementation 'mine' (did you mean mine.py?)", "files whose names end in .py"),
         ("other/plain", "unknown implementation 'other/plain'; allowed are", "files whose names end in .py"),
-        ("higher-untracked", "unknown implementation 'higher-untracked', did you mean ", "higher"),
+        ("higher-untracked", "unknown implementation 'higher-untracked'; allowed are all, adjoint", "higher"),
         ("absent.py", "--implementations absent.py: there is no such Python file", ""),
         ("folder.py", "--implementations folder.py: there is no such Python file", ""),
         ("adjoint,unrolled,adjoint", "--implementations: adjoint is listed twice", ""),

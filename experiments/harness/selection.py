@@ -92,7 +92,7 @@ def _close(name: str, known: dict[str, Path]) -> str:
     similar = get_close_matches(name, [ALL, *known])
     if Path(name + SUFFIX).is_file():
         similar.insert(0, name + SUFFIX)
-    return f", did you mean {' or '.join(similar)}?" if similar else ""
+    return f" (did you mean {' or '.join(similar)}?)" if similar else ""
 
 
 def _allowed(known: dict[str, Path]) -> str:
