@@ -119,6 +119,15 @@ def test_list_names_everything(call: Call) -> None:
     assert code == 0
     for word in ("notebook", "learn2learn 0.2.0", "higher 0.2.1", "fomaml", "metagradient", "overhead"):
         assert word in out
+    name, questions = "", dict[str, str]()
+    for line in out.partition("Experiments")[2].splitlines():
+        first, *rest = (cell.strip() for cell in line.strip("│").split("│"))
+        if rest:  # a question may take several lines, of which the first has the name
+            name = first or name
+            questions[name] = f"{questions.get(name, '')} {rest[0]}"
+    assert list(questions) == experiment.names()
+    for name, question in questions.items():
+        assert ("(on request only)" in question) is not experiment.load(name).by_default
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -131,12 +140,6 @@ def test_help_is_not_cut_and_names_no_path(call: Call, monkeypatch: pytest.Monke
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries), summaries
     for command in (line.split()[0] for line in summaries):
         assert sys.prefix not in "".join(call(command, "--help")[1].split())
-
-
-def test_help_of_run_names_the_experiments_on_request(call: Call) -> None:
-    on_request = [name for name in experiment.names() if not experiment.load(name).by_default]
-    *others, last = on_request
-    assert f"Default: all but {', '.join(others)} and {last}." in " ".join(call("run", "--help")[1].split())
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_running(tmp_path: Path) -> None:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from experiments.harness.executor import Executor
     from experiments.harness.run import Plan
 
-ON_REQUEST = "fewshot, overhead, published, regress, rendering, selfcheck, sharding and steadiness"
-"""Asking the experiments would import PyTorch for every --help."""
-
 
 def list_() -> None:
     """Implementations and experiments.
@@ -52,7 +49,9 @@ def list_() -> None:
 
 def run(
     context: typer.Context,
-    experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Default: all but those that `list` shows as on request only.")
+    ] = None,
     implementations: Implementations = ALL,
     cases: Annotated[
         str, typer.Option(help="Names, separated by commas, * for any part of one. Default: all of the profile.")
