@@ -11,6 +11,7 @@ import pytest
 import maml_bench
 from baselines import contract
 from experiments.harness.packages import PACKAGES
+from experiments.harness.processes import isolate
 from experiments.harness.status import ROOT
 
 COMMAND = "import sys; from experiments.__main__ import main; main()"
@@ -64,6 +65,20 @@ def test_the_command_and_its_children_never_see_packages_in_the_present_folder(t
         done = call(folder, *command, *asked)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "to measure: mine; there already: nothing" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["from experiments import models", "import experiments.models", "import analysis.x.y"])
+def test_a_file_that_imports_a_package_which_ours_hides_is_told_so(tmp_path: Path, text: str) -> None:
+    package = text.split()[1].partition(".")[0]
+    folder = theirs(tmp_path, package)
+    (folder / "mine.py").write_text(f"{text}\n{MINE}")
+    known = isolate.describe("cpu", {"mine": str(folder / "mine.py")})
+    assert known["implementations"]["mine"]["problem"].endswith(
+        f"; your package {package} is hidden by maml-bench's own of that name: rename yours"
+    )
+    (folder / "mine.py").write_text(f"import experimentz\n{MINE}")
+    known = isolate.describe("cpu", {"mine": str(folder / "mine.py")})
+    assert "hidden" not in known["implementations"]["mine"]["problem"]
 
 
 @pytest.mark.parametrize("module", ["experiments", "experiments.harness"])

@@ -1,4 +1,4 @@
-"""The packages that maml-bench consists of, and whether Python finds others under their names."""
+"""The packages that maml-bench consists of, and what happens where a user has others of the same names."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,3 +23,11 @@ def refuse_hidden() -> None:
                 f"Python finds {', '.join(places) or 'nothing'} in the place of {ROOT / name}, which it hides: rename "
                 "it, or call maml-bench from another folder"
             )
+
+
+def explain_hidden(error: Exception, file: Path) -> str:
+    """Explain an import that failed since one of our packages hides one near a user's file; empty for other errors."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    if name in PACKAGES and any((folder / name).is_dir() for folder in (file.parent, file.parent.parent)):
+        return f"; your package {name} is hidden by maml-bench's own of that name: rename yours"
+    return ""

@@ -32,6 +32,7 @@ from experiments.harness.measure import environment, processors
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.setup import draws_random_numbers
 from experiments.harness.measure.share import WHOLE, Share
+from experiments.harness.packages import explain_hidden
 from experiments.harness.status import Lacking, Stopped, classify, scrub
 from experiments.problems.tasks import forget
 
@@ -148,7 +149,8 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
             found[name] |= {"computes": implementation.computes, "library": implementation.library or ""}
             found[name]["compiles"] = implementation.compiles
         except Exception as error:
-            found[name] |= dict.fromkeys(("problem", "lacking"), classify(error)[1])
+            problem = classify(error)[1] + explain_hidden(error, Path(file))
+            found[name] |= dict.fromkeys(("problem", "lacking"), problem)
         found[name]["version"] = environment.installed(found[name]["library"])
         found[name]["helpers"] = helpers()
     usable = resolved != "cuda" or cuda
@@ -174,7 +176,7 @@ def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
             return {"problem": f"the forward of what {factory}() returned {why}; allowed is what does not"}
         return {"problem": "", "shape": list(made(x).shape), "helpers": helpers()}
     except Exception as error:
-        return {"problem": classify(error)[1]}
+        return {"problem": classify(error)[1] + explain_hidden(error, file)}
 
 
 def load(file: Path) -> type[Baseline]:
