@@ -54,7 +54,7 @@ def load(file: Path) -> type[Baseline]:
         if isinstance(c, type) and issubclass(c, Baseline) and c.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise ImportError(f"{file.name} defines {len(found)} subclasses of baselines.contract.Baseline, not one")
+        raise ImportError(f"{file.name} defines {len(found)} subclasses of maml_bench.Baseline, not one")
     if getattr(found[0], "computes", None) not in get_args(Computes):
         allowed = ", ".join(map(repr, get_args(Computes)))
         raise ImportError(f"{file.name}: {found[0].__name__}.computes is not one of {allowed}")

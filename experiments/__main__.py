@@ -6,6 +6,7 @@ from experiments.audit.command import audit
 from experiments.cli import checks, fetching, measuring, publishing, showing
 from experiments.cli.screen import refuse
 from experiments.harness.distributed import torchrun
+from experiments.harness.packages import refuse_hidden
 from experiments.harness.refusals import BadRequest, Gone, NotWritable
 
 app = typer.Typer(
@@ -32,8 +33,9 @@ app.command(short_help="Keep a run in the repository.")(publishing.publish)
 def main() -> None:
     """Entry point: every refusal is one line and exit code 2."""
     try:
-        with torchrun.ranks() as ranks:
-            app(obj=ranks)
+        refuse_hidden()
+        with torchrun.ranks() as executor:
+            app(obj=executor)
     except (BadRequest, NotWritable) as error:
         refuse(str(error))
     except Gone as gone:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from baselines.contract import trainable
 from experiments.harness.case import Case, Options
-from experiments.harness.distributed import sharded
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.measure import checkpoint
 from experiments.harness.measure.adaptation import heldout_losses
@@ -65,7 +64,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     looks = Looks(bench)
     curve: list[float] = []  # the query loss of every iteration
     resumed: list[int] = []
-    if told := checkpoint.resume(bench.checkpoint, model, adam):
+    if told := checkpoint.resume(bench.checkpoint, model, adam, bench.share):
         looks.curve, curve, resumed = told["looks"], told["curve"], told["resumed"]
         resumed.append(looks.iteration)
     else:
@@ -80,11 +79,10 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
             curve += read(unread, first=len(curve) + 1)
             unread.clear()
             looks.look(iteration)
-            sharded.same_everywhere(model)
+            bench.share.check_weights(model)
             if iteration < iterations:
-                checkpoint.save(
-                    bench.checkpoint, model, adam, {"looks": looks.curve, "curve": curve, "resumed": resumed}
-                )
+                told = {"looks": looks.curve, "curve": curve, "resumed": resumed}
+                checkpoint.save(bench.checkpoint, model, adam, told, bench.share)
             yield iteration / iterations
     series = {"heldout": looks.curve}
     if curve:

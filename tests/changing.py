@@ -10,14 +10,14 @@ import baselines
 from baselines.contract import Baseline, InnerLoop, MetaGradient, Spec, TaskBatch
 from experiments.judging.double_backward import double_backward
 from experiments.problems.tasks.stream import Arrays
-from tests.conftest import COMPILED, IMPLEMENTATIONS
+from tests.implementations import CLASSES, COMPILED, of_library
 from tests.test_fast import distance
 
-EAGER = sorted({*IMPLEMENTATIONS} - COMPILED)
+EAGER = sorted({*CLASSES} - COMPILED)
 """Those in torch; each computes in milliseconds."""
-JAX = {"jax", "jax-mixed-mode"}
+JAX = of_library("jax")
 VMAPPED = {"vectorized", "fomaml-vectorized", "torchopt-vectorized", "pretraining"}
-CLONING = {"learn2learn", "learn2learn-first-order", "higher", "higher-first-order"}
+CLONING = of_library("learn2learn", "higher")
 """Whose copies of a module keep what it refers to."""
 SECOND_ORDER_LIBRARIES = {"learn2learn", "higher", "torchopt"}
 ANY = [name for name in EAGER if name != "notebook"]

@@ -26,8 +26,6 @@ torch.set_num_threads(1)  # as the harness does; small matrices are slower on mo
 
 Call = Callable[..., tuple[int, str, str]]
 IMPLEMENTATIONS = sorted(baselines.names())
-COMPILED = {"compiled", "fomaml-compiled", "jax", "jax-mixed-mode", "pretraining-compiled"}
-"""Those that compile, which takes them seconds for each shape; not asked of them, since importing does, too."""
 DESCRIBED: dict[tuple[Any, ...], dict[str, Any]] = {}
 SMALL: dict[str, Any] = {
     "family": "sinusoid",

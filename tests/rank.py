@@ -14,6 +14,7 @@ from experiments.harness.distributed import sharded
 from experiments.harness.experiment import Result
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.measure.share import WHOLE
 from tests.conftest import SMALL
 
 NAMES = ("unrolled", "learn2learn", "adjoint", "fomaml", "reptile")
@@ -23,7 +24,8 @@ TRAINING = {"outer_lr": 1e-2, "iterations": 12, "evaluations": 4, "heldout_tasks
 
 def bench(name: str, tasks: int, dtype: str = "float64", checkpoint: Path | None = None) -> Bench:
     case = Case("training", "small", SMALL | TRAINING | {"tasks": tasks}, "cpu", dtype, 0, 1)
-    return Bench(case, name, None, None, checkpoint=checkpoint)
+    share = sharded.Rank() if dist.is_initialized() else WHOLE
+    return Bench(case, name, None, None, checkpoint=checkpoint, share=share)
 
 
 def meta_gradient(name: str, tasks: int) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def curve() -> list[torch.Tensor]:
     """The losses of the first iterations of a training."""
     b = bench("unrolled", 10)
     losses = list(outer_loop(b.setup, 1e-2, b.batches(20)))
-    sharded.same_everywhere(b.setup.spec.model)
+    b.share.check_weights(b.setup.spec.model)
     return losses
 
 

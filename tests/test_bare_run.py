@@ -35,6 +35,7 @@ def test_it_measures_without_the_libraries_of_the_command_line(tmp_path: Path) -
         (["nonsense", "--results", "unused"], "unknown experiment 'nonsense'"),
         (["create_graph", "--results", "Makefile"], "the results folder Makefile cannot be written"),
         (["create_graph", "--results", "unused", "--threads", "0"], "--threads 0"),
+        (["create_graph", "--results", "unused", "--implementations", "absent.py"], "--implementations absent.py"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_2(tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from experiments.__main__ import app
 from experiments.harness import experiment
 from tests.conftest import Call
 
@@ -25,10 +26,11 @@ from tests.conftest import Call
         (["run", "cost", "--seeds", "-1"], "--seeds -1", "0 or more"),
         (["run", "cost", "--threads", "0"], "--threads 0", "1 to"),
         (["run", "cost", "--timeout", "0"], "--timeout 0", "positive"),
-        (["run", "cost", "--baseline", "absent.py"], "--baseline absent.py", "no such Python file"),
-        (["run", "cost", "--baseline", "broken.py"], "--baseline broken.py", "NameError"),
-        (["run", "cost", "--baseline", "empty.py"], "--baseline empty.py", "0 subclasses"),
-        (["run", "cost", "--baseline", "unrolled.py"], "--baseline unrolled.py", "named unrolled already"),
+        (["run", "cost", "--implementations", ""], "--implementations lists nothing", "all, adjoint, "),
+        (["run", "cost", "--implementations", "unrolled.py"], "built-in implementation is named unrolled", "rename"),
+        (["run", "cost", "--implementations", "all,broken.py"], "--implementations broken.py", "NameError"),
+        (["load", "--implementations", "empty.py"], "--implementations empty.py", "0 subclasses"),
+        (["regress", "--implementations", "all,absent.py"], "--implementations absent.py", "no such Python file"),
         (["run", "cost", "--model", "net.py"], "--model net.py", "FILE.py:FACTORY"),
         (["run", "cost", "--model", "net.py:absent"], "--model net.py:absent", "has no attribute 'absent'"),
         (["run", "cost", "--model", "net.py:number"], "--model net.py:number", "not a torch.nn.Module"),
@@ -118,6 +120,15 @@ def test_list_names_everything(call: Call) -> None:
     assert code == 0
     for word in ("notebook", "learn2learn 0.2.0", "higher 0.2.1", "fomaml", "metagradient", "overhead"):
         assert word in out
+    name, questions = "", dict[str, str]()
+    for line in out.partition("Experiments")[2].splitlines():
+        first, *rest = (cell.strip() for cell in line.strip("│").split("│"))
+        if rest:  # a question may take several lines, of which the first has the name
+            name = first or name
+            questions[name] = f"{questions.get(name, '')} {rest[0]}"
+    assert list(questions) == experiment.names()
+    for name, question in questions.items():
+        assert ("(on request only)" in question) is not experiment.load(name).by_default
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -126,16 +137,10 @@ def test_help_is_not_cut_and_names_no_path(call: Call, monkeypatch: pytest.Monke
     code, out, _ = call("--help")
     assert code == 0
     summaries = out.partition("Commands:")[2].strip().splitlines()
-    assert len(summaries) == 12
+    assert len(summaries) == len(app.registered_commands)
     assert all(line.endswith(".") and not line.endswith("...") for line in summaries), summaries
     for command in (line.split()[0] for line in summaries):
         assert sys.prefix not in "".join(call(command, "--help")[1].split())
-
-
-def test_help_of_run_names_the_experiments_on_request(call: Call) -> None:
-    on_request = [name for name in experiment.names() if not experiment.load(name).by_default]
-    *others, last = on_request
-    assert f"Default: all but {', '.join(others)} and {last}." in " ".join(call("run", "--help")[1].split())
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_running(tmp_path: Path) -> None:

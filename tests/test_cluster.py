@@ -119,8 +119,8 @@ def test_without_workers_or_a_resource_to_claim_it_is_refused(box: Box, plan: Ma
     assert (code, len(err.splitlines())) == (2, 1)
     assert "the scheduler has no workers yet" in err and "Traceback" not in out + err
     box.worker("--nthreads", "1", "--name", "first")
-    with cluster(box, workers=1) as machines, pytest.raises(BadRequest, match="--resources device=1"):
-        plan("cost", "create_graph", implementations=["unrolled"], machines=machines)
+    with cluster(box, workers=1) as executor, pytest.raises(BadRequest, match="--resources device=1"):
+        plan("cost", "create_graph", implementations=["unrolled"], executor=executor)
 
 
 @pytest.mark.slow
@@ -129,8 +129,8 @@ def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measure
 ) -> None:
     first = psutil.Process(box.started[1].pid)
     second = box.timing_worker()
-    with cluster(box, workers=2) as machines:
-        stopped = judged(machines=machines)
+    with cluster(box, workers=2) as executor:
+        stopped = judged(executor=executor)
         add = stopped.add
 
         def stop_after_the_first(*arguments: Any) -> None:
@@ -152,7 +152,7 @@ def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measure
 
         killer = threading.Thread(target=kill_midway)
         killer.start()
-        again = judged(machines=machines)
+        again = judged(executor=executor)
         again.run()
         killer.join()
     assert killed
@@ -184,8 +184,8 @@ def test_a_timed_case_claims_the_device(box: Box, plan: MakePlan, monkeypatch: p
         return [replace(case, params=case.params | {"tasks": 1, "processes": 1}, seed=seed) for seed in (0, 1)]
 
     timing_worker = box.timing_worker()
-    with cluster(box, workers=1, timing=True) as machines:
-        run = plan("overhead", implementations=["unrolled"], machines=machines)
+    with cluster(box, workers=1, timing=True) as executor:
+        run = plan("overhead", implementations=["unrolled"], executor=executor)
         short = replace(whole, cases=two, subjects=("bare-loop",))
         monkeypatch.setattr(overhead, "EXPERIMENT", short)
         highest, watching = 0, threading.Event()
@@ -271,10 +271,10 @@ class Killing(Cluster):
 
 
 def test_a_case_whose_workers_vanish_is_tried_alone_and_is_a_row(judged: Callable[..., Plan]) -> None:
-    machines = Killing()
-    run = judged(machines=machines)
+    executor = Killing()
+    run = judged(executor=executor)
     run.run()
-    assert machines.attempts == [3, 1, 1, 1]
+    assert executor.attempts == [3, 1, 1, 1]
     assert run.statuses == {"wrong": 2, "failed": 1}
     failed = {at: cell["reason"] for at, cell in cells(run).items() if cell["status"] == "failed"}
     assert failed == {("tanh-steps1 float64", "unrolled"): dask_client.VANISHED}
@@ -298,8 +298,8 @@ def test_a_bad_address_is_one_clear_line_and_exit_2(
 
 
 def test_what_a_scheduler_is_not_for_is_one_clear_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, _, err = call("run", "create_graph", "--scheduler", NOWHERE, "--baseline", "mine.py")
-    assert code == 2 and "--baseline and --model name files that workers do not have" in err
+    code, _, err = call("run", "create_graph", "--scheduler", NOWHERE, "--implementations", "all,mine.py")
+    assert code == 2 and "workers have neither files of your own nor a --model" in err
     for name in ("distributed", "experiments.harness.distributed.dask_client"):
         monkeypatch.setitem(sys.modules, name, None)
     code, _, err = call("run", "create_graph", "--scheduler", NOWHERE)

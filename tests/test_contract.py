@@ -14,12 +14,12 @@ import baselines
 from baselines.contract import Baseline, InnerLoop, Spec, Stateless, TaskBatch, trainable
 from experiments.judging.double_backward import double_backward
 from experiments.problems.tasks.stream import Arrays
-from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
+from tests.conftest import IMPLEMENTATIONS, bench
+from tests.implementations import COMPILED, OURS
 
-PLAIN = ("unrolled", "fomaml", "reptile", "pretraining", "adjoint", "adjoint-checkpointed")
-VMAPPED = ("vectorized", "fomaml-vectorized")
-OURS = (*PLAIN, *VMAPPED, "compiled", "fomaml-compiled", "pretraining-compiled")
-VARIANTS = {"higher-first-order", "learn2learn-first-order", "adjoint-checkpointed", *OURS[-2:]}
+VARIANTS = {
+    "adjoint-checkpointed", "fomaml-compiled", "higher-first-order", "learn2learn-first-order", "pretraining-compiled"
+}  # fmt: skip
 DISTINCT = sorted({*IMPLEMENTATIONS} - VARIANTS)  # of each code one: the slower tests need no more
 
 

@@ -54,8 +54,8 @@ def one_case(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> MakePlan:
     monkeypatch.setattr(metagradient, "STEPS", (1,))
     monkeypatch.setattr(metagradient, "DTYPES", ("float64",))
 
-    def make(**options: Any) -> Plan:
-        options.setdefault("implementations", ["unrolled"])
+    def make(*files: Path, **options: Any) -> Plan:
+        options.setdefault("implementations", ["unrolled", *files])
         return plan("metagradient", **options)
 
     return make
@@ -148,7 +148,7 @@ def test_what_the_machine_lacked_is_tried_again_when_it_is_there(
     file, tool = tmp_path / "mine.py", tmp_path / "tool"
     file.write_text(text)
     tool.touch()
-    first = one_case(baseline_files=[file])
+    first = one_case(file)
     tool.unlink()
     first.run()
     cell = cell_of(first, "mine")
@@ -156,7 +156,7 @@ def test_what_the_machine_lacked_is_tried_again_when_it_is_there(
     first.description["implementations"]["mine"]["lacking"] = reason
     assert missing(first) == []
     tool.touch()
-    second = one_case(baseline_files=[file])
+    second = one_case(file)
     second.run()
     assert second.statuses == {"ok": 1} and cell_of(second, "mine")["lacking"] == ""
     tool.unlink()
@@ -245,7 +245,7 @@ def test_files_of_any_name_are_measured_once_and_shown(one_case: MakePlan, tmp_p
     for file in files:
         file.write_text(UNROLLED)
     net.write_text(NET)
-    options: dict[str, Any] = {"baseline_files": files, "model": f"{net}:make"}
+    options: dict[str, Any] = {"implementations": ["unrolled", *files], "model": f"{net}:make"}
     first = one_case(**options)
     (case,) = first.cases("metagradient")
     assert "net[1].v2 *-make" in case.name
@@ -266,4 +266,4 @@ def test_files_of_any_name_are_measured_once_and_shown(one_case: MakePlan, tmp_p
 def test_a_hidden_file_is_refused(one_case: MakePlan, tmp_path: Path) -> None:
     (tmp_path / ".mine.py").write_text(UNROLLED)
     with pytest.raises(ValueError, match="begins with a dot"):
-        one_case(baseline_files=[tmp_path / ".mine.py"])
+        one_case(tmp_path / ".mine.py")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from experiments.harness.packages import PACKAGES
 from tests.test_documentation import examples
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ one_worker = pytest.mark.xdist_group("copy")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with the examples of the documentation, and one with a deliberate mistake."""
     folder = tmp_path_factory.mktemp("copy")
-    for package in ("analysis", "baselines", "experiments"):
+    for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "baselines" / "handwritten" / "nested_grad.py").write_text(examples()["nested_grad.py"])
     (folder / "experiments" / "rounding.py").write_text(examples()["rounding.py"])

@@ -127,7 +127,7 @@ def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(
         f"            subprocess.Popen(['sleep', '{marker}']); print('rubbish' * 1000); time.sleep(600)\n"
         "        return super().meta_gradient(batch)"
     )
-    run = plan("cost", implementations=["unrolled", "fomaml"], baseline_files=[mine(tmp_path, text)], timeout=40)
+    run = plan("cost", implementations=["unrolled", "fomaml", mine(tmp_path, text)], timeout=40)
     own = run._job
     soon = 15  # for the one that hangs; the others may take as long as a slow machine needs
     monkeypatch.setattr(run, "_job", lambda case, subject, *more: _within(own(case, subject, *more), soon))
@@ -140,7 +140,7 @@ def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(marker) in " ".join(p.info["cmdline"] or [])]
 
     def left(timeout: float) -> list[list[str]]:
-        again = plan("cost", implementations=["unrolled"], baseline_files=[tmp_path / "mine.py"], timeout=timeout)
+        again = plan("cost", implementations=["unrolled", tmp_path / "mine.py"], timeout=timeout)
         return [missing for _, missing, _ in again.todo("cost")]
 
     assert left(40) == [[]]
@@ -156,7 +156,7 @@ def test_who_takes_too_much_memory_is_one_row_that_says_so(plan: MakePlan, tmp_p
     body, status, _ = BODIES["takes all memory"]
     file = tmp_path / "greedy.py"
     file.write_text(HEAD.format(body))
-    run = plan("training", implementations=["unrolled"], baseline_files=[file], memory=1.5)
+    run = plan("training", implementations=["unrolled", file], memory=1.5)
     run.run()
     found = {c["implementation"]: (c["status"], c["reason"]) for c in cells(run, "training")}
     assert found["unrolled"] == ("ok", "")

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 import baselines
-from tests.conftest import COMPILED, IMPLEMENTATIONS
+from tests.conftest import IMPLEMENTATIONS
+from tests.implementations import COMPILED, OURS, of_library
 
 
-def test_those_that_compile_say_so() -> None:
-    assert {name for name in IMPLEMENTATIONS if baselines.load(baselines.find(name)).compiles} == COMPILED
+def test_they_say_whether_they_compile_and_which_library_they_measure() -> None:
+    """Or other tests, which go by that, would look at nothing."""
+    assert {"compiled", "fomaml-compiled"} < COMPILED < {*IMPLEMENTATIONS}
+    assert {"unrolled", "adjoint", "vectorized", "compiled"} < {*OURS} < {*IMPLEMENTATIONS}
+    assert {"higher", "higher-first-order"} <= of_library("higher") and not of_library("higher") & {*OURS}
 
 
 def test_finding_files() -> None:
@@ -24,6 +28,6 @@ def test_a_file_without_an_implementation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="defines 0 subclasses"):
         baselines.load(file)
     file = tmp_path / "vague.py"
-    file.write_text("from baselines.contract import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
+    file.write_text("from maml_bench import Baseline\nclass Vague(Baseline):\n    computes = 'something'\n")
     with pytest.raises(ImportError, match="is not one of 'maml', 'fomaml', 'reptile'"):
         baselines.load(file)

@@ -16,12 +16,12 @@ from baselines.contract import Baseline, InnerLoop, MetaGradient, Spec, TaskBatc
 from experiments.judging.verify import error
 from experiments.problems.networks import build as network
 from experiments.problems.networks.losses import pseudo_huber
+from tests.implementations import of_library
 
 jax = pytest.importorskip("jax")
 pytest.importorskip("torchopt")
 
-TORCHOPT = ("torchopt", "torchopt-vectorized")
-JAX = ("jax", "jax-mixed-mode")
+TORCHOPT, JAX = sorted(of_library("torchopt")), sorted(of_library("jax"))
 PEERS = (*TORCHOPT, *JAX)
 MLP: dict[str, Any] = {"inputs": 2, "hidden": 1, "width": 4, "activation": "tanh"}
 CNN: dict[str, Any] = {"side": 4, "channels": 1, "blocks": 1, "filters": 3}

@@ -160,10 +160,10 @@ def test_all_are_heard_whoever_is_late() -> None:
 def test_what_cannot_be_sharded_is_refused_and_what_can_is_another_case(tmp_path: Path, call: Call) -> None:
     two = Ranks([None])  # type: ignore[list-item]
     with pytest.raises(BadRequest, match="cost cannot be run by torchrun over several ranks; allowed are sharding, tr"):
-        request(["training", "cost"], results=tmp_path, ranks=two)
+        request(["training", "cost"], results=tmp_path, executor=two)
     code, _, err = call("run", "sharding")
     assert code == 2 and "sharding takes two ranks or more: torchrun --nproc-per-node 2 -m experiments run" in err
-    plan = request(["training"], ["unrolled"], results=tmp_path, device="cpu", cases=["notebook-100"], ranks=two)
+    plan = request(["training"], ["unrolled"], results=tmp_path, device="cpu", cases=["notebook-100"], executor=two)
     assert {(case.name, case.params["ranks"]) for case in plan.cases("training")} == {("notebook-100-ranks2", 2)}
     (case,) = [c for c in plan.cases("training") if c.dtype == "float64"]
     path = plan._checkpoint(case, "unrolled")

@@ -21,7 +21,8 @@ from experiments.harness.measure.bench import Bench
 from experiments.harness.run import Plan
 from experiments.harness.status import Expected, Stopped, Unavailable, Wrong
 from experiments.judging.golden import files
-from tests.conftest import COMPILED, IMPLEMENTATIONS
+from tests.conftest import IMPLEMENTATIONS
+from tests.implementations import COMPILED
 
 SAMPLE = ("cnn-k1", "running-k1", "tied-k3", "frozen-k1", "unused-k1", "tanh2-k0", "linear-k3-lr0", "apart-tanh2-k1")
 ALL = [*IMPLEMENTATIONS, *baselines.misuses()]

@@ -15,6 +15,7 @@ from analysis.store.load import read
 from experiments.checks import rendering
 from experiments.harness.status import ROOT
 from experiments.harness.store import sealed
+from tests.implementations import CLASSES, COMPILED
 
 GROWTH = ROOT / "results" / "published" / "cpu-amd-epyc-2-cores-growth"
 HOLDING = """
@@ -47,6 +48,10 @@ def test_copies_differ_from_real_cells_in_names_seeds_and_draws_only(
     names = {(cell.case.name.partition("-copy")[2], cell.case.seed) for cell in loaded.cells}
     assert names == {("", 0), ("", 1), ("1", 0)}
     assert len({cell.stream_digest for cell in loaded.cells}) == 3 * len({c["stream_digest"] for c in originals})
+
+
+def test_the_small_store_is_of_all_implementations_that_do_not_compile() -> None:
+    assert rendering.uncompiled() == sorted({*CLASSES} - COMPILED)
 
 
 def test_what_a_command_took_is_measured_and_its_failure_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

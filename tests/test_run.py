@@ -14,7 +14,7 @@ MakePlan = Callable[..., Plan]
 
 HEAD = """
 import torch
-from baselines.contract import Baseline, MetaGradient, trainable
+from maml_bench import Baseline, MetaGradient, trainable
 
 class Mine(Baseline):
     computes = "maml"
@@ -83,12 +83,12 @@ def test_cost_measures_in_one_round_group_and_adds_later_ones_beside_the_referen
         assert "peak_gpu_mib" not in row and "CUDA" in cell["empty"]["peak_gpu_mib"]
     monkeypatch.setitem(cost.PROCESSES, "quick", 1)  # what follows is about round groups
     file = mine(tmp_path, RIGHT)
-    later = plan("cost", implementations=["learn2learn"], baseline_files=[file])
+    later = plan("cost", implementations=["learn2learn", file])
     later.run()
     added = [c for c in cells(later) if c["round_group"] != group]
     assert {(c["implementation"], c["reference_only"]) for c in added} == {("mine", False), ("learn2learn", True)}
     file.write_text(RIGHT + "# changed\n")
-    changed = plan("cost", implementations=["learn2learn"], baseline_files=[file])
+    changed = plan("cost", implementations=["learn2learn", file])
     changed.run()
     groups = {c["round_group"] for c in cells(changed)}
     assert len(groups) == 2 and group in groups  # the group of the replaced cell went with it
@@ -100,7 +100,7 @@ def test_a_deliberate_mistake_is_wrong_and_shows_no_timing(plan: MakePlan, tmp_p
     file = mine(
         tmp_path, "from baselines.first_order.fomaml import Fomaml\nclass Mine(Fomaml):\n    computes = 'maml'\n"
     )
-    run = plan("cost", "training", implementations=["unrolled"], baseline_files=[file])
+    run = plan("cost", "training", implementations=["unrolled", file])
     run.run()
     wrong = [c for c in cells(run) if c["implementation"] == "mine"]
     assert {c["status"] for c in wrong} == {"wrong"} and len(wrong) == 3
@@ -137,7 +137,7 @@ def test_each_misbehaving_implementation_is_one_row(
     monkeypatch.setattr(metagradient, "NETWORKS", {"tanh": metagradient.NETWORKS["tanh"]})
     monkeypatch.setattr(metagradient, "STEPS", (1,))
     monkeypatch.setattr(metagradient, "DTYPES", ("float64",))
-    run = plan("metagradient", implementations=["unrolled"], baseline_files=files)
+    run = plan("metagradient", implementations=["unrolled", *files])
     run.run()
     found = {name: [c for c in cells(run) if c["implementation"] == name] for name in (*MISBEHAVING, "refuses")}
     expected = {name: (status, reason) for name, (_, status, reason) in MISBEHAVING.items()}
@@ -154,7 +154,7 @@ def test_a_repaired_file_is_measured_again(plan: MakePlan, tmp_path: Path) -> No
     for text, status in ((None, "failed"), (RIGHT, "ok")):
         if text:
             file.write_text(text)
-        run = plan("training", implementations=["unrolled"], baseline_files=[file])
+        run = plan("training", implementations=["unrolled", file])
         run.experiments = ["training"]
         run.run()
         assert {c["status"] for c in cells(run) if c["implementation"] == "mine"} == {status}

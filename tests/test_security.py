@@ -12,6 +12,7 @@ from analysis import pages
 from analysis.columns.column import Column
 from analysis.page import Page
 from analysis.report import report
+from experiments.harness.packages import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 CHILDREN = {"experiments/audit/child.py", "experiments/harness/factory.py", "baselines/__init__.py"}
@@ -22,7 +23,7 @@ UNPICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "
 @functools.cache
 def modules() -> dict[str, ast.Module]:
     """Every module that a user runs, by its path."""
-    files = [path for folder in ("analysis", "baselines", "experiments") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py")]
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted(files)}
 
 

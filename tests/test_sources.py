@@ -14,6 +14,7 @@ import torch
 
 from experiments import metagradient
 from experiments.harness import checkout
+from experiments.harness.executor import Here
 from experiments.harness.measure import checkpoint
 from experiments.harness.processes import imports
 from experiments.harness.processes.answers import merge
@@ -52,7 +53,7 @@ def one_case(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> MakePlan:
     monkeypatch.setattr(metagradient, "NETWORKS", {"tanh": metagradient.NETWORKS["tanh"]})
     monkeypatch.setattr(metagradient, "STEPS", (1,))
     monkeypatch.setattr(metagradient, "DTYPES", ("float64",))
-    return lambda **options: plan("metagradient", implementations=["unrolled"], **options)
+    return lambda *files, **options: plan("metagradient", implementations=["unrolled", *files], **options)
 
 
 def mine(tmp_path: Path) -> Path:
@@ -79,7 +80,7 @@ def cells(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def test_whatever_a_file_of_the_user_imports_belongs_to_its_cell(one_case: MakePlan, tmp_path: Path) -> None:
     file = mine(tmp_path)
-    first = one_case(baseline_files=[file])
+    first = one_case(file)
     first.run()
     assert first.statuses == {"ok": 2}
     sources = cells(first)["mine"]["sources"]
@@ -87,18 +88,18 @@ def test_whatever_a_file_of_the_user_imports_belongs_to_its_cell(one_case: MakeP
     assert not [name for name in cells(first)["unrolled"]["sources"] if name.startswith("external")]
     kept = [path.read_text() for path in first.store.cells.rglob("*.json")]
     assert len(kept) == 4 and str(tmp_path) not in "".join(kept)
-    assert missing(one_case(baseline_files=[file])) == []
+    assert missing(one_case(file)) == []
     for name in HELPERS:
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text("HERE = 2\n")
-        assert missing(one_case(baseline_files=[file])) == ["mine"], name
+        assert missing(one_case(file)) == ["mine"], name
         (tmp_path / name).write_text(before)
-    assert missing(one_case(baseline_files=[file])) == []
+    assert missing(one_case(file)) == []
     (tmp_path / "mine" / "late.py").unlink()
-    again = one_case(baseline_files=[file])
+    again = one_case(file)
     again.run()
     assert again.statuses == {"failed": 1} and "No module named 'late'" in cells(again)["mine"]["reason"]
-    assert missing(one_case(baseline_files=[file])) == []
+    assert missing(one_case(file)) == []
 
 
 @pytest.mark.slow
@@ -145,7 +146,7 @@ def test_a_file_that_is_edited_between_the_processes_of_a_cell_makes_it_fail(pla
         "class Mine(Unrolled): pass\n"
         "from pathlib import Path; Path(__file__).open('a').write('# one more\\n')\n"
     )
-    first = plan("cost", implementations=["unrolled"], baseline_files=[file])
+    first = plan("cost", implementations=["unrolled", file])
     first.run()
     assert cells(first)["mine"]["reason"] == "mine.py was edited while it was measured"
     assert cells(first)["mine"]["samples"] == {} and cells(first)["unrolled"]["status"] == "ok"
@@ -159,7 +160,7 @@ def test_a_cell_whose_process_died_is_measured_again_whatever_of_the_project_is_
     file = tmp_path / "mine.py"
     call = "import helper\n\nclass Mine(Unrolled):\n    def meta_gradient(self, prepared): helper.help()\n"
     file.write_text(f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{MINE.splitlines()[4]}\n{call}")
-    first = one_case(baseline_files=[file])
+    first = one_case(file)
     first.run()
     cell = cells(first)["mine"]
     assert cell["status"] == "failed" and "exit code 7" in cell["reason"]
@@ -168,9 +169,9 @@ def test_a_cell_whose_process_died_is_measured_again_whatever_of_the_project_is_
         "baselines/_shared/functional.py",
         "experiments/harness/measure/bench.py",
     } <= set(cell["sources"])
-    assert missing(one_case(baseline_files=[file])) == []
+    assert missing(one_case(file)) == []
     (tmp_path / "helper.py").write_text("def help(): pass\n")
-    assert missing(one_case(baseline_files=[file])) == ["mine"]
+    assert missing(one_case(file)) == ["mine"]
 
 
 def test_two_given_files_of_one_name_are_refused(one_case: MakePlan, tmp_path: Path) -> None:
@@ -178,8 +179,8 @@ def test_two_given_files_of_one_name_are_refused(one_case: MakePlan, tmp_path: P
         "from baselines.handwritten.unrolled import Unrolled\nclass M(Unrolled): pass\n"
     )
     (tmp_path / "net.py").write_text(NET.replace("import shapes", "").replace("shapes.WIDTH", "4"))
-    with pytest.raises(ValueError, match=r"--baseline model_net.py and --model net.py: rename one of them"):
-        one_case(baseline_files=[tmp_path / "model_net.py"], model=f"{tmp_path / 'net.py'}:make")
+    with pytest.raises(ValueError, match=r"--implementations model_net.py and --model net.py: rename one of them"):
+        one_case(tmp_path / "model_net.py", model=f"{tmp_path / 'net.py'}:make")
 
 
 # -- the parent
@@ -214,7 +215,7 @@ def test_the_parent_fills_in_only_what_no_child_said_and_nothing_that_was_edited
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from baselines.handwritten.unrolled import Unrolled\nclass Mine(Unrolled): pass\n")
-    made = one_case(baseline_files=[file])
+    made = one_case(file)
     ((case, _, _),) = made.todo("metagradient")
     now = made.sources.now("external_mine")
 
@@ -239,10 +240,10 @@ def test_a_run_leaves_the_sources_that_it_knows(one_case: MakePlan, tmp_path: Pa
     file.write_text(
         file.read_text() + "from baselines.handwritten.unrolled import Unrolled\nclass Mine(Unrolled): pass\n"
     )
-    made = one_case(baseline_files=[file])
-    made.machines = Editor(tmp_path / "helper.py")
+    made = one_case(file)
+    made.executor = Editor(tmp_path / "helper.py")
     made.run()
-    assert made.machines.before["external_mine/helper.py"] == hashlib.sha256(b"").hexdigest()
+    assert made.executor.before["external_mine/helper.py"] == hashlib.sha256(b"").hexdigest()
     left = json.loads((made.store.cells / "sources.json").read_text())
     assert left["sources"]["baselines/contract.py"] == imports.sha256(PROJECT / "baselines" / "contract.py")
     assert left["sources"]["external_mine"] == imports.sha256(file)
@@ -251,16 +252,11 @@ def test_a_run_leaves_the_sources_that_it_knows(one_case: MakePlan, tmp_path: Pa
     assert str(tmp_path) not in json.dumps(left)
 
 
-class Editor:
-    """A machine that measures nothing: it looks at the sources that the run has left, and edits a file."""
-
-    said, cores = "nobody", 1
+class Editor(Here):
+    """An executor that measures nothing: it looks at the sources that the run has left, and edits a file."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.before = file, {}
-
-    def describe(self, *_: Any) -> list[dict[str, Any]]:
-        raise AssertionError
 
     def measure(self, plan: Plan, *_: Any) -> None:
         self.before = json.loads((plan.store.cells / "sources.json").read_text())["sources"]

@@ -16,8 +16,8 @@ from tests.conftest import Call, bench
 LEAKING = '''
 """Unrolled MAML that keeps a tensor of every call after the first 150: the check of the contract makes fewer."""
 
-from baselines.contract import MetaGradient, TaskBatch
 from baselines.handwritten.unrolled import Unrolled
+from maml_bench import MetaGradient, TaskBatch
 
 KEPT = []
 
@@ -76,7 +76,7 @@ def test_the_command_tells_a_leak_and_fails(call: Call, monkeypatch: pytest.Monk
     monkeypatch.setitem(steadiness.ITERATIONS, "quick", 240)
     monkeypatch.setattr(steadiness, "LOOKS", 6)
     monkeypatch.setattr(limits, "EXPERIMENTS", ("steadiness",))
-    code, out, _ = call("load", "--device", "cpu", "--implementations", "unrolled", "--baseline", "leaking.py")
+    code, out, _ = call("load", "--device", "cpu", "--implementations", "unrolled,leaking.py")
     assert code == 1
     assert "steadiness, leaking: the bytes of live tensors changed by" in " ".join(out.split())
     with (tmp_path / "results" / "tables" / "steadiness.csv").open() as lines:

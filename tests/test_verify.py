@@ -26,7 +26,8 @@ from experiments.judging.verify import (
     remembered,
 )
 from experiments.problems.tasks.stream import Arrays
-from tests.conftest import COMPILED, IMPLEMENTATIONS, bench
+from tests.conftest import IMPLEMENTATIONS, bench
+from tests.implementations import COMPILED
 
 
 class Mistake(Functional):

@@ -7,7 +7,7 @@ from analysis.store import fields
 
 FILE = "sources.json"
 OLDER, GONE = "older sources", "no longer in the project"
-_PROJECT = ("baselines/", "experiments/")
+_PROJECT = ("baselines/", "experiments/", "maml_bench/")
 Sources = Mapping[str, str]
 """SHA-256 by file."""
 

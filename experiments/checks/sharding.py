@@ -14,7 +14,7 @@ import torch
 
 from baselines.contract import undisturbed
 from experiments.harness.case import Case, Json, Options
-from experiments.harness.distributed.sharded import Sharded, add_up, from_leader, leads
+from experiments.harness.distributed.sharded import Sharded, add_up, from_leader
 from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.measure.bench import Bench
 
@@ -59,11 +59,11 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     shared, batch = bench.setup.baseline, bench.batch(0)
     assert isinstance(shared, Sharded)
     alone = shared.baseline
-    part, whole = shared.prepare(batch), alone.prepare(batch) if leads() else None
+    part, whole = shared.prepare(batch), alone.prepare(batch) if bench.share.leads else None
     values = shared.new_values(bench.params["tasks"])  # zeros, which sums leave zeros
     calls: dict[str, Callable[[], object]] = {
         "step_ms": lambda: shared.meta_gradient(part),
-        "single_ms": lambda: alone.to_torch(alone.meta_gradient(whole)) if leads() else None,
+        "single_ms": lambda: alone.to_torch(alone.meta_gradient(whole)) if bench.share.leads else None,
         "allreduce_ms": lambda: add_up(values),
     }
     blocks = {name: Block(bench, call) for name, call in calls.items()}

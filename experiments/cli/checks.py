@@ -8,11 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.cli.measuring import measure
-from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, refuse
+from experiments.cli.screen import Implementations, Results, console, print_warnings, refuse
+from experiments.harness.selection import ALL, split
 
 
 def regress(
-    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    implementations: Implementations = ALL,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     results: Results = Path("results"),
     expected: Annotated[
@@ -20,7 +21,6 @@ def regress(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     accept: Annotated[bool, typer.Option("--accept", help="Make what is found what is expected.")] = False,
-    baseline: Baseline = None,
 ) -> None:
     """Check every implementation on the golden cases, and the verdicts against the committed ones.
 
@@ -33,7 +33,7 @@ def regress(
     from experiments.harness.request import request
     from experiments.judging.golden.files import FOLDER
 
-    wanted = listed(implementations)
+    entries = split(implementations)
     file = expected or FOLDER / "expected.csv"
     try:
         known = {} if accept and not file.exists() else check.expected(file)
@@ -43,11 +43,10 @@ def regress(
     with console.status("importing every implementation"):
         plan = request(
             [check.EXPERIMENT],
-            wanted,
+            entries,
             device=device,
             results=results,
             fresh=fresh,
-            baseline_files=baseline or [],
         )
     measure(plan)
     print_warnings(render_all(results, [check.EXPERIMENT], plots=False).warnings)
@@ -57,7 +56,7 @@ def regress(
         for name in (*missing, *there)
     }
     found, reasons = check.measured(results, keys, plan.environment)
-    asked = {key: verdict for key, verdict in known.items() if not wanted or key.implementation in plan.files}
+    asked = {key: verdict for key, verdict in known.items() if ALL in entries or key.implementation in plan.files}
     if accept:
         check.accept(file, found, {key: verdict for key, verdict in known.items() if key not in asked})
         console.print(f"{len(found)} verdicts accepted: {file}", highlight=False)
@@ -98,14 +97,11 @@ def selfcheck(
 
 
 def load(
-    implementations: Annotated[
-        str, typer.Option(help="Whose memory is looked at: names, separated by commas. Default: all.")
-    ] = "",
+    implementations: Implementations = ALL,
     profile: Annotated[str, typer.Option(help="quick, or full: 100,000 cells and 50,000 iterations.")] = "quick",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
-    baseline: Baseline = None,
 ) -> None:
     """How long a large store takes to render, and whether memory grows over a long training run.
 
@@ -118,12 +114,11 @@ def load(
     with console.status("importing every implementation"):
         plan = request(
             check.EXPERIMENTS,
-            listed(implementations),
+            split(implementations),
             profile,
             device,
             results=results,
             fresh=fresh,
-            baseline_files=baseline or [],
         )
     measure(plan)
     rendered = render_all(results, check.EXPERIMENTS)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from experiments.cli.screen import Baseline, Results, console, listed, print_warnings, progress
+from experiments.cli.screen import Implementations, Results, console, print_warnings, progress
 from experiments.harness.refusals import BadRequest
+from experiments.harness.selection import ALL, is_file, split
 
 if TYPE_CHECKING:
-    from experiments.harness.distributed.machines import Machines
+    from experiments.harness.executor import Executor
     from experiments.harness.run import Plan
-
-ON_REQUEST = "fewshot, overhead, published, regress, rendering, selfcheck, sharding and steadiness"
-"""Asking the experiments would import PyTorch for every --help."""
 
 
 def list_() -> None:
@@ -51,8 +49,10 @@ def list_() -> None:
 
 def run(
     context: typer.Context,
-    experiments: Annotated[list[str] | None, typer.Argument(help=f"Default: all but {ON_REQUEST}.")] = None,
-    implementations: Annotated[str, typer.Option(help="Names, separated by commas. Default: all.")] = "",
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Default: all but those that `list` shows as on request only.")
+    ] = None,
+    implementations: Implementations = ALL,
     cases: Annotated[
         str, typer.Option(help="Names, separated by commas, * for any part of one. Default: all of the profile.")
     ] = "",
@@ -73,7 +73,6 @@ def run(
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there already.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be measured.")] = False,
-    baseline: Baseline = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -90,20 +89,19 @@ def run(
     from experiments.harness.request import request
 
     try:
-        numbers = [int(part) for part in listed(seeds)]
+        numbers = [int(part) for part in split(seeds)]
     except ValueError:
         raise BadRequest(f"--seeds {seeds}: whole numbers separated by commas are allowed") from None
     if any(number < 0 for number in numbers):
         raise BadRequest(f"--seeds {seeds}: they have to be 0 or more")
-    if scheduler is not None and (baseline or model):
-        raise BadRequest("--scheduler: --baseline and --model name files that workers do not have; run these here")
-    if scheduler is not None and context.obj is not None:
-        raise BadRequest("--scheduler: torchrun has given this run its ranks already; use one of the two")
-    with machines_of(scheduler) as machines:
+    entries = split(implementations)
+    if scheduler is not None and (model or any(map(is_file, entries))):
+        raise BadRequest("--scheduler: workers have neither files of your own nor a --model; run these here")
+    with chosen(scheduler, context.obj) as executor:
         with console.status("importing every implementation"):
             plan = request(
                 experiments or [],
-                listed(implementations),
+                entries,
                 profile=profile,
                 device=device,
                 seeds=numbers or None,
@@ -112,11 +110,9 @@ def run(
                 memory=memory,
                 results=results,
                 fresh=fresh,
-                baseline_files=baseline or [],
                 model=model,
-                cases=listed(cases),
-                machines=machines,
-                ranks=context.obj,
+                cases=split(cases),
+                executor=executor,
             )
         if dry_run:
             print_todo(plan)
@@ -134,11 +130,13 @@ def run(
 
 
 @contextmanager
-def machines_of(scheduler: str | None) -> Iterator["Machines | None"]:
-    """The workers of a Dask scheduler, where one is named."""
+def chosen(scheduler: str | None, ranks: "Executor | None") -> Iterator["Executor | None"]:
+    """Choose who measures: a scheduler's workers, the ranks that torchrun has started, or None, this machine."""
     if scheduler is None:
-        yield None
+        yield ranks
         return
+    if ranks is not None:
+        raise BadRequest("--scheduler: torchrun has given this run its ranks already; use one of the two")
     try:
         from experiments.harness.distributed.dask_client import connected
     except ImportError as error:

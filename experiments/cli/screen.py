@@ -12,9 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 console = Console(width=None if sys.stdout.isatty() else 110)  # where there is no terminal to fit
 Results = Annotated[Path, typer.Option("--results", help="The results folder.", metavar="DIR")]
-Baseline = Annotated[
-    list[Path] | None,
-    typer.Option(help="A file with an implementation of your own; may be repeated.", metavar="FILE.py"),
+Implementations = Annotated[
+    str,
+    typer.Option(
+        "--implementations",
+        help="Names and files of your own, which end in .py, separated by commas; nothing else is measured. "
+        "all,mine.py: all built-in ones, and yours.",
+        metavar="NAME,FILE.py,...",
+    ),
 ]
 
 
@@ -22,11 +27,6 @@ def refuse(message: str, code: int = 2) -> None:
     """One clear line on standard error, and the exit code."""
     Console(stderr=True, soft_wrap=True).print(f"maml-bench: {message}", style="red", markup=False, highlight=False)
     raise SystemExit(code)
-
-
-def listed(text: str) -> list[str]:
-    """The parts of "a, b"."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def print_warnings(lines: Iterable[str]) -> None:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.harness.distributed import torchrun
+from experiments.harness.packages import refuse_hidden
 from experiments.harness.refusals import BadRequest, Gone, NotWritable
+from experiments.harness.selection import ALL, split
 
 LINES = 10  # of progress for an experiment, at most
 
@@ -21,25 +23,30 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m experiments.harness", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="the results folder")
+    parser.add_argument("--implementations", default=ALL, help="names and files of your own (.py), separated by commas")
     parser.add_argument("--profile", default="quick", help="quick or full")
     parser.add_argument("--cases", default="", help="names, separated by commas, * for any part of one")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="threads (and cores) of each measuring process")
     asked = parser.parse_args()
     try:
+        refuse_hidden()
         from experiments.harness.request import request
+    except BadRequest as error:
+        refuse(str(error))
     except ImportError as error:  # torch or NumPy; what an implementation imports is its own matter
         refuse(f"measuring needs NumPy and torch, which cannot be imported here: {error}")
     try:
-        with torchrun.ranks() as ranks:
+        with torchrun.ranks() as executor:
             plan = request(
                 asked.experiments,
+                split(asked.implementations),
                 profile=asked.profile,
                 device=asked.device,
                 threads=asked.threads,
                 results=asked.results,
-                cases=list(filter(None, asked.cases.split(","))),
-                ranks=ranks,
+                cases=split(asked.cases),
+                executor=executor,
             )
             plan.run(progress)
     except (BadRequest, NotWritable) as error:

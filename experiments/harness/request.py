@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import baselines
 from experiments.harness import experiment
 from experiments.harness.case import Json, Options, matches, sha256
-from experiments.harness.distributed.machines import Here, Machines
-from experiments.harness.distributed.ranks import Ranks
+from experiments.harness.executor import Executor, Here
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
+from experiments.harness.selection import ALL, OPTION, python_file, select
 
 DEVICES = ("auto", "cpu", "cuda")
 POINTS = 5  # that a model of the user's is tried with
@@ -20,7 +19,7 @@ POINTS = 5  # that a model of the user's is tried with
 
 def request(
     experiments: Sequence[str] = (),
-    implementations: Sequence[str] = (),
+    implementations: Sequence[str | Path] = (ALL,),
     profile: str = "quick",
     device: str = "auto",
     seeds: Sequence[int] | None = None,
@@ -29,24 +28,23 @@ def request(
     memory: float | None = None,
     results: Path = Path("results"),
     fresh: bool = False,
-    baseline_files: Sequence[Path] = (),
     model: str | None = None,
     cases: Sequence[str] = (),
-    machines: Machines | None = None,
-    ranks: Ranks | None = None,
+    executor: Executor | None = None,
 ) -> Plan:
     """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
 
-    machines: where it is measured, by default here.
+    implementations: names, `all`, and files of the user's, as `selection.select` takes them.
+    executor: who measures it, by default this machine.
 
     Raises BadRequest; and NotWritable where `results` cannot be written.
     """
     _known("experiment", experiments, experiment.names())
     _known("profile", [profile], experiment.PROFILES)
     _known("device", [device], DEVICES)
-    machines = machines or Here()
-    if not 1 <= threads <= machines.cores:
-        raise BadRequest(f"--threads {threads}: {machines.said} takes 1 to {machines.cores}")
+    executor = executor or Here()
+    if not 1 <= threads <= executor.cores:
+        raise BadRequest(f"--threads {threads}: {executor.name} takes 1 to {executor.cores}")
     if timeout is not None and not timeout > 0:
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
     if memory is not None and not memory > 0:
@@ -54,47 +52,34 @@ def request(
     names = list(dict.fromkeys(experiments)) or [
         name for name in experiment.names() if experiment.load(name).by_default
     ]
-    _over_ranks(names, ranks)
-    files = baselines.names()
-    if any(experiment.load(name).misuses for name in names):
-        files |= baselines.misuses()
-    given: dict[str, Path] = {}
-    for path in baseline_files:
-        name = baselines.name_of(path)
-        if name.startswith("."):
-            raise BadRequest(f"--baseline {path}: a name that begins with a dot is that of a hidden file")
-        if name in files:
-            raise BadRequest(f"--baseline {path}: there is an implementation named {name} already")
-        given[name] = path
-        files[name] = _python_file("--baseline", path)
-    _known("implementation", implementations, sorted(files))
-    if implementations:
-        files = {name: files[name] for name in (*implementations, *given)}
+    executor.check(names)
+    selection = select(implementations, misuses=any(experiment.load(name).misuses for name in names))
+    files, own = selection.files, selection.own
     chosen_model, model_file, helpers = _model(model) if model else (None, None, [])
     timed = any(experiment.load(name).timed for name in names)
-    description, *others = machines.describe(device, {name: str(path) for name, path in files.items()}, timed)
+    description, *others = executor.describe(device, {name: str(path) for name, path in files.items()}, timed)
     if description["device"] == "cuda" and not description["cuda"]:
         raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
-    for name, path in given.items():
+    for name, path in own.items():
         if problem := description["implementations"][name]["problem"]:
-            raise BadRequest(f"--baseline {path}: {problem}")
-    external = {f"external_{files[name].stem}": files[name] for name in given}
-    helpers += [helper for name in given for helper in description["implementations"][name]["helpers"]]
+            raise BadRequest(f"{OPTION} {path.name}: {problem}")
+    external = {f"external_{path.stem}": path for path in own.values()}
+    helpers += [helper for name in own for helper in description["implementations"][name]["helpers"]]
     if model_file:
         if (called := f"external_model_{model_file.stem}") in external:
-            raise BadRequest(f"--baseline {external[called].name} and --model {model_file.name}: rename one of them")
+            raise BadRequest(f"{OPTION} {external[called].name} and --model {model_file.name}: rename one of them")
         external[called] = model_file
     options = Options(
         profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
     )
     timeout = timeout or DEFAULT_TIMEOUT_S
-    plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh, ranks=ranks)
+    plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh)
     plan = replace(plan, memory=memory * GIB if memory else None, helpers=tuple(helpers))
     every = [case.name for name in names for case in plan.offered(name)]
     for pattern in cases:
         if not any(matches(name, pattern) for name in every):
             raise BadRequest(f"--cases {pattern}: no such case; there are: {', '.join(dict.fromkeys(every))}")
-    return replace(plan, patterns=tuple(cases), machines=machines, others=tuple(others))
+    return replace(plan, patterns=tuple(cases), executor=executor, others=tuple(others))
 
 
 def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
@@ -103,30 +88,12 @@ def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
             raise BadRequest(f"unknown {kind} '{name}'; there are: {', '.join(allowed)}")
 
 
-def _over_ranks(names: Sequence[str], ranks: Ranks | None) -> None:
-    """Refuse what does not shard its meta-batches under torchrun, and without it what is about nothing else."""
-    for name in names:
-        allowed = experiment.load(name).ranks
-        if ranks and allowed == "one":
-            sharding = [other for other in experiment.names() if experiment.load(other).ranks != "one"]
-            raise BadRequest(f"{name} cannot be run by torchrun over several ranks; allowed are {', '.join(sharding)}")
-        if not ranks and allowed == "several":
-            command = f"torchrun --nproc-per-node 2 -m experiments run {name}"
-            raise BadRequest(f"{name} takes two ranks or more: {command}")
-
-
-def _python_file(option: str, path: Path) -> Path:
-    if not path.is_file() or path.suffix != ".py":
-        raise BadRequest(f"{option} {path}: there is no such Python file")
-    return path.resolve()
-
-
 def _model(text: str) -> tuple[dict[str, Json], Path, list[str]]:
     """The model's entry in the cases' parameters, its file and what that imports; a child calls the factory to see."""
     name, colon, factory = text.rpartition(":")
     if not colon or not factory.isidentifier():
         raise BadRequest(f"--model {text}: it has to be FILE.py:FACTORY")
-    path = _python_file("--model", Path(name))
+    path = python_file("--model", Path(name))
     made = isolate.shape_of(path, factory, POINTS)
     if made["problem"]:
         raise BadRequest(f"--model {text}: {made['problem']}")

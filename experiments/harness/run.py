@@ -12,8 +12,7 @@ import baselines
 from experiments.harness import checkout, experiment
 from experiments.harness.case import Case, Json, Options, digest, matches
 from experiments.harness.current import Allowed, current
-from experiments.harness.distributed.machines import Here, Machines, Todo
-from experiments.harness.distributed.ranks import Ranks
+from experiments.harness.executor import Executor, Here, Todo, Work
 from experiments.harness.experiment import Experiment, Pass
 from experiments.harness.measure import checkpoint
 from experiments.harness.processes.answers import all_ok, merge
@@ -38,12 +37,10 @@ class Plan:
 
     memory: bytes that all measuring processes together may hold; None: most of what there is.
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
-    ranks: what the meta-batches are sharded over, where torchrun started several.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
     name under which children import them; helpers: the names of the modules that these import.
-    machines: where it is measured. `description` is of one of them, `others` of those that differ from it: what was
+    executor: who measures it. `description` is of one of its machines, `others` of those that differ from it: what was
     measured in the environment of any of them is there already.
-    sharing: how many cases are measured beside each other here; they share the processors.
     commit: of the checkout, asked when the run begins.
     """
 
@@ -58,10 +55,8 @@ class Plan:
     fresh: bool = False
     memory: float | None = None
     patterns: tuple[str, ...] = ()
-    machines: Machines = field(default_factory=Here)
+    executor: Executor = field(default_factory=Here)
     others: tuple[dict[str, Json], ...] = ()
-    sharing: int = 1
-    ranks: Ranks | None = None
     helpers: tuple[str, ...] = ()
     commit: str = ""
     statuses: dict[str, int] = field(default_factory=dict)
@@ -84,18 +79,11 @@ class Plan:
     def cases(self, name: str) -> list[Case]:
         """The cases of an experiment that are part of this run."""
         chosen = [c for c in self.offered(name) if not self.patterns or any(matches(c.name, p) for p in self.patterns)]
-        return [self._over_ranks(case) for case in chosen]
+        return [self.executor.adapt(case) for case in chosen]
 
     def offered(self, name: str) -> list[Case]:
         """All cases of an experiment, by the names that patterns are for."""
         return [self._named(case) for case in experiment.load(name).cases(self.options)]
-
-    def _over_ranks(self, case: Case) -> Case:
-        """A case over several ranks is another one, and says so: sums in another order have other last bits."""
-        if self.ranks is None:
-            return case
-        count = self.ranks.count
-        return replace(case, name=f"{case.name}-ranks{count}", params=case.params | {"ranks": count})
 
     def _compiles(self, subject: str) -> bool:
         known = [machine["implementations"].get(subject, {}) for machine in self._descriptions]
@@ -133,7 +121,7 @@ class Plan:
         for name, todo in planned.items():
             wanted = experiment.load(name)
             with reporter(name, sum(len(missing) for _, missing in todo)) as advance:
-                self.machines.measure(self, wanted, todo, advance)
+                self.executor.measure(self, wanted, todo, advance)
         self.sources = self.sources.afresh()  # files may have been edited meanwhile
         self._write_sources()
 
@@ -151,23 +139,24 @@ class Plan:
 
     # -- measuring
 
-    def measure(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
-        """Measure cases of an experiment on this machine; each cell is stored as soon as it is finished."""
-        (self._with_turns if wanted.timed else self._side_by_side)(wanted, todo, advance)
+    def measure(self, wanted: Experiment, todo: Todo, advance: Advance, work: Work = side_by_side) -> None:
+        """Measure cases of an experiment by child processes; each cell is stored as soon as it is finished.
 
-    def _side_by_side(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
+        work: how it is done where only results count.
+        """
+        if wanted.timed:
+            self._with_turns(wanted, todo, advance)
+        else:
+            self._without_turns(wanted, todo, advance, work)
+
+    def _without_turns(self, wanted: Experiment, todo: Todo, advance: Advance, work: Work) -> None:
         (only,) = wanted.passes
         with TemporaryDirectory() as said:
-            jobs = [
-                self._job(case, subject, only, said=Path(said, case.id))
-                for case, missing in todo
-                for subject in missing
-            ]
+            cells = [(case, subject) for case, missing in todo for subject in missing]
+            jobs = [self._job(case, subject, only, said=Path(said, case.id)) for case, subject in cells]
             for job in jobs:
                 job.checkpoint = self._checkpoint(job.case, job.subject)
-            threads = self.options.threads
-            work = self.ranks.together(jobs, threads, advance) if self.ranks else None
-            for job in work or side_by_side(jobs, threads, advance, self.sharing):
+            for job in work(jobs, self.options.threads, advance):
                 cell = self._cell(job.case, job.subject, {only.name: job.answers}, None)
                 self.add(wanted, job.case, [cell], self.description["environment"])
 

@@ -8,7 +8,7 @@ from experiments.harness.case import Json, sha256
 from experiments.harness.processes.imports import EDITED, USERS, file_of
 from experiments.harness.status import ROOT
 
-MEASURING = ("baselines", "experiments")  # the project's folders that a measuring process imports from
+MEASURING = ("baselines", "experiments", "maml_bench")  # the project's folders that a measuring process imports from
 
 
 class Sources:

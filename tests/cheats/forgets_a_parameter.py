@@ -1,7 +1,7 @@
 """Leave a parameter's gradient out. [error]"""
 
-from baselines.contract import MetaGradient, TaskBatch
 from baselines.handwritten.unrolled import Unrolled
+from maml_bench import MetaGradient, TaskBatch
 
 
 class Cheat(Unrolled):

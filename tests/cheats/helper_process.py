@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from baselines.contract import TaskBatch
 from baselines.handwritten.unrolled import Unrolled
+from maml_bench import TaskBatch
 
 WORK = """
 import os, sys

@@ -1,7 +1,7 @@
 """Leave a hook on the model. [the hooks of]"""
 
-from baselines.contract import MetaGradient, TaskBatch
 from baselines.handwritten.unrolled import Unrolled
+from maml_bench import MetaGradient, TaskBatch
 
 
 class Cheat(Unrolled):

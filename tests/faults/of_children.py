@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from tests.faults import Outcome
-from tests.faults.runs import Undisturbed, cells, compare, finish
+from tests.faults.runs import IMPLEMENTATIONS, Undisturbed, cells, compare, finish
 
 HEAD = """
 from baselines.handwritten.unrolled import Unrolled
@@ -54,9 +54,9 @@ def children(undisturbed: Undisturbed, folder: Path, times: int) -> dict[str, Ou
     found = {name: Outcome(0, 0) for name in BODIES}
     for attempt in range(times):
         results = folder / str(attempt)
-        given = [part for file in files.values() for part in ("--baseline", str(file))]
+        listed = ["--implementations", ",".join([*IMPLEMENTATIONS, *map(str, files.values())])]  # the last one counts
         limits = ["--timeout", str(TIMEOUT_S), "--memory", str(MEMORY_GIB)]
-        code, said = finish(undisturbed.command(results, *given, *limits))
+        code, said = finish(undisturbed.command(results, *listed, *limits))
         mine = {place: cell for place, cell in cells(results).items() if cell["implementation"] not in _stems(files)}
         lost, wrong = compare(_untimed(undisturbed.cells), _untimed(mine))
         clean = code == 0 and "Traceback" not in said and not _left()

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.conftest import COMPILED, IMPLEMENTATIONS
+from tests.implementations import CLASSES, COMPILED
 from tests.zoo.judging import KNOWN, REFUSED, RIGHT, judge_module, worst
 from tests.zoo.modules import MODULES
 from tests.zoo.records import Module
 
-OTHERS = [name for name in IMPLEMENTATIONS if name not in COMPILED] + ["jax"]
+OTHERS = [*sorted({*CLASSES} - COMPILED), "jax"]
 ALLOWED = (RIGHT, REFUSED, KNOWN)
 modules = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 
@@ -28,8 +28,7 @@ def test_every_implementation_is_right_or_refuses(module: Module) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES[::8], ids=lambda module: module.name)
 def test_what_else_is_compiled_is_right_or_refuses(module: Module) -> None:
-    names = ("fomaml-compiled", "pretraining-compiled", "jax-mixed-mode")
-    found = {name: worst(judge_module(module, name)) for name in names}
+    found = {name: worst(judge_module(module, name)) for name in COMPILED - {"compiled", "jax"}}
     assert not {name: verdict for name, verdict in found.items() if verdict.status not in ALLOWED}
 
 

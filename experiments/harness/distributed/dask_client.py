@@ -1,4 +1,4 @@
-"""A scheduler's workers as the machines of a run: cases go out, cells come back, and are stored here."""
+"""A scheduler's workers as the executor of a run: cases go out, cells come back, and are stored here."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker
 
 from experiments.harness.case import Case, Json, digest
 from experiments.harness.distributed import dask_worker
-from experiments.harness.distributed.machines import Plan, Todo
+from experiments.harness.executor import Here, Plan, Todo
 from experiments.harness.experiment import Experiment
 from experiments.harness.processes.schedule import Advance
 from experiments.harness.refusals import BadRequest
@@ -45,14 +45,14 @@ def connected(address: str) -> Iterator["Cluster"]:
         yield Cluster(client, address)
 
 
-class Cluster:
+class Cluster(Here):
     """The workers that are there now, and those that come later.
 
     What any of those that are there now would not measure again is there already. Which of them measures a case is for
     the scheduler to say; when it vanishes, another one measures the case, from its beginning.
     """
 
-    said = "the smallest worker"
+    name = "the smallest worker"
 
     def __init__(self, client: Client, address: str) -> None:
         self.client, self.address = client, address

@@ -7,7 +7,7 @@ system ends with that thread, hence with the worker however it ends.
 import asyncio
 import hashlib
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,10 +17,12 @@ import baselines
 from experiments.harness import experiment
 from experiments.harness.case import Case, Json, Options, digest, sha256
 from experiments.harness.distributed.claim import claimed
-from experiments.harness.distributed.machines import described
+from experiments.harness.executor import described
 from experiments.harness.measure.processors import cores
 from experiments.harness.processes.limits import guard
+from experiments.harness.processes.schedule import side_by_side
 from experiments.harness.run import Plan
+from experiments.harness.sources import MEASURING
 from experiments.harness.status import ROOT
 
 
@@ -34,7 +36,7 @@ class Cancelled(Exception):
 
 def project() -> str:
     """SHA-256 over the project's source files, as they are now."""
-    files = sorted(path for part in ("baselines", "experiments") for path in (ROOT / part).rglob("*.py"))
+    files = sorted(path for part in MEASURING for path in (ROOT / part).rglob("*.py"))
     lines = [f"{path.relative_to(ROOT).as_posix()} {sha256(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -82,9 +84,9 @@ def measure(order: str) -> dict[str, Json]:
             Path(folder),
             timeout=asked["timeout"],
             memory=asked["memory"],
-            sharing=sharing,
         )
-        plan.measure(wanted, [(case, asked["missing"])], lambda done: _go_on())
+        work = partial(side_by_side, sharing=sharing)
+        plan.measure(wanted, [(case, asked["missing"])], lambda done: _go_on(), work)
         cells = [json.loads(path.read_text()) for path in sorted(plan.store.cells.glob("*/*/*.json"))]
     return {"environment": description["environment"], "cells": [cell | {"machine": _machine()} for cell in cells]}
 

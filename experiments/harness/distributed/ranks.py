@@ -11,25 +11,30 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, wait
 from typing import Any, Protocol
 
 from torch.distributed import Store, rendezvous  # type: ignore[attr-defined]
 
-from experiments.harness.case import Json
+from experiments.harness import experiment
+from experiments.harness.case import Case, Json
+from experiments.harness.executor import Here, Plan, Todo
+from experiments.harness.experiment import Experiment
 from experiments.harness.measure.processors import cores, pin
 from experiments.harness.processes.isolate import FOREVER_S, Child, Lost, measuring
 from experiments.harness.processes.limits import guard
 from experiments.harness.processes.schedule import Advance, Job
-from experiments.harness.refusals import Gone
+from experiments.harness.refusals import BadRequest, Gone
 
 GRACE_S = 2.0
 """How long others may take to tell why, after a rank has ended badly: the first to notice is not the one to blame."""
 ADDRESS = "maml-bench"  # the key under which rank 0 tells where it listens
 ALL_CORES = cores()
+RANK_WORKER = "experiments.harness.distributed.rank_worker"
 
 
 class Member(Protocol):
@@ -72,13 +77,30 @@ class Remote:
             pass
 
 
-class Ranks:
-    """All ranks, as rank 0 sees them."""
+class Ranks(Here):
+    """All ranks, as rank 0 sees them; what they share are meta-batches."""
 
     def __init__(self, others: list[Remote]) -> None:
         self.others = others
         self.count = len(others) + 1
         self.groups = 0
+
+    def check(self, experiments: Iterable[str]) -> None:
+        """Refuse what does not shard its meta-batches."""
+        for name in experiments:
+            if experiment.load(name).ranks == "one":
+                sharding = [other for other in experiment.names() if experiment.load(other).ranks != "one"]
+                raise BadRequest(
+                    f"{name} cannot be run by torchrun over several ranks; allowed are {', '.join(sharding)}"
+                )
+
+    def adapt(self, case: Case) -> Case:
+        """A case over several ranks is another one, and says so: sums in another order have other last bits."""
+        return replace(case, name=f"{case.name}-ranks{self.count}", params=case.params | {"ranks": self.count})
+
+    def measure(self, plan: Plan, wanted: Experiment, todo: Todo, advance: Advance) -> None:
+        """Measure every cell by a child of each rank."""
+        plan.measure(wanted, todo, advance, self.together)
 
     def together(self, jobs: list[Job], threads: int, advance: Advance) -> Iterator[Job]:
         """Measure one job after the other, each on all ranks; yields each when it has ended. Raises Gone."""
@@ -182,7 +204,7 @@ def started(threads: int) -> Child:
     local, here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if here * threads <= len(ALL_CORES):
         pin(ALL_CORES[local * threads :][:threads])
-    return measuring(threads)
+    return measuring(threads, RANK_WORKER)
 
 
 @contextmanager

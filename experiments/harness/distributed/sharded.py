@@ -27,7 +27,7 @@ class PeerLost(Stopped):
     status = "lost"
 
 
-def join(name: str, device: str) -> None:
+def join(name: str, device: str) -> "Rank":
     """Become this rank of the process group `name`, by torchrun's variables and on its store; waits for all ranks."""
     if device == "cuda" and not torch.cuda.is_available():
         raise Unavailable("this rank has no CUDA device of its own")
@@ -43,16 +43,7 @@ def join(name: str, device: str) -> None:
         )
     except RuntimeError as error:
         raise PeerLost(str(error)) from error
-
-
-def joined() -> bool:
-    """Whether this process is one of several ranks."""
-    return dist.is_available() and dist.is_initialized()
-
-
-def leads() -> bool:
-    """Whether this process is the one that writes: alone, or rank 0."""
-    return not joined() or dist.get_rank() == 0
+    return Rank()
 
 
 def add_up(values: Tensor) -> None:
@@ -71,28 +62,37 @@ def from_leader(values: Tensor) -> None:
         raise PeerLost(str(error)) from error
 
 
-def agreed(content: bytes, device: torch.device) -> bytes:
-    """Rank 0's `content`, on every rank: no other one needs the file that it is of."""
-    if not joined():
-        return content
-    size = torch.tensor([len(content)], device=device)
-    from_leader(size)
-    values = torch.zeros(int(size), dtype=torch.uint8, device=device)
-    if leads() and content:
-        values.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-    from_leader(values)
-    return values.cpu().numpy().tobytes()
+class Rank:
+    """This process as one of those in the process group: its share of each meta-batch is smaller."""
 
+    whole = False
 
-def same_everywhere(model: nn.Module) -> None:
-    """Raises Wrong, on the rank concerned, where the weights are not rank 0's to the last bit."""
-    if not joined():
-        return
-    own = torch.cat([p.detach().flatten() for p in trainable(model).values()])
-    leaders = own.clone()
-    from_leader(leaders)
-    if not torch.equal(own, leaders):
-        raise Wrong("its weights are no longer those of rank 0")
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0."""
+        return dist.get_rank() == 0
+
+    def shared(self, implementation: Baseline) -> Baseline:
+        """Return the implementation over all ranks."""
+        return Sharded(implementation)
+
+    def agreed(self, content: bytes, device: torch.device) -> bytes:
+        """Return rank 0's `content`, on every rank: no other one needs the file that it is of."""
+        size = torch.tensor([len(content)], device=device)
+        from_leader(size)
+        values = torch.zeros(int(size), dtype=torch.uint8, device=device)
+        if self.leads and content:
+            values.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+        from_leader(values)
+        return values.cpu().numpy().tobytes()
+
+    def check_weights(self, model: nn.Module) -> None:
+        """Raise Wrong, on the rank concerned, where the weights are not rank 0's to the last bit."""
+        own = torch.cat([p.detach().flatten() for p in trainable(model).values()])
+        leaders = own.clone()
+        from_leader(leaders)
+        if not torch.equal(own, leaders):
+            raise Wrong("its weights are no longer those of rank 0")
 
 
 class Shard(NamedTuple):
@@ -163,8 +163,3 @@ class Sharded(Baseline):
     def synchronize(self) -> None:
         """As the implementation does."""
         self.baseline.synchronize()
-
-
-def sharded(baseline: Baseline) -> Baseline:
-    """The implementation over all ranks; itself, where this process is alone."""
-    return Sharded(baseline) if joined() else baseline

@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from experiments.harness.distributed.ranks import Ranks
+    from experiments.harness.executor import Executor
 
 
-def ranks() -> AbstractContextManager["Ranks | None"]:
-    """All ranks, for rank 0; None without others. Any other rank serves rank 0, and then its process ends."""
+def ranks() -> AbstractContextManager["Executor | None"]:
+    """Return all ranks, for rank 0; None without others. Any other rank serves rank 0, and then its process ends."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         return nullcontext()
     from experiments.harness.distributed.ranks import gathered

@@ -14,11 +14,11 @@ from torch import nn
 import baselines
 from baselines.contract import Baseline, Computes, InnerLoop, Loss, Spec, TaskBatch, trainable
 from experiments.harness.case import Case, Json
-from experiments.harness.distributed.sharded import joined, sharded
 from experiments.harness.factory import from_file
 from experiments.harness.measure import environment
 from experiments.harness.measure.ring import SIZE, Block, Ring
 from experiments.harness.measure.setup import Setup, as_arrays, draws_random_numbers, points_of
+from experiments.harness.measure.share import WHOLE, Share
 from experiments.harness.processes import imports
 from experiments.harness.status import Lacking, Unavailable, Wrong
 from experiments.judging import conformance, ground_truth, outside
@@ -61,6 +61,8 @@ class Bench:
     """A folder that all processes of one run and case share, since many ask an oracle the same."""
     checkpoint: Path | None = None
     """Where a training run keeps how far it is, and looks for how far an earlier one was."""
+    share: Share = WHOLE
+    """What this process does of a meta-batch."""
 
     def __post_init__(self) -> None:
         self.params = self.case.params
@@ -161,7 +163,7 @@ class Bench:
         return Spec(self.model(dtype), self.loss, self.inner, self.device, dtype)
 
     def build(self, spec: Spec) -> Setup:
-        """A new implementation for `spec`, over all ranks where the process is one of several.
+        """A new implementation for `spec`, over all processes that measure the cell together.
 
         Raises Unavailable with the implementation's own reason.
         """
@@ -169,7 +171,7 @@ class Bench:
             raise Lacking(lack)
         if reason := self.implementation.unavailable(spec):
             raise Unavailable(reason)
-        return Setup(spec, sharded(self.implementation(spec)))
+        return Setup(spec, self.share.shared(self.implementation(spec)))
 
     @functools.cached_property
     def setup(self) -> Setup:
@@ -221,9 +223,9 @@ class Bench:
     def conform(self, setup: Setup, row: dict[str, Json]) -> None:
         """Check every term of the contract; those of `thorough` where the case asks for it, or a file is the user's.
 
-        Raises Wrong with the term that is broken. One of several ranks sees only its share, and is not examined.
+        Raises Wrong with the term that is broken. One of several processes sees only its share, and is not examined.
         """
-        if joined():
+        if not self.share.whole:
             return
         conformance.enforce(self.examined(setup), bool(self.file or self.params.get("thorough")), row)
 

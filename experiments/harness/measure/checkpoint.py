@@ -1,4 +1,4 @@
-"""How far a training run is: written whole or not at all, by rank 0, and read as data, never as code."""
+"""How far a training run is: written whole or not at all, by one process, and read as data, never as code."""
 
 import io
 import os
@@ -9,15 +9,17 @@ import torch
 from torch import nn
 
 from experiments.harness.case import Json
-from experiments.harness.distributed.sharded import agreed, leads
+from experiments.harness.measure.share import WHOLE, Share
 from experiments.harness.processes import imports
 
 FIELDS = {"model", "adam", "random", "told"}
 
 
-def save(path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: dict[str, Json]) -> None:
+def save(
+    path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: dict[str, Json], share: Share = WHOLE
+) -> None:
     """Keep model, optimizer and random state, and what the run has `told`: numbers, lists and dicts of them."""
-    if path is None or not leads():
+    if path is None or not share.leads:
         return
     state = {
         "model": model.state_dict(),
@@ -34,13 +36,13 @@ def save(path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: dict
     os.replace(file.name, path)
 
 
-def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam) -> dict[str, Json] | None:
+def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam, share: Share = WHOLE) -> dict[str, Json] | None:
     """Put model, optimizer and random state where they were; what the run had told.
 
     None where there is nothing, or only what other sources have made.
     """
-    found = path.read_bytes() if path and leads() and path.exists() else b""
-    content = agreed(found if found and ours(found) else b"", next(model.parameters()).device)
+    found = path.read_bytes() if path and share.leads and path.exists() else b""
+    content = share.agreed(found if found and ours(found) else b"", next(model.parameters()).device)
     if not content:
         return None
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -23,9 +23,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 from experiments.harness.case import sha256
+from experiments.harness.packages import PACKAGES
 from experiments.harness.status import ROOT
 
-PACKAGES = ("analysis", "baselines", "experiments")
 ENVIRONMENTS = (".venv", ".nox")  # below ROOT, and not the project's
 INSTALLED = ("site-packages", "dist-packages")
 USERS = ("external_", "external/")

@@ -22,6 +22,7 @@ from experiments.harness.status import ROOT, scrub
 GRACE_S = 5.0
 DYING_S = 0.2
 FOREVER_S = 1e6  # what the system calls below accept
+WORKER = "experiments.harness.processes.worker"
 LAST_WORDS = 16  # pieces of output that are kept, of at most 4 KiB each
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 HEAP_SETTINGS = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
@@ -177,10 +178,10 @@ def started_by(children: Iterable[Child]) -> Iterator[list[int]]:
             os.close(descriptor)
 
 
-def measuring(threads: int) -> Child:
-    """A process that measures cells, `experiments.harness.processes.worker`."""
+def measuring(threads: int, module: str = WORKER) -> Child:
+    """Start a process that measures cells."""
     # -P: what lies in the user's current folder must not shadow the project or a library
-    return Child(threads, [sys.executable, "-P", "-m", "experiments.harness.processes.worker"], paths=[str(ROOT)])
+    return Child(threads, [sys.executable, "-P", "-m", module], paths=[str(ROOT)])
 
 
 def answered(children: Iterable[Child]) -> list[Child]:

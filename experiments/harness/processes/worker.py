@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,20 +26,24 @@ import baselines
 from baselines.contract import Baseline
 from experiments.harness import experiment
 from experiments.harness.case import Case, Json
-from experiments.harness.distributed import sharded
 from experiments.harness.experiment import Result
 from experiments.harness.factory import from_file
 from experiments.harness.measure import environment, processors
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.setup import draws_random_numbers
+from experiments.harness.measure.share import WHOLE, Share
+from experiments.harness.packages import explain_hidden
 from experiments.harness.status import Lacking, Stopped, classify, scrub
 from experiments.problems.tasks import forget
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def main(descriptor: int) -> None:
-    """Serve the parent until it goes away."""
+def main(descriptor: int, share: Callable[[dict[str, Json]], Share] = lambda opening: WHOLE) -> None:
+    """Serve the parent until it goes away.
+
+    share: returns what this process does of a cell, given the message that opens it.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what it started stays its own, whoever started that
@@ -55,7 +59,7 @@ def main(descriptor: int) -> None:
         elif message["op"] == "model":
             answer = shape_of(Path(message["file"]), message["factory"], message["points"])
         elif message["op"] == "open":
-            session = Session(message)
+            session = Session(message, share)
             answer = {"event": "open"}
         elif message["op"] == "pin":
             processors.pin(message["cores"])
@@ -79,10 +83,10 @@ def caches(folder: str) -> dict[str, str]:
 class Session:
     """The measuring of one cell by one pass."""
 
-    def __init__(self, message: dict[str, Any]) -> None:
+    def __init__(self, message: dict[str, Any], share: Callable[[dict[str, Json]], Share]) -> None:
         forget()
         imports.begin()
-        self.message = message
+        self.message, self.share = message, share
         self.bench: Bench | None = None
         self.work: Generator[float, None, Result] | None = None
 
@@ -106,10 +110,11 @@ class Session:
         wanted = experiment.load(case.experiment)
         if m["cache"]:
             os.environ |= caches(m["cache"])
-        if m.get("group"):
-            sharded.join(m["group"], case.device)
+        share = self.share(m)
         paths = (_path(m[name]) for name in ("oracle_results", "checkpoint"))
-        self.bench = Bench(case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"], *paths)
+        self.bench = Bench(
+            case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"], *paths, share=share
+        )
         (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
         return chosen.measure(self.bench)
 
@@ -144,7 +149,8 @@ def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
             found[name] |= {"computes": implementation.computes, "library": implementation.library or ""}
             found[name]["compiles"] = implementation.compiles
         except Exception as error:
-            found[name] |= dict.fromkeys(("problem", "lacking"), classify(error)[1])
+            problem = classify(error)[1] + explain_hidden(error, Path(file))
+            found[name] |= dict.fromkeys(("problem", "lacking"), problem)
         found[name]["version"] = environment.installed(found[name]["library"])
         found[name]["helpers"] = helpers()
     usable = resolved != "cuda" or cuda
@@ -170,7 +176,7 @@ def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
             return {"problem": f"the forward of what {factory}() returned {why}; allowed is what does not"}
         return {"problem": "", "shape": list(made(x).shape), "helpers": helpers()}
     except Exception as error:
-        return {"problem": classify(error)[1]}
+        return {"problem": classify(error)[1] + explain_hidden(error, file)}
 
 
 def load(file: Path) -> type[Baseline]:

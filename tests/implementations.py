@@ -1,0 +1,27 @@
+"""Which implementations there are, by what their classes say of themselves; importing all of them takes seconds."""
+
+import baselines
+from baselines.contract import Baseline
+
+
+def importable() -> dict[str, type[Baseline]]:
+    """The class of every built-in implementation whose library is there, by name."""
+    found = {}
+    for name, file in baselines.names().items():
+        try:
+            found[name] = baselines.load(file)
+        except ImportError:
+            continue
+    return found
+
+
+CLASSES = importable()
+COMPILED = {name for name, kind in CLASSES.items() if kind.compiles}
+"""Those that compile, which takes them seconds for each shape."""
+OURS = sorted(name for name, kind in CLASSES.items() if kind.library is None and name != "notebook")
+"""Those of no library, for any network; `notebook` serves what the notebook does."""
+
+
+def of_library(*libraries: str) -> set[str]:
+    """Those that measure one of these libraries."""
+    return {name for name, kind in CLASSES.items() if kind.library in libraries}
