@@ -22,7 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PUBLISHED = sorted((ROOT / "results" / "published").rglob("*.md"))
 EXAMPLE = re.compile(r"<!-- example: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-RUN_ELSEWHERE = {"my_maml.py", "nested_grad.py", "rounding.py", "train.py"}  # by test_audit and test_examples
+ROUNDING = ("experiments/rounding.py", "analysis/pages/rounding.py")
+RUN_ELSEWHERE = {"my_maml.py", "nested_grad.py", "train.py", *ROUNDING}  # by test_audit and test_examples
 COMPILED_ONLY = {"slurm.py"}  # it waits for a cluster
 
 

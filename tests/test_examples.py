@@ -28,7 +28,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "baselines" / "handwritten" / "nested_grad.py").write_text(examples()["nested_grad.py"])
-    (folder / "experiments" / "rounding.py").write_text(examples()["rounding.py"])
+    for name in ("experiments/rounding.py", "analysis/pages/rounding.py"):
+        (folder / name).write_text(examples()[name])
     mistake = examples()["nested_grad.py"].replace("inner_grads[name]", "inner_grads[name].detach()")
     assert mistake != examples()["nested_grad.py"]
     (folder / "baselines" / "handwritten" / "mistaken.py").write_text(mistake)
