@@ -81,8 +81,8 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
             looks.look(iteration)
             bench.share.check_weights(model)
             if iteration < iterations:
-                told = {"looks": looks.curve, "curve": curve, "resumed": resumed}
-                checkpoint.save(bench.checkpoint, model, adam, told, bench.share)
+                state = {"looks": looks.curve, "curve": curve, "resumed": resumed}
+                checkpoint.save(bench.checkpoint, model, adam, state, bench.share)
             yield iteration / iterations
     series = {"heldout": looks.curve}
     if curve:

@@ -5,14 +5,14 @@ from baselines.contract import Baseline
 
 
 def importable() -> dict[str, type[Baseline]]:
-    """The class of every built-in implementation whose library is there, by name."""
-    found = {}
+    """Return the class of every built-in implementation whose library is there, by name."""
+    classes = {}
     for name, file in baselines.names().items():
         try:
-            found[name] = baselines.load(file)
+            classes[name] = baselines.load(file)
         except ImportError:
             continue
-    return found
+    return classes
 
 
 CLASSES = importable()
@@ -23,5 +23,5 @@ OURS = sorted(name for name, kind in CLASSES.items() if kind.library is None and
 
 
 def of_library(*libraries: str) -> set[str]:
-    """Those that measure one of these libraries."""
+    """Name those that measure one of these libraries."""
     return {name for name, kind in CLASSES.items() if kind.library in libraries}

@@ -110,10 +110,15 @@ class Session:
         wanted = experiment.load(case.experiment)
         if m["cache"]:
             os.environ |= caches(m["cache"])
-        share = self.share(m)
-        paths = (_path(m[name]) for name in ("oracle_results", "checkpoint"))
         self.bench = Bench(
-            case, m["subject"], _path(m["file"]), _path(m["model_file"]), m["repeat"], *paths, share=share
+            case,
+            m["subject"],
+            _path(m["file"]),
+            _path(m["model_file"]),
+            m["repeat"],
+            oracle_results=_path(m["oracle_results"]),
+            checkpoint=_path(m["checkpoint"]),
+            share=self.share(m),
         )
         (chosen,) = (p for p in wanted.passes if p.name == m["pass"])
         return chosen.measure(self.bench)
