@@ -59,8 +59,8 @@ EXPLANATIONS = {
     "constant-factor": "the meta-gradient is multiplied by a constant factor",
     "outer-clipping": "the meta-gradient is clipped",
     "outer-normalised": "the meta-gradient is normalised",
-    "batch-norm": "with batch normalisation the result has a further error: a mistake of its own, or PyTorch's (the third "
-    "derivatives of `batch_norm` are wrong, and through `torch.vmap` the second ones)",
+    "batch-norm": "with batch normalisation the result has a further error: a mistake of its own, or PyTorch's (the "
+    "third derivatives of `batch_norm` are wrong, and through `torch.vmap` the second ones)",
     "unexplained": "no mistake of the catalogue explains the result, no two of them, and no three of which one is that "
     "it is first-order",
 }

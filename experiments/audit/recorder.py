@@ -28,7 +28,7 @@ class Recorder:
         self.losses: list[tuple[str, Tensor]] = []
         self.known_lines: dict[str, int] = {}
         self.other_lines: set[int] = set()
-        """Lines that differentiate something else than a recorded loss, after a query loss was taken: perhaps a mean."""
+        """Lines that differentiate something else than a recorded loss, after a query loss: perhaps a mean."""
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the loss, and count the call; a loss taken without gradients, as for a log, has no line."""
