@@ -30,7 +30,7 @@ app.command(short_help="Keep a run in the repository.")(publishing.publish)
 
 
 def main() -> None:
-    """Run the command line; print a refusal as one line, and exit with code 2 (1 where a process has gone)."""
+    """Run the command line; print a refusal as one line, and exit with code 2, or 1 where a run has lost a rank."""
     try:
         with torchrun.ranks() as ranks:
             app(obj=ranks)

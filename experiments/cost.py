@@ -31,7 +31,7 @@ NOTEBOOK = (10, 1, 5, 40)  # tasks, inner steps, shots, width
 MANY_TASKS = (100, 5, 10, 40)
 WIDE = (25, 5, 10, 256)
 CONVOLUTIONAL = (4, 5, 5, CNN)
-SETTINGS: dict[str, tuple[tuple[int, int, int, Any], ...]] = {
+SIZES: dict[str, tuple[tuple[int, int, int, Any], ...]] = {
     "quick": (NOTEBOOK,),
     "full": (NOTEBOOK, MANY_TASKS, WIDE, CONVOLUTIONAL),
 }
@@ -45,10 +45,10 @@ STUDY_PROCESSES = 3  # studies show how cost grows over decades, not differences
 
 
 def cases(options: Options) -> list[Case]:
-    """Return the cases of SETTINGS and, in the full profile, the studies of single factors; the first seed only."""
-    settings = [_case(options, setting, ROUNDS[options.profile]) for setting in SETTINGS[options.profile]]
+    """Return a case for each of SIZES and, in the full profile, the studies of single factors; the first seed only."""
+    compared = [_case(options, sizes, ROUNDS[options.profile]) for sizes in SIZES[options.profile]]
     if options.profile == "quick" or options.model:
-        return _thorough(settings)
+        return _thorough(compared)
     studies: dict[tuple[Any, ...], dict[str, int]] = {}  # by sizes: the factors that they are a point of
     for tasks in TASKS:
         studies.setdefault((tasks, 5, 10, 40), {})["tasks"] = tasks
@@ -56,9 +56,9 @@ def cases(options: Options) -> list[Case]:
         studies.setdefault((25, steps, 10, 40), {})["inner_steps"] = steps
     for width in WIDTHS:
         studies.setdefault((25, 5, 10, width), {})["width"] = width
-    varied = [_case(options, setting, STUDY_ROUNDS, factors) for setting, factors in studies.items()]
+    varied = [_case(options, sizes, STUDY_ROUNDS, factors) for sizes, factors in studies.items()]
     memory = [_case(options, (25, steps, 100, 40), 0, {"shots100_inner_steps": steps}) for steps in FEW_STEPS]
-    return _thorough(settings + varied + memory + [_convolutional_memory(options, steps) for steps in FEW_STEPS])
+    return _thorough(compared + varied + memory + [_convolutional_memory(options, steps) for steps in FEW_STEPS])
 
 
 def _thorough(cases: list[Case]) -> list[Case]:
@@ -82,10 +82,10 @@ def _convolutional_memory(options: Options, steps: int) -> Case:
 
 
 def _case(
-    options: Options, setting: tuple[int, int, int, Any], rounds: int, factors: dict[str, int] | None = None
+    options: Options, sizes: tuple[int, int, int, Any], rounds: int, factors: dict[str, int] | None = None
 ) -> Case:
     """Return one case; with `rounds` = 0 it is verified and measured for its memory, and nothing is timed."""
-    tasks, steps, shots, size = setting
+    tasks, steps, shots, size = sizes
     network = options.model or (size if isinstance(size, dict) else {"hidden": 2, "width": size, "activation": "relu"})
     slow = isinstance(size, dict) and not options.model
     suffix = "" if options.model else "-cnn" if slow else f"-width{size}"
@@ -181,7 +181,10 @@ def in_rounds(bench: Bench, ring: Ring) -> Generator[float, None, tuple[list[Blo
 
 
 def arithmetic(bench: Bench, like: Tensor) -> dict[str, list[float]]:
-    """Measure arithmetic_ms, the time of MAML's matrix products alone on the built-in perceptron; empty for others."""
+    """Estimate arithmetic_ms, the time of the adjoint sweep's products for a perceptron; empty for other networks.
+
+    It is empty, too, for implementations that do not compute second-order MAML.
+    """
     p = bench.params
     if bench.computes != "maml" or "hidden" not in p["model"]:
         return {}

@@ -64,7 +64,7 @@ SMALL: dict[str, dict[str, dict[str, Json]]] = {
     "full": {"glyphs": {"iterations": 10_000, "filters": 64}, "digits": {"iterations": 3000, "filters": 64}},
 }
 SIZES = {"glyphs": {"side": 28, "blocks": 4}, "digits": {"side": 8, "blocks": 2}}
-SETTINGS: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {
+WAYS_AND_SHOTS: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {
     "quick": {"glyphs": ((5, 1),), "digits": ((5, 1),)},
     "full": {"glyphs": ((5, 1), (5, 5), (20, 1)), "digits": ((5, 1),)},
 }
@@ -74,8 +74,8 @@ SEEDS = {"quick": (0,), "full": (0, 1, 2)}
 def cases(options: Options) -> list[Case]:
     """Return the cases of glyphs and digits, and the four of Omniglot that papers report."""
     every = []
-    for name, settings in SETTINGS[options.profile].items():
-        for ways, shots in settings:
+    for name, chosen in WAYS_AND_SHOTS[options.profile].items():
+        for ways, shots in chosen:
             recipe = EMBEDDED | SMALL[options.profile][name]
             network = {**NETWORK, **SIZES[name], "filters": recipe.pop("filters"), "outputs": ways}
             every += _cases(options, name, ways, shots, recipe, network)
@@ -134,7 +134,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 def published(params: dict[str, Json], subject: str, mode: str, steps: int) -> dict[str, Json]:
-    """Return the published number for a case, mode and steps, with its source; empty off Omniglot or without steps."""
+    """Return the published number for a case, mode and steps, with its source; empty for other data than Omniglot."""
     if params["family"] != "omniglot" or steps == 0:
         return {}
     ways, shots = params["ways"], params["shots"]

@@ -63,7 +63,7 @@ def test_regress_catches_every_cheat(file: Path, restored: None) -> None:
 
 @pytest.mark.slow
 def test_cost_catches_every_cheat_and_accuses_nobody_else(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cost.SETTINGS, "quick", ((4, 2, 5, 20),))
+    monkeypatch.setitem(cost.SIZES, "quick", ((4, 2, 5, 20),))
     run = plan("cost", implementations=["learn2learn", "unrolled", "vectorized", "jax"], baseline_files=CHEATS)
     run.run()
     found = {cell["implementation"]: cell for cell in cells(run, "cost")}

@@ -67,7 +67,7 @@ def test_the_command_measures_once_tells_counts_and_fails_where_a_bound_is_broke
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selfcheck, "TRIALS", 1)
-    monkeypatch.setitem(cost.SETTINGS, "full", ((2, 1, 3, 8),))
+    monkeypatch.setitem(cost.SIZES, "full", ((2, 1, 3, 8),))
     monkeypatch.setitem(cost.ROUNDS, "full", 1)
     monkeypatch.setitem(selfcheck.EXPERIMENT.passes[0].processes, "quick", 1)  # which decides nothing
 

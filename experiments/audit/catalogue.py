@@ -170,7 +170,7 @@ def pairs(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
 
 
 def triples(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
-    """Yield being first-order with any two other faults; scripts often have a fixed α and K besides."""
+    """Yield the fault of being first-order with any two others, such as a fixed α and K; scripts often have these."""
     first_order, *others = (f for f in faults if f.common)
     for two in pairs(others):
         if all(_go_together(first_order, f) for f in two):

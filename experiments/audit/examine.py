@@ -179,7 +179,7 @@ def _ask_extras(session: Session, examined: Examination) -> None:
 
 
 def depends_on_history(target: Target, examined: Examination) -> bool:
-    """Tell whether results depend on the calls before them or on chance, by calls in fresh processes."""
+    """Tell whether results depend on earlier calls or on chance: whether they differ from those in fresh processes."""
     if examined.unsteady:
         return True
     names = [name for name in HISTORY[2:] if name in examined.calls]

@@ -101,7 +101,7 @@ class Explainer:
         )
 
     def _possible(self, faults: tuple[Fault, ...]) -> bool:
-        """Tell whether mistakes ignore α and K exactly if the results do, and are fast enough to simulate."""
+        """Tell whether a function with these mistakes would ignore α and K just as the results do, and runs fast."""
         of_base, fewer, slower = self.alike
         changed = recipe(faults, tuple(f.starts[0] if f.starts else 0.0 for f in faults))
         steps = changed.steps(of_base)
@@ -203,7 +203,10 @@ class Explainer:
 
 
 def _mixed_law(mixed: Fault, factors: list[Factor], seconds: list[float], equal: float) -> list[Finding] | None:
-    """Return what the factors of two mixed terms mean; None where the second is negligible or they follow no law."""
+    """Return the mistakes that explain the factors of a prediction's two terms, which are by probe.
+
+    None where the second term is negligible or the factors follow no law.
+    """
     if not factors or all(abs(b) <= NEGLIGIBLE * abs(f.value) for f, b in zip(factors, seconds, strict=True)):
         return None
     if mixed.identifier == "inner-gradients":

@@ -32,7 +32,7 @@ class Factor:
 
 
 def law(factors: Sequence[Factor], equal: float) -> list[Finding] | None:
-    """Return the mistakes that explain the factors: none if all are 1; None where they follow no law.
+    """Return the mistakes that explain the factors, an empty list if all are 1; None where they follow no law.
 
     equal: the relative difference within which two factors are equal.
     """

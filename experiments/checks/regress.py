@@ -128,7 +128,7 @@ def judge(bench: Bench, golden: Golden) -> Result:
 
 
 def conform(bench: Bench, golden: Golden, result: Result) -> None:
-    """Check every other term of the contract with points near the golden ones; raises Wrong where one is broken."""
+    """Check every other term of the contract, with scaled golden points; raises Wrong where one is broken."""
     setup = build(bench, golden)
     set_weights(setup.spec.model, golden)
     frozen = {name: golden.weights[name] for name in golden.description.get("frozen", ())}

@@ -27,8 +27,8 @@ COLUMNS = ("step_ms", "cpu_per_wall")
 
 def cases(options: Options) -> list[Case]:
     """Return one trial for each seed."""
-    setting = cost.cases(replace(options, profile=CERTIFIED))[0]
-    return [replace(setting, experiment="selfcheck", seed=seed) for seed in options.seeds or range(TRIALS)]
+    first = cost.cases(replace(options, profile=CERTIFIED))[0]
+    return [replace(first, experiment="selfcheck", seed=seed) for seed in options.seeds or range(TRIALS)]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:

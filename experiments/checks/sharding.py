@@ -25,7 +25,7 @@ BLOCK_MS = 50.0
 PERCEPTRON = {"hidden": 2, "width": 40, "activation": "relu"}
 CNN = {"side": 28, "channels": 1, "blocks": 4, "filters": 64, "strided": True, "outputs": 5, "loss": "cross-entropy"}
 SINUSOIDS: dict[str, Json] = {"family": "sinusoid", "model": PERCEPTRON, "inner_lr": 0.01}
-SETTINGS: dict[str, dict[str, Json]] = {
+PARAMS: dict[str, dict[str, Json]] = {
     "notebook": SINUSOIDS | {"tasks": 10, "inner_steps": 1, "shots": 5, "queries": 5},
     "many-tasks": SINUSOIDS | {"tasks": 100, "inner_steps": 5, "shots": 10, "queries": 10},
     "few-shot-cnn": {
@@ -48,7 +48,7 @@ def cases(options: Options) -> list[Case]:
     seed = (options.seeds or (0,))[0]
     return [
         Case("sharding", name, params | repeats, options.device, "float32", seed, options.threads)
-        for name, params in SETTINGS.items()
+        for name, params in PARAMS.items()
     ]
 
 

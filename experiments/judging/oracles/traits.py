@@ -33,7 +33,7 @@ class _Wrapper(ABC):
 
     @property
     def nearest_kink(self) -> float:
-        """Return the wrapped network's distance from a kink."""
+        """Return the smallest distance so far of a unit of the wrapped network from where its derivative jumps."""
         return self.network.nearest_kink
 
     def loss(self, params: Mapping[str, Array], x: Array, y: Array) -> Array:

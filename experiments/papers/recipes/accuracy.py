@@ -24,7 +24,7 @@ class Adapts(Protocol):
         """Return the numbers of steps after which predictions are made, in ascending order."""
 
     def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, alone: bool = False) -> Tensor:
-        """Adapt to one task; return the query predictions after each number of steps, (told, points, outputs).
+        """Adapt to one task; return predictions for its query points, (numbers of steps, points, outputs).
 
         alone: each query point by itself, so that networks that normalise by the points at hand see no other.
         """
@@ -38,7 +38,10 @@ def episodes(bench: Bench, purpose: str, count: int) -> Iterator[TaskBatch]:
 
 
 def accuracies(adapts: Adapts, batches: Iterator[TaskBatch], alone: bool = False) -> Tensor:
-    """Compute the percentage of query images classified right, by number of steps and episode, (told, episodes)."""
+    """Compute the percentage of query images classified right, (numbers of steps, episodes).
+
+    alone: each query image is classified by itself.
+    """
     percentages = []
     for batch in batches:
         for support_x, support_y, query_x, query_y in zip(*batch, strict=True):

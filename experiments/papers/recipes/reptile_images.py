@@ -65,16 +65,16 @@ def settings_for(params: dict[str, Json], alone: bool) -> Settings:
 class Reptile:
     """A learner with weights θ and Adam's moments, which it sets back after adapting to a task.
 
-    told: the numbers of steps after which it predicts.
+    reported: the numbers of steps after which it predicts.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, settings: Settings, told: Sequence[int]) -> None:
-        self.model, self.loss, self.settings, self.told = model, loss, settings, told
+    def __init__(self, model: nn.Module, loss: Loss, settings: Settings, reported: Sequence[int]) -> None:
+        self.model, self.loss, self.settings, self.told = model, loss, settings, reported
         self.theta = list(trainable(model).values())
         self.adam = torch.optim.Adam(self.theta, lr=settings.lr, betas=(0.0, 0.999))
 
     def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, alone: bool = False) -> Tensor:
-        """Adapt to one task; return the query predictions after each number of steps, (told, points, outputs)."""
+        """Adapt to one task; return predictions for its query points, (numbers of steps, points, outputs)."""
         before, moments = self.weights(), copy.deepcopy(self.adam.state_dict())
         network, results = Stateless(self.model), []
         order = minibatches(len(support_x), self.settings.test_minibatch, self.told[-1], 0, 0)
@@ -110,7 +110,10 @@ class Reptile:
 
 
 def train(bench: Bench, alone: bool, before: Learned | None) -> Generator[float, None, Learned]:
-    """Train from the case's initial weights, on its classes; return `before` where its settings were the same."""
+    """Train from the case's initial weights, on its classes.
+
+    before: the result for the other mode of testing; it is returned as it is where this mode has the same settings.
+    """
     p = bench.params
     settings = settings_for(p, alone)
     if before and before.recipe == settings:
