@@ -1,1 +1,1 @@
-"""Every experiment. One file is one experiment: a question, its cases, what it measures, its columns."""
+"""Measure: one file here is one experiment, that is, a question, its cases, and what is measured in each."""

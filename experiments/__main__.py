@@ -1,4 +1,4 @@
-"""`maml-bench`: all its commands. `experiments/cli` alone knows both experiments and analysis."""
+"""Define the command `maml-bench` with its subcommands; only `experiments/cli` knows both experiments and analysis."""
 
 import typer
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Is this second-order MAML right, and what does it cost?",
 )
-app.command("audit", short_help="What a meta-gradient of your own is, and if wrong, why.")(audit)
+app.command("audit", short_help="Tell what your own meta-gradient computes and, if it is wrong, why.")(audit)
 app.command("list")(measuring.list_)
 app.command()(measuring.run)
 app.command(short_help="Make Omniglot's images ready for `run fewshot`.")(fetching.fetch)
@@ -31,7 +31,7 @@ app.command(short_help="Keep a run in the repository.")(publishing.publish)
 
 
 def main() -> None:
-    """Entry point: every refusal is one line and exit code 2."""
+    """Run the command line; print a refusal as one line, and exit with code 2, or 1 where a run has lost a rank."""
     try:
         refuse_hidden()
         with torchrun.ranks() as executor:

@@ -1,10 +1,10 @@
 """What does one meta-gradient cost in each implementation, in time and in memory, and how does that grow?
 
-One call on data that is resident already, in float32 unless the case says otherwise. Conversions into a framework's
-own arrays are timed apart, and so are the first calls of those that compile. The quick profile has the tutorial
-notebook's setting; the full one also compares many tasks, a wide network and a convolutional one closely, and varies
-one factor at a time around 25 tasks, 5 inner steps, 10 shots and width 40. Times of different round groups are never
-compared.
+One call on data that is on the device already, in float32 unless the case has another dtype. Conversions into a
+framework's own arrays are timed separately, and so are the first calls of implementations that compile. The quick
+profile has the tutorial notebook's case; the full one also has a case of many tasks, one of a wide network and one of a
+convolutional network, in many rounds, and varies one factor at a time around 25 tasks, 5 inner steps, 10 shots and
+width 40. Times of different round groups are never compared.
 """
 
 import itertools
@@ -31,7 +31,7 @@ NOTEBOOK = (10, 1, 5, 40)  # tasks, inner steps, shots, width
 MANY_TASKS = (100, 5, 10, 40)
 WIDE = (25, 5, 10, 256)
 CONVOLUTIONAL = (4, 5, 5, CNN)
-SETTINGS: dict[str, tuple[tuple[int, int, int, Any], ...]] = {
+SIZES: dict[str, tuple[tuple[int, int, int, Any], ...]] = {
     "quick": (NOTEBOOK,),
     "full": (NOTEBOOK, MANY_TASKS, WIDE, CONVOLUTIONAL),
 }
@@ -39,30 +39,30 @@ TASKS = (1, 10, 25, 100, 1000)
 STEPS = (0, 1, 5, 20, 50)
 WIDTHS = (40, 128, 256, 512)
 FEW_STEPS = (1, 5, 50)
-SLOW_PROCESSES = 4  # a turn of all with the convolutional network takes a quarter of a minute
+SLOW_PROCESSES = 4  # a round with the convolutional network takes a quarter of a minute
 STUDY_ROUNDS = 5
-STUDY_PROCESSES = 3  # it is for how cost grows over decades, not for who is ahead by a few per cent
+STUDY_PROCESSES = 3  # studies show how cost grows over decades, not differences of a few per cent
 
 
 def cases(options: Options) -> list[Case]:
-    """The settings, and in the full profile the studies of single factors; the first seed only."""
-    settings = [_case(options, setting, ROUNDS[options.profile]) for setting in SETTINGS[options.profile]]
+    """Return a case for each of SIZES and, in the full profile, the studies of single factors; the first seed only."""
+    compared = [_case(options, sizes, ROUNDS[options.profile]) for sizes in SIZES[options.profile]]
     if options.profile == "quick" or options.model:
-        return _thorough(settings)
-    studies: dict[tuple[Any, ...], dict[str, int]] = {}  # setting → the factors that it is a point of
+        return _thorough(compared)
+    studies: dict[tuple[Any, ...], dict[str, int]] = {}  # by sizes: the factors that they are a point of
     for tasks in TASKS:
         studies.setdefault((tasks, 5, 10, 40), {})["tasks"] = tasks
     for steps in STEPS:
         studies.setdefault((25, steps, 10, 40), {})["inner_steps"] = steps
     for width in WIDTHS:
         studies.setdefault((25, 5, 10, width), {})["width"] = width
-    apart = [_case(options, setting, STUDY_ROUNDS, factors) for setting, factors in studies.items()]
+    varied = [_case(options, sizes, STUDY_ROUNDS, factors) for sizes, factors in studies.items()]
     memory = [_case(options, (25, steps, 100, 40), 0, {"shots100_inner_steps": steps}) for steps in FEW_STEPS]
-    return _thorough(settings + apart + memory + [_convolutional_memory(options, steps) for steps in FEW_STEPS])
+    return _thorough(compared + varied + memory + [_convolutional_memory(options, steps) for steps in FEW_STEPS])
 
 
 def _thorough(cases: list[Case]) -> list[Case]:
-    """Have the first case of each network and dtype check the terms of the contract that take other shapes."""
+    """Mark the first case of each network and dtype to check the terms of the contract that need other shapes, too."""
     seen = []
     for i, case in enumerate(cases):
         if (kind := (case.params["model"], case.dtype)) not in seen:
@@ -72,20 +72,20 @@ def _thorough(cases: list[Case]) -> list[Case]:
 
 
 def _convolutional_memory(options: Options, steps: int) -> Case:
-    """The convolutional network, verified and measured for its memory only.
+    """Return a case of the convolutional network that is verified and measured for its memory only.
 
-    In float64 and with small steps, since in float32 there is no meta-batch for which rounding leaves every one of its
-    units on its side of its kink for 50 steps: nothing could be verified.
+    It is in float64 and with a small α, since in float32 rounding carries some unit across its kink within 50 steps,
+    whatever the meta-batch: nothing could be verified.
     """
     case = _case(options, (4, steps, 5, CNN), 0, {"cnn_inner_steps": steps})
     return replace(case, dtype="float64", params=case.params | {"inner_lr": 0.001})
 
 
 def _case(
-    options: Options, setting: tuple[int, int, int, Any], rounds: int, factors: dict[str, int] | None = None
+    options: Options, sizes: tuple[int, int, int, Any], rounds: int, factors: dict[str, int] | None = None
 ) -> Case:
-    """One setting; `rounds` = 0: it is verified and measured for its memory, and nothing is timed."""
-    tasks, steps, shots, size = setting
+    """Return one case; with `rounds` = 0 it is verified and measured for its memory, and nothing is timed."""
+    tasks, steps, shots, size = sizes
     network = options.model or (size if isinstance(size, dict) else {"hidden": 2, "width": size, "activation": "relu"})
     slow = isinstance(size, dict) and not options.model
     suffix = "" if options.model else "-cnn" if slow else f"-width{size}"
@@ -110,7 +110,7 @@ def _case(
 
 
 def measure_first_step(bench: Bench) -> Generator[float, None, Result]:
-    """The first call of two processes, alone: the first with an empty compile cache, the second with a filled one."""
+    """Time a process' first call: in the first process with an empty compile cache, in the second with a filled one."""
     yield 0.0
     baseline, batch = bench.setup.baseline, bench.batch(0)
     yield 0.1
@@ -122,37 +122,37 @@ def measure_first_step(bench: Bench) -> Generator[float, None, Result]:
 
 
 def measure_memory(bench: Bench) -> Generator[float, None, Result]:
-    """The memory of one call, in a process that has done nothing else."""
+    """Measure the memory of one call, in a process that has done nothing else."""
     yield 0.0
     baseline, batch = bench.setup.baseline, bench.batch(0)
     prepared = baseline.prepare(batch)
     resident = itertools.chain(bench.setup.spec.model.parameters(), bench.setup.spec.model.buffers(), batch)
     size = sum(t.numel() * t.element_size() for t in resident)
-    taken: list[float] = []
+    seconds: list[float] = []
 
     def call() -> object:
         start = perf_counter()
         result = baseline.meta_gradient(prepared)
-        taken.append(perf_counter() - start)
+        seconds.append(perf_counter() - start)
         return result
 
     row, empty = memory.peaks(call, size, bench.device, baseline.framework)
     if baseline.compiles and bench.device.type == "cuda" and row.pop("peak_tensor_mib", None):
         empty["peak_tensor_mib"] = "PyTorch's profiler sees no allocations of a recorded CUDA graph"
     row |= {"compiled": baseline.compiles, "execution": baseline.execution}
-    if not baseline.compiles:  # else there is a pass for it
-        row |= dict.fromkeys(("first_step_cold_s", "first_step_warm_s"), taken[0])
+    if not baseline.compiles:  # else there is a measurement for it
+        row |= dict.fromkeys(("first_step_cold_s", "first_step_warm_s"), seconds[0])
     return Result(row=row, empty=empty)
 
 
 def measure_conformance(bench: Bench) -> Generator[float, None, Result]:
-    """Every term of the contract, before anything is timed."""
+    """Check every term of the contract, before anything is timed."""
     yield 0.0
     return Result(row=bench.verify())
 
 
 def measure_time(bench: Bench) -> Generator[float, None, Result]:
-    """Verify, time block after block in turns with the others, judge a call that was timed, and verify again."""
+    """Verify; time a block in each round, in turn with the other implementations; judge a timed call; verify again."""
     row = bench.verify()
     if not bench.params["rounds"]:
         yield 0.0
@@ -168,7 +168,7 @@ def measure_time(bench: Bench) -> Generator[float, None, Result]:
 
 
 def in_rounds(bench: Bench, ring: Ring) -> Generator[float, None, tuple[list[Block], dict[str, list[float]]]]:
-    """Time a block in each turn, and whole calls; `selfcheck` checks this way of timing."""
+    """Time a block of calls and a whole call in each round; return the blocks and the samples of every round."""
     yield 0.0
     blocks, whole_call_ms = [], []
     for turn in range(bench.params["rounds"]):
@@ -181,7 +181,10 @@ def in_rounds(bench: Bench, ring: Ring) -> Generator[float, None, tuple[list[Blo
 
 
 def arithmetic(bench: Bench, like: Tensor) -> dict[str, list[float]]:
-    """The sample arithmetic_ms, of second-order MAML on the built-in multilayer perceptron; nothing for others."""
+    """Estimate arithmetic_ms, the time of the adjoint sweep's products for a perceptron; empty for other networks.
+
+    It is empty, too, for implementations that do not compute second-order MAML.
+    """
     p = bench.params
     if bench.computes != "maml" or "hidden" not in p["model"]:
         return {}

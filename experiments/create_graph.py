@@ -4,7 +4,7 @@ The first half of the tutorial notebook. With x = (3, 1), y = (1, 2), z = xᵀy 
 
     ∇ₓw = 2(xᵀy)y,  ∇ᵧw = 2(xᵀy)x,  ∂²w/∂x₁∂xⱼ = 2y₁yⱼ,  ∂²w/∂x₁∂y₁ = 4x₁y₁ + 2x₂y₂,  ∂²w/∂x₁∂y₂ = 2x₂y₁
 
-All numbers are small integers, so what PyTorch gives must equal them exactly.
+All numbers are small integers, so PyTorch's results must equal them exactly.
 """
 
 import warnings
@@ -32,19 +32,22 @@ SECOND = {
 
 
 def first_derivatives(x: Tensor, y: Tensor) -> dict[str, Tensor | None]:
-    """Plain `backward`: gradients on the leaves, none on z, which is not a leaf."""
+    """Call a plain `backward`: it leaves gradients on the leaves x and y, none on z, which is not a leaf."""
     z = x @ y
     (z * z).backward()
     return {"x.grad": x.grad, "y.grad": y.grad, "z.grad": None if z.is_leaf or not z.retains_grad else z.grad}
 
 
 def second_derivatives(x: Tensor, y: Tensor, clear: Callable[[Tensor], object]) -> dict[str, Tensor | None]:
-    """`backward(create_graph=True)`, gradients cleared by `clear`, then `backward` from the first entry of x.grad."""
+    """Call `backward(create_graph=True)`, clear the gradients, then call `backward` from the first entry of x.grad.
+
+    clear: clears one gradient, right or wrong.
+    """
     with warnings.catch_warnings():  # of the cycle leaf → .grad → graph; these tensors live for one call
         warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
         ((x @ y) ** 2).backward(create_graph=True)
     assert x.grad is not None and y.grad is not None
-    e = x.grad[0]  # a view: it shows whatever x.grad holds later, while its graph stays as it was
+    e = x.grad[0]  # a view: its value follows x.grad, while its graph stays as it was
     before = e.detach().clone()
     clear(x.grad)
     clear(y.grad)
@@ -90,12 +93,12 @@ DEMONSTRATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Obtained], Expected, 
 
 
 def cases(options: Options) -> list[Case]:
-    """One: it takes milliseconds."""
+    """Return the one case; it takes milliseconds."""
     return [Case("create_graph", "demonstrations", {}, options.device, "float64", 0, options.threads)]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Run every demonstration and set what it should give beside what it gives."""
+    """Run every demonstration and compare its gradients with the closed form; raises Wrong where they differ."""
     rows: list[dict[str, Json]] = []
     for done, (name, (demonstrate, expected, why)) in enumerate(DEMONSTRATIONS.items()):
         yield done / len(DEMONSTRATIONS)

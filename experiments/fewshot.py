@@ -1,8 +1,8 @@
 """Do MAML, FOMAML and Reptile learn to classify images from a few examples, and as well as published?
 
-N classes that training never saw, K support images of each; the convolutional network of Finn et al. 2017, section 5.2,
-which normalises by the images at hand. `glyphs` are drawn by the computer and `digits` come with scikit-learn, so both
-run anywhere; `omniglot` is the released recipe on real data, for a GPU. Run on request.
+Test tasks have N classes that training never saw and K support images of each; the network is the convolutional one of
+Finn et al. 2017, section 5.2, which normalises by the images at hand. `glyphs` are generated and `digits` come with
+scikit-learn, so both run anywhere; `omniglot` is the released recipe on real data, for a GPU. Run on request.
 """
 
 import importlib.util
@@ -16,28 +16,28 @@ from experiments.harness.experiment import Experiment, Pass, Result
 from experiments.harness.measure.bench import Bench
 from experiments.harness.status import Unavailable
 from experiments.papers.recipes import adam_images, reptile_images
-from experiments.papers.recipes.accuracy import TOLD_STEPS, Learned, Method, accuracies, episodes
+from experiments.papers.recipes.accuracy import REPORTED_STEPS, Learned, Method, accuracies, episodes
 from experiments.problems.tasks import omniglot
 
 MAML, REPTILE = "unrolled", "reptile"
-METHODS: dict[str, Method] = {  # subject → how it is trained
+METHODS: dict[str, Method] = {  # implementation → how it is trained
     MAML: adam_images.train,
     "fomaml": adam_images.train,
     REPTILE: reptile_images.train,
     "untrained": adam_images.untrained,
 }
 TRANSDUCTIVE, ALONE = "all queries at once", "each query alone"
-PAPERS = {  # what papers call a subject, in the mode that they tested it in
+PAPERS = {  # the name in papers of an implementation, in the mode in which they tested it
     (MAML, TRANSDUCTIVE): "maml",
     ("fomaml", TRANSDUCTIVE): "fomaml",
     (REPTILE, TRANSDUCTIVE): "reptile + transduction",
     (REPTILE, ALONE): "reptile",
 }
 EPISODES = {"quick": 200, "full": 600}
-SHEETS, SHEET_WAYS = 2, 5  # episodes that are shown, of that many ways
+SHEETS, SHEET_WAYS = 2, 5  # episodes whose images are stored, and the ways of cases that have them
 
 NETWORK = {"channels": 1, "strided": True, "loss": "cross-entropy"}
-# by ways and shots; α is 0.4 or 0.1 for a loss that is summed over ways
+# by ways and shots; papers state an α of 0.4 (5 ways) or 0.1 (20) for a loss that is summed over ways
 RELEASED: dict[tuple[int, int], dict[str, Json]] = {
     (ways, shots): {
         "inner_lr": 2.0,
@@ -64,7 +64,7 @@ SMALL: dict[str, dict[str, dict[str, Json]]] = {
     "full": {"glyphs": {"iterations": 10_000, "filters": 64}, "digits": {"iterations": 3000, "filters": 64}},
 }
 SIZES = {"glyphs": {"side": 28, "blocks": 4}, "digits": {"side": 8, "blocks": 2}}
-SETTINGS: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {
+WAYS_AND_SHOTS: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {
     "quick": {"glyphs": ((5, 1),), "digits": ((5, 1),)},
     "full": {"glyphs": ((5, 1), (5, 5), (20, 1)), "digits": ((5, 1),)},
 }
@@ -72,23 +72,23 @@ SEEDS = {"quick": (0,), "full": (0, 1, 2)}
 
 
 def cases(options: Options) -> list[Case]:
-    """The embedded sets, and the four settings of Omniglot that papers report."""
-    found = []
-    for name, settings in SETTINGS[options.profile].items():
-        for ways, shots in settings:
+    """Return the cases of glyphs and digits, and the four of Omniglot that papers report."""
+    every = []
+    for name, chosen in WAYS_AND_SHOTS[options.profile].items():
+        for ways, shots in chosen:
             recipe = EMBEDDED | SMALL[options.profile][name]
             network = {**NETWORK, **SIZES[name], "filters": recipe.pop("filters"), "outputs": ways}
-            found += _cases(options, name, ways, shots, recipe, network)
+            every += _cases(options, name, ways, shots, recipe, network)
     for (ways, shots), recipe in RELEASED.items():
         network = {**NETWORK, "side": omniglot.SIDE, "blocks": 4, "filters": 64, "outputs": ways}
-        found += _cases(options, "omniglot", ways, shots, recipe, network)
-    return found
+        every += _cases(options, "omniglot", ways, shots, recipe, network)
+    return every
 
 
 def _cases(
     options: Options, name: str, ways: int, shots: int, recipe: dict[str, Json], network: dict[str, Json]
 ) -> list[Case]:
-    """One per seed."""
+    """Return a case for each seed."""
     params = recipe | {
         "family": name,
         "model": network,
@@ -106,45 +106,47 @@ def _cases(
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Train, with a look at validation episodes now and then; then the accuracy on classes that nobody has seen."""
+    """Train, with validation at regular intervals; then measure the accuracy on test classes in both modes."""
     yield 0.0
     p = bench.params
-    told = {"ways": p["ways"], "chance": 100 / p["ways"]}
-    refuse(bench, told)
+    common = {"ways": p["ways"], "chance": 100 / p["ways"]}
+    refuse(bench, common)
     series: dict[str, dict[str, list[float]]] = {}
     rows = []
     learned: Learned | None = None
     for mode in (TRANSDUCTIVE, ALONE):
         learned = yield from METHODS[bench.subject](bench, mode == ALONE, learned)
-        found = accuracies(learned.adapts, episodes(bench, "heldout", p["episodes"]), mode == ALONE)
-        means = {k: summary(each) for k, each in zip(learned.adapts.told, found, strict=True)}
+        percentages = accuracies(learned.adapts, episodes(bench, "heldout", p["episodes"]), mode == ALONE)
+        means = {k: summary(each) for k, each in zip(learned.adapts.told, percentages, strict=True)}
         for steps in (0, learned.steps):
-            rows.append(told | learned.row | {"mode": mode, "steps": steps} | means[steps])
+            rows.append(common | learned.row | {"mode": mode, "steps": steps} | means[steps])
             rows[-1] |= published(p, bench.subject, mode, steps)
         if mode == TRANSDUCTIVE:
-            curve = {name: [float(means[k][name]) for k in range(TOLD_STEPS + 1)] for name in means[0]}
-            series["adaptation"] = {"step": [float(k) for k in range(TOLD_STEPS + 1)]} | curve
+            curve = {name: [float(means[k][name]) for k in range(REPORTED_STEPS + 1)] for name in means[0]}
+            series["adaptation"] = {"step": [float(k) for k in range(REPORTED_STEPS + 1)]} | curve
             series |= {"learning": learned.curve} if learned.curve else {}
             if bench.subject == MAML and p["ways"] == SHEET_WAYS:
                 series |= sheets(bench, learned)
-    bench.inputs_digest = bench.streams["heldout"].digest  # what all are tested on: one of them is not trained
+    bench.inputs_digest = bench.streams[
+        "heldout"
+    ].digest  # of the test episodes, which are equal for all: `untrained` has no other
     return Result(rows=rows, series=series)
 
 
 def published(params: dict[str, Json], subject: str, mode: str, steps: int) -> dict[str, Json]:
-    """The published number of a setting, and where it stands; nothing where there is no paper, or no adaptation."""
+    """Return the published number for a case, mode and steps, with its source; empty for other data than Omniglot."""
     if params["family"] != "omniglot" or steps == 0:
         return {}
     ways, shots = params["ways"], params["shots"]
     figure = papers.find(f"omniglot-{ways}way", PAPERS.get((subject, mode), ""), shots, shots, steps)
     if figure is None:
         return {"source": "no number is published"}
-    found = {"published": figure.value, "published_half_width": figure.half_width}
-    return found | {"source": f"{figure.source} ({figure.certainty})"}
+    row = {"published": figure.value, "published_half_width": figure.half_width}
+    return row | {"source": f"{figure.source} ({figure.certainty})"}
 
 
 def refuse(bench: Bench, row: dict[str, Json]) -> None:
-    """Raise Unavailable where there is no data, or no device for the recipe; what is published is told still."""
+    """Raise Unavailable, with rows of the published numbers, where data, scikit-learn or a GPU is lacking."""
     p, reason = bench.params, ""
     if p["family"] != "omniglot":
         if p["family"] == "digits" and importlib.util.find_spec("sklearn") is None:
@@ -161,21 +163,21 @@ def refuse(bench: Bench, row: dict[str, Json]) -> None:
     for mode in (TRANSDUCTIVE, ALONE):
         if mode == TRANSDUCTIVE or (bench.subject, mode) in PAPERS:
             reptile = bench.subject == REPTILE
-            steps = reptile_images.wanted(p, mode == ALONE).test_steps if reptile else p["test_steps"]
+            steps = reptile_images.settings_for(p, mode == ALONE).test_steps if reptile else p["test_steps"]
             rows.append(row | {"mode": mode, "steps": steps} | published(p, bench.subject, mode, steps))
     raise Unavailable(f"not run here: {reason}", rows=rows)
 
 
 def summary(percentages: Tensor) -> dict[str, Json]:
-    """Mean over episodes, (episodes,), with its interval of 1.96 standard errors."""
+    """Compute the mean of percentages (episodes,) and its interval of 1.96 standard errors."""
     mean, half = float(percentages.mean()), 1.96 * float(percentages.std()) / len(percentages) ** 0.5
     return {"accuracy": mean, "accuracy_lo": mean - half, "accuracy_hi": mean + half, "tasks_half_width": half}
 
 
 def sheets(bench: Bench, learned: Learned) -> dict[str, dict[str, list[float]]]:
-    """Episodes to look at: an image of each class to learn from, one to be told, and what it was taken for."""
+    """Return images of some episodes: for each class a support and a query image, and the class predicted for it."""
     p = bench.params
-    found: dict[str, dict[str, list[float]]] = {}
+    series: dict[str, dict[str, list[float]]] = {}
     for number, task in enumerate(zip(*next(episodes(bench, "sheet", SHEETS)), strict=True)):
         support_x, support_y, query_x, query_y = task
         predicted = learned.adapts.predictions(support_x, support_y, query_x)[learned.steps].argmax(-1)
@@ -183,9 +185,9 @@ def sheets(bench: Bench, learned: Learned) -> dict[str, dict[str, list[float]]]:
         support = [(support_y.argmax(-1) == way).int().argmax().item() for way in range(p["ways"])]
         pixels = {f"support_{way}": _pixels(support_x[i]) for way, i in enumerate(support)}
         pixels |= {f"query_{way}": _pixels(query_x[i]) for way, i in enumerate(first)}
-        found[f"sheet_{number}"] = pixels
-        found[f"sheet_{number}_taken"] = {"for": [float(predicted[i]) for i in first]}
-    return found
+        series[f"sheet_{number}"] = pixels
+        series[f"sheet_{number}_taken"] = {"for": [float(predicted[i]) for i in first]}
+    return series
 
 
 def _pixels(image: Tensor) -> list[float]:

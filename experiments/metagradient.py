@@ -1,8 +1,9 @@
 """Does every implementation compute the meta-gradient it says it computes, and how far is first order from second?
 
-Each is compared with an oracle that uses no autograd: the closed form on linear regression, and a hand-written NumPy
-gradient swept backwards by complex steps on 1-40-40-1 networks. The quadratic loss of linear regression has one
-Hessian everywhere and cannot see the order of the factors (I − α∇²S(φₖ)); the ReLU and tanh networks can.
+Each result is compared with a ground truth that uses no autograd: the closed form on linear regression, and an adjoint
+sweep of hand-written NumPy gradients with complex steps on 1-40-40-1 networks. The quadratic loss of linear regression
+has the same Hessian everywhere, so the order of the factors (I − α∇²S(φₖ)) does not show; on ReLU and tanh networks it
+does.
 """
 
 from collections.abc import Generator
@@ -26,7 +27,7 @@ INNER_LR = 0.05  # large enough for every factor to matter
 
 
 def cases(options: Options) -> list[Case]:
-    """Network × K × dtype × seed."""
+    """Return the cases: every network, K, dtype and seed."""
     networks = {"model": ("sinusoid", options.model)} if options.model else NETWORKS
     return [
         Case(
@@ -55,10 +56,10 @@ def cases(options: Options) -> list[Case]:
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Judge one call, and measure its distance from the second-order meta-gradient."""
+    """Judge one call, check the contract, and measure the distance of other results from second-order MAML's."""
     yield 0.0
     judged = bench.judge(bench.setup)
-    check, found = judged.check, judged.found
+    check, result = judged.check, judged.found
     row = {
         "network": bench.params["network"],
         "oracle": judged.oracle,
@@ -67,7 +68,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         "kappa": check.kappa,
     }
     if not check.right:
-        reason = f"error {check.error:.1e} against the {judged.oracle} oracle, tolerance {check.tolerance:.1e}"
+        reason = f"error {check.error:.1e} against the ground truth ({judged.oracle}), tolerance {check.tolerance:.1e}"
         raise Wrong(reason, row)
     bench.conform(bench.setup, row)
     if bench.computes == "maml":
@@ -76,8 +77,8 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     if bench.inner.steps == 0:
         return Result(row=row, note=note)
     second = bench.oracle("maml", bench.setup.spec.model)[1](judged.theta, judged.points)
-    row["distance"] = _norm({name: found[name] - second[name] for name in second}) / _norm(second)
-    row["cosine"] = sum(float(np.sum(found[n] * second[n])) for n in second) / (_norm(found) * _norm(second))
+    row["distance"] = _norm({name: result[name] - second[name] for name in second}) / _norm(second)
+    row["cosine"] = sum(float(np.sum(result[n] * second[n])) for n in second) / (_norm(result) * _norm(second))
     return Result(row=row, note=note)
 
 
@@ -88,5 +89,5 @@ def _norm(weights: Weights) -> float:
 EXPERIMENT = Experiment(
     cases=cases,
     passes=(Pass("judge", measure),),
-    for_compiled=lambda case: case.params["network"] not in ("linear", "tanh"),  # which the golden cases have
+    for_compiled=lambda case: case.params["network"] not in ("linear", "tanh"),  # which `regress` has for what compiles
 )

@@ -1,8 +1,8 @@
 """Are the published results of MAML on sinusoids reproduced, each on the protocol of its own paper?
 
-`finn`: Finn et al. 2017, section 5.1 and the released code, which shows curves and no numbers; second-order MAML beside
-FOMAML, pre-training, Reptile by its own recipe and an oracle that is told amplitude and phase. `meta-sgd`: the table of
-MAML in Li et al. 2017. Everyone is tested on the same 10,000 tasks, the same for all seeds. Run on request.
+`finn`: Finn et al. 2017, section 5.1 and the released code, which shows curves and no numbers; second-order MAML,
+FOMAML, pre-training, Reptile by its own recipe, and an oracle whose inputs include amplitude and phase. `meta-sgd`: the
+table of MAML in Li et al. 2017. All are tested on the same 10,000 tasks, the same for all seeds. Run on request.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from experiments.problems.tasks.stream import Stream
 
 MAML = "compiled"
 PRETRAINING = "pretraining-compiled"
-METHODS: dict[str, tuple[str, Recipe]] = {  # subject → what it is called in papers, and how it is trained
+METHODS: dict[str, tuple[str, Recipe]] = {  # implementation → its name in papers, and how it is trained
     MAML: ("maml", adam.train),
     "fomaml-compiled": ("fomaml", adam.train),
     "reptile": ("reptile", reptile.train),
@@ -44,7 +44,7 @@ STEPS = 10
 DIVERGED = 100.0  # a task's mean squared error; predicting 0 has at most 12.5 on average over x
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 TUNING_TASKS = 1000
-SKETCHES, SKETCHED, SKETCH_POINTS = 2, 10, 200  # tasks that are drawn, with so many support points, at so many x
+SKETCHES, SKETCH_SHOTS, SKETCH_POINTS = 2, 10, 200  # tasks whose curves are stored, their support points, and their x
 TOLERANCE = 1e-9
 PEERS = ("unrolled", "learn2learn")
 COMMON = {
@@ -58,28 +58,28 @@ PROTOCOLS: dict[str, dict[str, Json]] = {
     "meta-sgd": {"family": "sinusoid_frequency", "initial": FAN_IN, "tasks": 4, "iterations": 60_000},
 }
 TRAIN_SHOTS = {"finn": (10,), "meta-sgd": SHOTS}
-TOLD_STEPS = {"finn": (0, 1, STEPS), "meta-sgd": (1,)}  # after how many gradient steps a row tells the loss
+REPORTED_STEPS = {"finn": (0, 1, STEPS), "meta-sgd": (1,)}  # the gradient steps after which a row has the loss
 
 
 def cases(options: Options) -> list[Case]:
-    """A case per protocol, number of training shots and seed."""
-    found = []
-    for protocol, wanted in PROTOCOLS.items():
+    """Return a case for each protocol, number of training shots and seed."""
+    every = []
+    for protocol, specific in PROTOCOLS.items():
         for shots in TRAIN_SHOTS[protocol]:
-            params = COMMON | wanted | {"protocol": protocol, "shots": shots, "queries": shots}
+            params = COMMON | specific | {"protocol": protocol, "shots": shots, "queries": shots}
             params["share"] = SHARE[options.profile]
-            params["iterations"] = round(wanted["iterations"] * params["share"])
+            params["iterations"] = round(specific["iterations"] * params["share"])
             params["heldout_tasks"] = HELDOUT[options.profile]
             params["identity"] = IDENTITY[options.profile]
             params["figures"] = sha256(papers.FILE)  # rows hold numbers from there
             name = f"{protocol}-{shots}shots-{params['iterations']}"
             for seed in options.seeds or SEEDS[options.profile]:
-                found.append(Case("published", name, params, options.device, "float32", seed, options.threads))
-    return found
+                every.append(Case("published", name, params, options.device, "float32", seed, options.threads))
+    return every
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Train by the method's recipe, then look at the losses of adapted models against gradient steps."""
+    """Train by the method's recipe, then measure the losses of adapted models against gradient steps on test tasks."""
     yield 0.0
     p = bench.params
     digest = hashlib.sha256()
@@ -95,22 +95,27 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         digest.update(stream.digest.encode())
         lr = tuned(bench, trained, shots) if bench.subject == PRETRAINING else trained.lr
         losses = Adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS)).losses(batch)  # (steps + 1, tasks)
-        told = [summary(step) for step in losses]
-        curves = {name: [float(each[name]) for each in told] for name in ("loss", "loss_lo", "loss_hi", "loss_median")}
+        summaries = [summary(step) for step in losses]
+        curves = {
+            name: [float(each[name]) for each in summaries] for name in ("loss", "loss_lo", "loss_hi", "loss_median")
+        }
         series[f"adaptation_{shots}"] = {"step": [float(k) for k in range(STEPS + 1)], **curves}
-        for steps in TOLD_STEPS[p["protocol"]]:
-            rows.append(row | {"test_shots": shots, "steps": steps, "alpha": lr} | told[steps])
+        for steps in REPORTED_STEPS[p["protocol"]]:
+            rows.append(row | {"test_shots": shots, "steps": steps, "alpha": lr} | summaries[steps])
             rows[-1] |= published(p, METHODS[bench.subject][0], shots, steps)
-        if shots == SKETCHED and p["protocol"] == "finn":
+        if shots == SKETCH_SHOTS and p["protocol"] == "finn":
             series |= sketches(bench, trained, lr)
-    bench.inputs_digest = digest.hexdigest()  # of what all are tested on: what they are trained on is their recipe's
+    bench.inputs_digest = (
+        digest.hexdigest()
+    )  # of the test tasks, which are equal for all; training tasks are up to the recipe
     return Result(rows=rows, series=series)
 
 
 def identity(bench: Bench) -> float:
-    """The largest relative difference between the training losses of MAML here, `unrolled` and learn2learn, in float64.
+    """Compute the largest relative difference between training losses of MAML here and those of PEERS, in float64.
 
-    Over the first iterations of the very training; raises Wrong beyond 1e-9. A library that is missing is left out.
+    It is over the first iterations of the same training; raises Wrong beyond 1e-9. A library that is not installed is
+    left out.
     """
     p = bench.params
     curves: list[Tensor] = []
@@ -123,35 +128,35 @@ def identity(bench: Bench) -> float:
         batches = (bench.batch(i, dtype=torch.float64) for i in range(p["identity"]))
         losses = outer_loop(Setup(spec, implementation(spec)), p["outer_lr"], batches)
         curves.append(torch.stack([loss for loss in losses if loss is not None]))
-    apart = max(float(((curve - curves[0]) / curves[0]).abs().max()) for curve in curves[1:])
-    if not apart <= TOLERANCE:
-        raise Wrong(f"training losses of {bench.subject} and its peers differ by {apart:.1e} in float64")
-    return apart
+    difference = max(float(((curve - curves[0]) / curves[0]).abs().max()) for curve in curves[1:])
+    if not difference <= TOLERANCE:
+        raise Wrong(f"training losses of {bench.subject} and its peers differ by {difference:.1e} in float64")
+    return difference
 
 
-def heldout(tasks: int, shots: int, tasks_of: str, purpose: str) -> Stream:
-    """Tasks that nobody is trained on, the same for every seed, with as many query as support points."""
-    return Stream(family(tasks_of), 0, tasks, shots, shots, purpose)
+def heldout(tasks: int, shots: int, name: str, purpose: str) -> Stream:
+    """Return a stream of held-out tasks of the family `name`, equal for every seed, with as many queries as shots."""
+    return Stream(family(name), 0, tasks, shots, shots, purpose)
 
 
 def sketches(bench: Bench, trained: Trained, lr: float) -> dict[str, dict[str, list[float]]]:
-    """Held-out tasks as curves: the truth, the support points, and predictions before and after gradient steps."""
-    stream = Stream(family(trained.family), 0, SKETCHES, SKETCHED, SKETCH_POINTS, "sketch")
+    """Return curves of some held-out tasks: the sinusoid, the support points, and predictions after gradient steps."""
+    stream = Stream(family(trained.family), 0, SKETCHES, SKETCH_SHOTS, SKETCH_POINTS, "sketch")
     adaptation = Adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS))
-    found = {}
+    series = {}
     tasks = zip(*bench.tensors(stream.batch(0)), strict=True)
     for task, (support_x, support_y, query_x, query_y) in enumerate(tasks):
         after = adaptation.predictions(support_x, support_y, query_x)
-        order = query_x[:, 0].argsort()  # what an oracle is told besides comes after x
+        order = query_x[:, 0].argsort()  # an oracle's further inputs come after x
         curves = {"x": query_x, "y": query_y} | {f"after_{k}": after[k] for k in (0, 1, STEPS)}
-        found[f"sketch_{task}"] = {name: values[order, 0].tolist() for name, values in curves.items()}
+        series[f"sketch_{task}"] = {name: values[order, 0].tolist() for name, values in curves.items()}
         support = {"x": support_x[:, 0], "y": support_y[:, 0]}
-        found[f"sketch_{task}_support"] = {name: values.tolist() for name, values in support.items()}
-    return found
+        series[f"sketch_{task}_support"] = {name: values.tolist() for name, values in support.items()}
+    return series
 
 
 def tuned(bench: Bench, trained: Trained, shots: int) -> float:
-    """The step size of GRID with the smallest mean loss after 10 steps, on tasks that nobody is tested on."""
+    """Choose the step size of GRID with the smallest mean loss after 10 steps, on tasks other than the test tasks."""
     batch = bench.tensors(heldout(TUNING_TASKS, shots, trained.family, "tuning").batch(0))
 
     def loss(lr: float) -> float:
@@ -162,7 +167,7 @@ def tuned(bench: Bench, trained: Trained, shots: int) -> float:
 
 
 def summary(losses: Tensor) -> dict[str, Json]:
-    """Mean with its interval over tasks (1.96 standard errors), median and how many diverged, of (tasks,) losses."""
+    """Compute mean, its interval (1.96 standard errors), median and number of diverged tasks of losses (tasks,)."""
     values = losses.double()
     mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
     return {
@@ -176,12 +181,12 @@ def summary(losses: Tensor) -> dict[str, Json]:
 
 
 def published(params: dict[str, Json], method: str, shots: int, steps: int) -> dict[str, Json]:
-    """The published number of the same setting, and where it stands."""
+    """Return the published number for the same protocol, method, shots and steps, with its source."""
     figure = papers.find(params["protocol"], method, params["shots"], shots, steps)
     if figure is None:
         return {"source": "no number is published"}
-    found = {"published": figure.value, "published_half_width": figure.half_width}
-    return found | {"source": f"{figure.source} ({figure.certainty})"}
+    row = {"published": figure.value, "published_half_width": figure.half_width}
+    return row | {"source": f"{figure.source} ({figure.certainty})"}
 
 
 EXPERIMENT = Experiment(
@@ -189,5 +194,5 @@ EXPERIMENT = Experiment(
     passes=(Pass("train", measure),),
     subjects=tuple(METHODS),
     by_default=False,
-    # means are in the table of verdicts, which tells of seeds where a task diverged so far that there is none
+    # the table of verdicts has the means, and names the seeds where a task diverged so far that there is none
 )

@@ -1,9 +1,9 @@
 """How does the loss fall with each implementation, from the same weights on the same tasks?
 
 The tutorial notebook's training: meta-batches of 10 sinusoid tasks with 5 support and 5 query points, one inner step of
-α = 0.01, Adam with 1e-3; 50,000 meta-iterations in the full profile. In float64 implementations that compute the same
-have to agree to 1e-9 over the first 100 iterations. Afterwards rounding makes them drift apart; whether it does more
-than that, the paired comparison of their losses on held-out tasks shows.
+α = 0.01, Adam with 1e-3; 50,000 meta-iterations in the full profile. In float64, implementations that compute the same
+have to agree to 1e-9 over the first 100 iterations. Later they differ by rounding; the paired comparison of their
+losses on held-out tasks shows whether they differ by more.
 """
 
 import math
@@ -30,7 +30,7 @@ MODEL = {"hidden": 2, "width": 40, "activation": "relu"}
 
 
 def cases(options: Options) -> list[Case]:
-    """Every seed in float32, and the first one in float64 too."""
+    """Return the cases: every seed in float32, and the first one in float64 too."""
     params = {
         "family": "sinusoid",
         "model": options.model or MODEL,
@@ -51,9 +51,9 @@ def cases(options: Options) -> list[Case]:
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Train once, looking at held-out tasks at regular intervals; a turn lasts from one look to the next.
+    """Train once, with the losses on held-out tasks at regular intervals; a turn lasts from one evaluation to the next.
 
-    Each look leaves a checkpoint, from which the training goes on where it was interrupted.
+    Each evaluation saves a checkpoint, from which an interrupted training goes on.
     """
     yield 0.0
     row = bench.verify()
@@ -64,13 +64,13 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     looks = Looks(bench)
     curve: list[float] = []  # the query loss of every iteration
     resumed: list[int] = []
-    if told := checkpoint.resume(bench.checkpoint, model, adam, bench.share):
-        looks.curve, curve, resumed = told["looks"], told["curve"], told["resumed"]
+    if saved := checkpoint.resume(bench.checkpoint, model, adam, bench.share):
+        looks.curve, curve, resumed = saved["looks"], saved["curve"], saved["resumed"]
         resumed.append(looks.iteration)
     else:
         looks.look(0)
     start = looks.iteration
-    unread: list[Tensor] = []  # what is still on the device
+    unread: list[Tensor] = []  # losses that are still on the device
     training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations, start), adam)
     for iteration, loss in enumerate(training, start=start + 1):
         if loss is not None:
@@ -103,7 +103,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 class Looks:
-    """The model on the same held-out tasks, again and again."""
+    """Evaluations of one model on the same held-out tasks during a training, and the curve of their means."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -114,11 +114,14 @@ class Looks:
 
     @property
     def iteration(self) -> int:
-        """After which the last look was."""
+        """Return the iteration of the last evaluation."""
         return int(self.curve["iteration"][-1])
 
     def look(self, iteration: int) -> None:
-        """Query losses before and after adaptation, (tasks,) each, and their means into the curve."""
+        """Compute query losses before and after adaptation, (tasks,) each, and add their means to the curve.
+
+        Raises Diverged where one is not finite.
+        """
         spec = self.bench.setup.spec
         self.before, self.after = heldout_losses(spec.model, spec.loss, spec.inner, self.batch)
         if not torch.isfinite(self.after).all():
@@ -128,7 +131,10 @@ class Looks:
 
 
 def read(losses: list[Tensor], first: int) -> list[float]:
-    """Losses as numbers; raises Diverged, with the iteration, at one that is not finite. `first`: its iteration."""
+    """Copy losses from the device; raises Diverged, with the iteration, where one is not finite.
+
+    first: the iteration of the first loss.
+    """
     values: list[float] = torch.stack(losses).tolist() if losses else []
     for iteration, value in enumerate(values, start=first):
         if not math.isfinite(value):

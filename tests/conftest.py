@@ -73,7 +73,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]
     """A plan for a whole run with tiny cases, whose cells lie in a folder of their own."""
     from experiments import cost, training
 
-    monkeypatch.setitem(cost.SETTINGS, "quick", ((2, 1, 3, 8),))
+    monkeypatch.setitem(cost.SIZES, "quick", ((2, 1, 3, 8),))
     monkeypatch.setitem(cost.PROCESSES, "quick", 1)
     monkeypatch.setitem(cost.ROUNDS, "quick", 2)
     for table, size in ((training.ITERATIONS, 6), (training.EVALUATIONS, 2), (training.HELDOUT, 4)):

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from experiments.audit.catalogue import EXPLANATIONS
-from experiments.audit.child import RECORDER
-from experiments.audit.session import CHILD
+from experiments.audit.session import WORKER
+from experiments.audit.worker import ARGUMENTS, RECORDER
 from experiments.judging.golden import files
 from tests.mutants import Mutant, mutants, right_ones, unusable_ones
 from tests.mutants.__main__ import RANDOM_MODELS
@@ -50,9 +50,9 @@ def test_first_order_code_is_told_and_exit_codes_follow_what_is_expected(tmp_pat
     assert f"{file}:meta_step: first-order MAML (FOMAML)" in done.stdout
     assert "expected: second-order MAML" in done.stdout
     assert "first-order: it is first-order" in done.stdout
-    told = run(f"{file}:meta_step", "--expect", "fomaml", "--format", "json")
-    assert told.returncode == 0
-    report = json.loads(told.stdout)
+    done = run(f"{file}:meta_step", "--expect", "fomaml", "--format", "json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
     assert list(report) == ["verdict", "diagnosis", "explanation", "notes", "evidence"]
     assert (report["verdict"], report["diagnosis"]) == ("first-order MAML (FOMAML)", ["first-order"])
     assert max(report["evidence"]["errors"]["fomaml"].values()) < 1e-12
@@ -80,18 +80,17 @@ def meta_step(model, loss_fn, support, query, inner_lr, inner_steps):
 def test_what_raises_in_ordinary_calls_is_not_right_unless_it_is_asked_for_other_calls_only(tmp_path: Path) -> None:
     file = tmp_path / "theirs.py"
     file.write_text(ONE_STEP)
-    told = run(f"{file}:meta_step", "--format", "json")
-    assert told.returncode == 1
-    report = json.loads(told.stdout)
+    done = run(f"{file}:meta_step", "--format", "json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
     assert (report["verdict"], report["diagnosis"]) == ("wrong", ["raises"])
-    said = " with 3 tasks, inner_lr=0.3, inner_steps=3 and in 13 more calls; --inner-steps 1 asks for that number"
-    assert f"IndexError: list index out of range (line 14 of theirs.py){said}" in report["explanation"]
+    calls = " with 3 tasks, inner_lr=0.3, inner_steps=3 and in 13 more calls; --inner-steps 1 asks for that number"
+    assert f"IndexError: list index out of range (line 14 of theirs.py){calls}" in report["explanation"]
     assert len(report["evidence"]["raised"]) == 15
     done = run(f"{file}:meta_step", "--inner-steps", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "steps-restricted: it was judged for K = 1 only, as asked; this could not be told: inner-steps" in " ".join(
-        done.stdout.split()
-    )
+    note = "steps-restricted: it was judged for K = 1 only, as asked; these mistakes could not show: inner-steps"
+    assert note in " ".join(done.stdout.split())
 
 
 def test_every_exception_is_shown_with_its_call_where_no_call_is_answered(tmp_path: Path) -> None:
@@ -120,16 +119,17 @@ def test_packages_of_the_users_own_do_not_collide_with_ours(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("THEIRS = True\n")
     (tmp_path / "probes.py").write_text("THEIRS = True\n")
-    file = tmp_path / "child.py"
+    file = tmp_path / "worker.py"
     checks = "".join(f"import {name}\nassert {name}.THEIRS\n" for name in ("experiments", "analysis", "probes"))
     file.write_text(checks + (DOCS / "plain_pytorch.py").read_text())
     done = run(f"{file}:meta_step", "--timeout", "30")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_child_stands_alone() -> None:
+def test_the_worker_stands_alone() -> None:
     modules = set()
-    for node in [n for file in (CHILD, CHILD.with_name(RECORDER)) for n in ast.walk(ast.parse(file.read_text()))]:
+    files = (WORKER, WORKER.with_name(RECORDER), WORKER.with_name(ARGUMENTS))
+    for node in [n for file in files for n in ast.walk(ast.parse(file.read_text()))]:
         if isinstance(node, ast.Import):
             modules |= {alias.name.split(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -157,8 +157,8 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD)
-def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(FIRST_ORDER)
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "broken.py").write_text("def meta_step(:\n")
@@ -167,7 +167,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], said: str, 
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()
-    assert re.search(re.escape(said).replace(r"\.\*", ".*"), line), line
+    assert re.search(re.escape(message).replace(r"\.\*", ".*"), line), line
 
 
 REFUSALS = {
@@ -206,10 +206,10 @@ def test_what_cannot_be_audited_is_refused_and_leaves_nothing_running(mutant: Mu
 
 def test_the_readme_shows_what_the_audit_says(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
-    found = re.search(r"<!-- example: my_maml.py -->\n```python\n(.*?)```\n\n```console\n(.*?)```", readme, re.DOTALL)
-    assert found is not None
-    (tmp_path / "my_maml.py").write_text(found[1])
-    command, *shown = found[2].strip().splitlines()
+    example = re.search(r"<!-- example: my_maml.py -->\n```python\n(.*?)```\n\n```console\n(.*?)```", readme, re.DOTALL)
+    assert example is not None
+    (tmp_path / "my_maml.py").write_text(example[1])
+    command, *shown = example[2].strip().splitlines()
     assert command == "$ maml-bench audit my_maml.py:meta_step"
     done = run("my_maml.py:meta_step", cwd=tmp_path)
     assert done.returncode == 1

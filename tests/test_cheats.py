@@ -63,14 +63,14 @@ def test_regress_catches_every_cheat(file: Path, restored: None) -> None:
 
 @pytest.mark.slow
 def test_cost_catches_every_cheat_and_accuses_nobody_else(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cost.SETTINGS, "quick", ((4, 2, 5, 20),))
+    monkeypatch.setitem(cost.SIZES, "quick", ((4, 2, 5, 20),))
     run = plan("cost", implementations=["learn2learn", "unrolled", "vectorized", "jax", *CHEATS])
     run.run()
-    found = {cell["implementation"]: cell for cell in cells(run, "cost")}
-    honest = {name: cell["reason"] for name, cell in found.items() if cell["status"] == "ok"}
+    measured = {cell["implementation"]: cell for cell in cells(run, "cost")}
+    honest = {name: cell["reason"] for name, cell in measured.items() if cell["status"] == "ok"}
     assert set(honest) == {"learn2learn", "unrolled", "vectorized", "jax"}
     for file in CHEATS:
-        cell = found[file.stem.replace("_", "-")]
+        cell = measured[file.stem.replace("_", "-")]
         assert (cell["status"], cell["samples"]) == ("wrong", {}), file.stem
         assert reason(file) in cell["reason"], (file.stem, cell["reason"])
     everything = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]

@@ -59,8 +59,8 @@ def test_glyphs_are_many_classes_that_can_be_told_apart_and_vary() -> None:
     assert sum(len(glyphs.FAMILY.split(name)) for name in ("train", "validation", "test")) >= 1600
     batch = episodes(glyphs.FAMILY, tasks=40, shots=5).batch(0)
     means = batch.support_x.reshape(40, 5, 5, -1).mean(2)  # (tasks, ways, pixels)
-    apart = ((batch.query_x[:, :, None] - means[:, None]) ** 2).sum(-1)
-    accuracy = (apart.argmin(-1) == batch.query_y.argmax(-1)).mean()
+    distances = ((batch.query_x[:, :, None] - means[:, None]) ** 2).sum(-1)
+    accuracy = (distances.argmin(-1) == batch.query_y.argmax(-1)).mean()
     assert 0.5 < accuracy < 0.99  # chance is 0.2
 
 
@@ -93,12 +93,12 @@ def test_strides_halve_as_pooling_does_not() -> None:
 
 
 def case(family: str, profile: str = "quick", **changes: Any) -> Case:
-    """The first case of a family, made smaller."""
-    found = next(c for c in fewshot.cases(Options(profile, "cpu", (0,), 1, None)) if c.params["family"] == family)
+    """Return the first case of a task family, made smaller."""
+    first = next(c for c in fewshot.cases(Options(profile, "cpu", (0,), 1, None)) if c.params["family"] == family)
     small = {"iterations": 4, "episodes": 10} if family != "omniglot" else {}
-    params = found.params | small | changes
+    params = first.params | small | changes
     params["model"] = params["model"] | {"filters": 8}
-    return Case(found.experiment, found.name, params, "cpu", "float32", 0, 1)
+    return Case(first.experiment, first.name, params, "cpu", "float32", 0, 1)
 
 
 def measured(subject: str, of: Case) -> tuple[Bench, Result]:
@@ -114,13 +114,13 @@ def measured(subject: str, of: Case) -> tuple[Bench, Result]:
 @pytest.mark.parametrize("family", [pytest.param("glyphs", marks=pytest.mark.slow), "digits"])
 def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "LOOK_EPISODES", 5)
-    found = {subject: measured(subject, case(family, tasks=2)) for subject in fewshot.METHODS}
-    assert len({(b.stream_digest, b.init_digest) for b, _ in found.values()}) == 1
-    for subject, (_, result) in found.items():
+    results = {subject: measured(subject, case(family, tasks=2)) for subject in fewshot.METHODS}
+    assert len({(b.stream_digest, b.init_digest) for b, _ in results.values()}) == 1
+    for subject, (_, result) in results.items():
         assert result.rows is not None
-        told = [(row["mode"], row["steps"]) for row in result.rows]
+        reported = [(row["mode"], row["steps"]) for row in result.rows]
         last = 5 if subject == fewshot.REPTILE else 3
-        assert told == [(mode, steps) for mode in (fewshot.TRANSDUCTIVE, fewshot.ALONE) for steps in (0, last)]
+        assert reported == [(mode, steps) for mode in (fewshot.TRANSDUCTIVE, fewshot.ALONE) for steps in (0, last)]
         assert all(0 <= row["accuracy"] <= 100 and row["chance"] == 20 for row in result.rows)
         assert len(result.series["adaptation"]["accuracy"]) == 11
         if subject != "untrained":
@@ -128,7 +128,7 @@ def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypat
         if subject in (fewshot.MAML, "fomaml"):
             assert all(row["error_float64"] < 1e-9 for row in result.rows)
             assert all(row["alpha"] == pytest.approx(row["alpha_effective"] / 5) for row in result.rows)
-    series = found[fewshot.MAML][1].series
+    series = results[fewshot.MAML][1].series
     assert {len(pixels) for pixels in series["sheet_0"].values()} == {case(family).params["model"]["side"] ** 2}
     assert len(series["sheet_0"]) == 10 and set(series["sheet_1_taken"]["for"]) <= set(range(5))
 
@@ -169,7 +169,7 @@ def test_reptile_moves_by_the_mean_displacement(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(accuracy, "LOOK_EPISODES", 1)
     of = case("digits", iterations=1, tasks=2)
     b = Bench(of, fewshot.REPTILE, None, None)
-    settings = reptile_images.wanted(of.params, alone=False)
+    settings = reptile_images.settings_for(of.params, alone=False)
     learner = reptile_images.Reptile(b.model(torch.float32), b.loss, settings, [0])
     learner.adam = torch.optim.SGD(learner.theta, lr=0.1)  # type: ignore[assignment]  # keeps nothing between episodes
     before, after = learner.weights(), []
@@ -183,14 +183,14 @@ def test_reptile_moves_by_the_mean_displacement(monkeypatch: pytest.MonkeyPatch)
     curve = accuracy.LearningCurve(b, 0)
     assert list(reptile_images.iterate(b, learner, curve)) == [1.0]
     assert curve.series["iteration"] == [0, 1]
-    for found, one, other in zip(learner.weights(), *after, strict=True):  # ε is 1 in the first iteration
-        torch.testing.assert_close(found, (one + other) / 2)
+    for moved, one, other in zip(learner.weights(), *after, strict=True):  # ε is 1 in the first iteration
+        torch.testing.assert_close(moved, (one + other) / 2)
 
 
 def test_the_second_way_of_testing_has_a_training_of_its_own_only_where_its_recipe_differs() -> None:
     recipes = {
         (ways, shots): [
-            reptile_images.wanted({"family": "omniglot", "ways": ways, "shots": shots}, alone)
+            reptile_images.settings_for({"family": "omniglot", "ways": ways, "shots": shots}, alone)
             for alone in (True, False)
         ]
         for ways, shots in fewshot.RELEASED
@@ -215,8 +215,8 @@ def test_what_cannot_be_run_here_still_tells_what_is_published(
     assert row["published"] == 98.7 and "Finn" in row["source"]
     with pytest.raises(Unavailable) as refused:
         measured("reptile", case("omniglot", profile))
-    told = [(row["mode"], row["steps"], row["published"]) for row in refused.value.rows or []]
-    assert told == [(fewshot.TRANSDUCTIVE, 5, 97.68), (fewshot.ALONE, 86, 95.39)]
+    rows = [(row["mode"], row["steps"], row["published"]) for row in refused.value.rows or []]
+    assert rows == [(fewshot.TRANSDUCTIVE, 5, 97.68), (fewshot.ALONE, 86, 95.39)]
     with pytest.raises(Unavailable) as refused:
         measured("untrained", case("omniglot", profile))
     assert [row["source"] for row in refused.value.rows or []] == ["no number is published"]

@@ -59,7 +59,7 @@ def jobs(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     monkeypatch.setattr(run, "in_turns", measured)
     monkeypatch.setattr(run, "side_by_side", measured)
-    monkeypatch.setitem(cost.SETTINGS, "quick", ((2, 1, 3, 8), (3, 1, 3, 8)))
+    monkeypatch.setitem(cost.SIZES, "quick", ((2, 1, 3, 8), (3, 1, 3, 8)))
     files = [mine(tmp_path, COMPILING, name) for name in ("one", "other")]
     plan("cost", implementations=["unrolled", *files]).run()
     return seen

@@ -67,9 +67,9 @@ def test_a_change_is_told_from_rounding() -> None:
 
 
 def test_a_case_that_cannot_be_judged_is_rejected() -> None:
-    apart = replace(BY_NAME["apart-tanh2-k1"], computes=("reptile",))
+    large = replace(BY_NAME["apart-tanh2-k1"], computes=("reptile",))
     with pytest.raises(Rejected, match=r"ill-conditioned for reptile in float64 \(κ = "):
-        kappas(inputs(apart), ("reptile",))
+        kappas(inputs(large), ("reptile",))
     flat = inputs(BY_NAME["relu1-k1"])
     with pytest.raises(Rejected, match="from its kink, which float64 may cross"):
         results(replace(flat, weights={name: value * 0 for name, value in flat.weights.items()}))

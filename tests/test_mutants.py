@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from experiments.audit import examine
 from experiments.audit.catalogue import EXPLANATIONS
-from experiments.audit.child import Calls, problem
 from experiments.audit.report import VERDICTS
 from experiments.audit.session import Refused, Session, Target
 from experiments.audit.verdict import audit
+from experiments.audit.worker import Calls, describe_error
 from tests.mutants import Mutant, mutants, right_ones, unusable_ones
 from tests.mutants.__main__ import BREAKS, audited, is_exact
 from tests.mutants.adapter import regressed
@@ -40,7 +40,7 @@ class InProcess(Session):
         try:
             answer: dict[str, Any] = getattr(self.calls, request["op"])(request)
         except Exception as error:
-            raise Refused(problem(error, self.calls.file)) from None
+            raise Refused(describe_error(error, self.calls.file)) from None
         return answer
 
 
@@ -76,12 +76,12 @@ QUICK_RIGHT = {
 
 
 def sample() -> list[Mutant]:
-    """One mutant of every diagnosis, and some with two mistakes."""
-    found = sorted({m.expected: m for m in reversed(mutants())}.values(), key=lambda m: len(m.expected))
-    chosen = found[: len(EXPLANATIONS)]
+    """Choose a mutant for every diagnosis, and some with two mistakes."""
+    distinct = sorted({m.expected: m for m in reversed(mutants())}.values(), key=lambda m: len(m.expected))
+    chosen = distinct[: len(EXPLANATIONS)]
     for identifier in EXPLANATIONS:
         if not any(identifier in m.expected for m in chosen):
-            chosen.append(next(m for m in found if identifier in m.expected))
+            chosen.append(next(m for m in distinct if identifier in m.expected))
     return chosen
 
 

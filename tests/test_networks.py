@@ -49,13 +49,13 @@ def trained(description: Description, weights: Weights) -> Weights:
 
 def outer_loss(description: Description, weights: dict[str, Any], batch: Arrays, lr: float, steps: int) -> complex:
     """The mean over tasks of Q(φ_K), by the forward computation alone; complex weights allowed."""
-    made = network(description, {name: weights[name] for name in description.get("frozen", ())})
+    net = network(description, {name: weights[name] for name in description.get("frozen", ())})
     tasks = len(batch.support_x)
     phi = {n: np.broadcast_to(v, (tasks, *v.shape)) for n, v in trained(description, weights).items()}
     for _ in range(steps):
-        grads = made.gradient(phi, batch.support_x, batch.support_y)
+        grads = net.gradient(phi, batch.support_x, batch.support_y)
         phi = {name: phi[name] - lr * grads[name] for name in phi}
-    return complex(made.loss(phi, batch.query_x, batch.query_y).mean())
+    return complex(net.loss(phi, batch.query_x, batch.query_y).mean())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -73,17 +73,17 @@ def test_loss_and_gradient_are_those_of_autograd(name: str) -> None:
     with torch.no_grad():
         for n, p in model.named_parameters():
             p.copy_(torch.from_numpy(weights[n]))
-    made = network(description, {n: weights[n] for n in description.get("frozen", ())})
+    net = network(description, {n: weights[n] for n in description.get("frozen", ())})
     theta = {n: np.broadcast_to(v, (2, *v.shape)) for n, v in trained(description, weights).items()}
-    losses, grads = (f(theta, batch.query_x, batch.query_y) for f in (made.loss, made.gradient))
+    losses, grads = (f(theta, batch.query_x, batch.query_y) for f in (net.loss, net.gradient))
     for task in range(2):
         x, y = torch.from_numpy(batch.query_x[task]), torch.from_numpy(batch.query_y[task])
         model.zero_grad()
         loss = LOSSES[description.get("loss", "squared error")](model(x), y)
         loss.backward()
         assert losses[task] == pytest.approx(loss.item(), rel=1e-14)
-        found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}
-        expected = as_arrays({n: g for n, g in found.items() if n in theta})
+        grads_by_name = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}
+        expected = as_arrays({n: g for n, g in grads_by_name.items() if n in theta})
         assert error({n: g[task] for n, g in grads.items()}, expected) < 1e-13
 
 
@@ -92,13 +92,13 @@ def test_directions_through_the_whole_inner_loop(name: str) -> None:
     """Random ones, and one confined to each parameter."""
     description = NETWORKS[name]
     weights, batch = inputs(description, seed=1)
-    found = Oracle(description, 0.05, 3)("maml", weights, batch)
+    meta_gradient = Oracle(description, 0.05, 3)("maml", weights, batch)
     generator = np.random.default_rng(2)
-    for only in [None, None, *found]:
-        direction = {n: generator.standard_normal(v.shape) * (only in (None, n)) for n, v in found.items()}
+    for only in [None, None, *meta_gradient]:
+        direction = {n: generator.standard_normal(v.shape) * (only in (None, n)) for n, v in meta_gradient.items()}
         moved = {n: v + 1j * H * direction.get(n, 0) for n, v in weights.items()}
         expected = outer_loss(description, moved, batch, 0.05, 3).imag / H
-        terms = [np.sum(found[n] * direction[n]) for n in found]
+        terms = [np.sum(meta_gradient[n] * direction[n]) for n in meta_gradient]
         assert sum(terms) == pytest.approx(expected, rel=1e-11, abs=1e-13)
 
 
@@ -106,26 +106,26 @@ def test_directions_through_the_whole_inner_loop(name: str) -> None:
 def test_coordinate_by_coordinate(name: str) -> None:
     description = NETWORKS[name]
     weights, batch = inputs(description, seed=3)
-    found = Oracle(description, 0.05, 2)("maml", weights, batch)
-    for n in found:
-        for index in np.ndindex(found[n].shape):
+    meta_gradient = Oracle(description, 0.05, 2)("maml", weights, batch)
+    for n in meta_gradient:
+        for index in np.ndindex(meta_gradient[n].shape):
             moved = {k: v.astype(complex) for k, v in weights.items()}
             moved[n][index] += 1j * H
             expected = outer_loss(description, moved, batch, 0.05, 2).imag / H
-            assert found[n][index] == pytest.approx(expected, rel=1e-10, abs=1e-13)
+            assert meta_gradient[n][index] == pytest.approx(expected, rel=1e-10, abs=1e-13)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_first_order_methods_by_their_definition(name: str) -> None:
     description = NETWORKS[name]
     weights, batch = inputs(description, seed=4)
-    made = network(description, {n: weights[n] for n in description.get("frozen", ())})
+    net = network(description, {n: weights[n] for n in description.get("frozen", ())})
     start = {n: np.broadcast_to(v, (2, *v.shape)) for n, v in trained(description, weights).items()}
     phi = start
     for _ in range(3):
-        grads = made.gradient(phi, batch.support_x, batch.support_y)
+        grads = net.gradient(phi, batch.support_x, batch.support_y)
         phi = {n: phi[n] - 0.05 * grads[n] for n in phi}
-    query = made.gradient(phi, batch.query_x, batch.query_y)
+    query = net.gradient(phi, batch.query_x, batch.query_y)
     oracle = Oracle(description, 0.05, 3)
     assert error(oracle("fomaml", weights, batch), {n: g.mean(axis=0) for n, g in query.items()}) < 1e-14
     moved = {n: (start[n] - phi[n]).mean(axis=0) for n in phi}
@@ -138,15 +138,15 @@ def test_the_closed_form_agrees_with_the_sweep() -> None:
     closed, swept = Oracle(description, 0.1, 4), Oracle(description | {"unused": {"spare": [1]}}, 0.1, 4)
     assert (closed.name, swept.name) == ("closed form", "complex step")
     for kind in ("maml", "fomaml", "reptile"):
-        found = swept(kind, weights | {"spare": np.ones(1)}, batch)
-        assert found.pop("spare") == 0
-        assert error(found, closed(kind, weights, batch)) < 1e-13
+        meta_gradient = swept(kind, weights | {"spare": np.ones(1)}, batch)
+        assert meta_gradient.pop("spare") == 0
+        assert error(meta_gradient, closed(kind, weights, batch)) < 1e-13
 
 
 def test_a_bias_before_batch_normalisation_has_no_gradient() -> None:
     weights, batch = inputs(CNN)
-    found = Oracle(CNN, 0.05, 2)("maml", weights, batch)
-    assert np.abs(found["conv1.bias"]).max() < 1e-14 * np.abs(found["conv1.weight"]).max()
+    meta_gradient = Oracle(CNN, 0.05, 2)("maml", weights, batch)
+    assert np.abs(meta_gradient["conv1.bias"]).max() < 1e-14 * np.abs(meta_gradient["conv1.weight"]).max()
 
 
 def test_the_nearest_kink_is_found() -> None:
@@ -155,20 +155,20 @@ def test_the_nearest_kink_is_found() -> None:
     conv["conv1.weight"][..., 1, 1] = 1.0  # every pixel as it is
     norm = {"norm1.weight": np.ones((1, 1)), "norm1.bias": np.zeros((1, 1))}
     image = np.arange(16.0).reshape(1, 1, 1, 4, 4) - 7.5  # standard deviation 4.61
-    made = network({"blocks": 1})
-    made.gradient(one | conv | norm, image, np.zeros((1, 1, 1)))
-    assert made.nearest_kink == pytest.approx(0.5 / np.sqrt(21.25), rel=1e-6)
+    net = network({"blocks": 1})
+    net.gradient(one | conv | norm, image, np.zeros((1, 1, 1)))
+    assert net.nearest_kink == pytest.approx(0.5 / np.sqrt(21.25), rel=1e-6)
     image[..., 3, 3] = image[..., 3, 2] + 1e-3
-    made.gradient(one | conv | norm, image, np.zeros((1, 1, 1)))
-    assert made.nearest_kink == pytest.approx(1e-3 / image.std(), rel=1e-3)
+    net.gradient(one | conv | norm, image, np.zeros((1, 1, 1)))
+    assert net.nearest_kink == pytest.approx(1e-3 / image.std(), rel=1e-3)
 
 
 def test_the_largest_eigenvalue_of_linear_regression() -> None:
     description = {"inputs": 2, "hidden": 0, "width": 0, "activation": "relu"}
     weights, batch = inputs(description)
     theta = {n: np.broadcast_to(v, (2, *v.shape)) for n, v in weights.items()}
-    made = network(description)
-    found = largest_eigenvalue(lambda phi: made.gradient(phi, batch.support_x, batch.support_y), theta)
+    net = network(description)
+    eigenvalue = largest_eigenvalue(lambda phi: net.gradient(phi, batch.support_x, batch.support_y), theta)
     with_one = np.concatenate([batch.support_x, np.ones((2, 3, 1))], axis=2)
     hessians = 2 * with_one.transpose(0, 2, 1) @ with_one / 3
-    assert found == pytest.approx(np.linalg.eigvalsh(hessians).max(), rel=1e-12)
+    assert eigenvalue == pytest.approx(np.linalg.eigvalsh(hessians).max(), rel=1e-12)

@@ -135,9 +135,9 @@ def test_wrong_archives_are_named(tmp_path: Path, archives: dict[str, data.Archi
         ({"characters": 0}, "there is no images_…/ALPHABET"),
     ):
         file = folder / "images_background.zip"
-        own = archives | {file.name: archive(file, **({"characters": 2} | changes))}
+        changed = archives | {file.name: archive(file, **({"characters": 2} | changes))}
         with pytest.raises(ValueError, match=message):
-            data.prepare(folder, quiet, own, "unused:")
+            data.prepare(folder, quiet, changed, "unused:")
     assert not (folder / omniglot.FILE).exists()
 
 

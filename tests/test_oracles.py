@@ -74,7 +74,7 @@ def test_directional_complex_steps_through_the_whole_inner_loop(
     model = {"hidden": hidden, "width": width, "activation": activation}
     b = bench(model=model, inner_steps=steps, inner_lr=0.05, seed=seed)
     theta, batch = inputs(b)
-    found = oracle(b, "maml")
+    meta_gradient = oracle(b, "maml")
     generator = np.random.default_rng(seed)
     direction = {name: generator.standard_normal(value.shape) for name, value in theta.items()}
     if confined:  # to one parameter
@@ -82,19 +82,20 @@ def test_directional_complex_steps_through_the_whole_inner_loop(
         direction = {name: d * (name == only) for name, d in direction.items()}
     moved = {name: theta[name] + 1j * H * direction[name] for name in theta}
     expected = outer_loss(b, moved, batch).imag / H
-    terms = [np.sum(found[name] * direction[name]) for name in theta]
+    terms = [np.sum(meta_gradient[name] * direction[name]) for name in theta]
     assert abs(sum(terms) - expected) <= 1e-12 * max(1.0, sum(map(abs, terms)))
 
 
 def test_coordinate_by_coordinate_on_a_tiny_network() -> None:
     b = bench(model={"hidden": 1, "width": 2, "activation": "tanh"}, inner_steps=3)
     theta, batch = inputs(b)
-    found = oracle(b, "maml")
+    meta_gradient = oracle(b, "maml")
     for name, value in theta.items():
         for index in np.ndindex(value.shape):
             moved = {k: v.astype(complex) for k, v in theta.items()}
             moved[name][index] += 1j * H
-            assert outer_loss(b, moved, batch).imag / H == pytest.approx(found[name][index], rel=1e-11, abs=1e-14)
+            expected = outer_loss(b, moved, batch).imag / H
+            assert expected == pytest.approx(meta_gradient[name][index], rel=1e-11, abs=1e-14)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,8 +107,8 @@ def test_double_backward_agrees_with_complex_steps(kind: str, activation: str, s
     b = bench(model={"hidden": 2, "width": 6, "activation": activation}, inner_steps=steps)
     theta, batch = inputs(b)
     model = b.model(torch.float64)
-    found = double_backward(kind, model, b.loss, theta, batch, b.inner.lr, steps)  # type: ignore[arg-type]
-    assert error(found, oracle(b, kind)) < 1e-12
+    meta_gradient = double_backward(kind, model, b.loss, theta, batch, b.inner.lr, steps)  # type: ignore[arg-type]
+    assert error(meta_gradient, oracle(b, kind)) < 1e-12
 
 
 def test_definitions_coincide_where_they_must() -> None:

@@ -24,10 +24,10 @@ TINY = {"iterations": 4, "share": 2e-4, "heldout_tasks": 30, "identity": 3, "tas
 
 
 def case(protocol: str, **changes: Any) -> Case:
-    """The first case of a protocol's quick profile, made smaller."""
+    """Return the first case of a protocol's quick profile, made smaller."""
     cases = published.cases(Options("quick", "cpu", (0,), 1, None))
-    found = next(case for case in cases if case.params["protocol"] == protocol)
-    return Case(found.experiment, found.name, found.params | TINY | changes, "cpu", "float32", 0, 1)
+    first = next(case for case in cases if case.params["protocol"] == protocol)
+    return Case(first.experiment, first.name, first.params | TINY | changes, "cpu", "float32", 0, 1)
 
 
 def measured(subject: str, protocol: str = "finn", **changes: Any) -> tuple[Bench, Result]:
@@ -40,13 +40,13 @@ def measured(subject: str, protocol: str = "finn", **changes: Any) -> tuple[Benc
             return b, end.value
 
 
-def test_what_the_oracle_is_told_is_the_task_of_the_very_same_draws() -> None:
-    plain, told = (Stream(family(name), 3, 4, 5, 6) for name in ("sinusoid", "sinusoid_told"))
-    p, t = plain.batch(7), told.batch(7)
-    assert plain.digest == told.digest
-    for x, y, x_told, y_told in ((p.support_x, p.support_y, t.support_x, t.support_y), (*p[2:], *t[2:])):
-        assert np.array_equal(x, x_told[..., :1]) and np.array_equal(y, y_told)
-        amplitude, phase = x_told[..., 1:2], x_told[..., 2:]
+def test_the_oracle_s_further_inputs_are_amplitude_and_phase_of_the_very_same_draws() -> None:
+    plain, known = (Stream(family(name), 3, 4, 5, 6) for name in ("sinusoid", "sinusoid_known_task"))
+    p, k = plain.batch(7), known.batch(7)
+    assert plain.digest == known.digest
+    for x, y, x_known, y_known in ((p.support_x, p.support_y, k.support_x, k.support_y), (*p[2:], *k[2:])):
+        assert np.array_equal(x, x_known[..., :1]) and np.array_equal(y, y_known)
+        amplitude, phase = x_known[..., 1:2], x_known[..., 2:]
         assert np.allclose(y, amplitude * np.sin(x - phase), rtol=1e-14)
 
 
@@ -78,30 +78,30 @@ def test_adaptation_in_chunks_is_what_the_plain_loop_gives(steps: int) -> None:
     torch.testing.assert_close(losses[0], before, rtol=1e-12, atol=0)
     torch.testing.assert_close(losses[-1], after, rtol=1e-12, atol=0)
     predicted = adaptation.predictions(batch.support_x[2], batch.support_y[2], batch.query_x[2])
-    told = torch.stack([b.loss(p, batch.query_y[2]) for p in predicted])
-    torch.testing.assert_close(told, losses[:, 2], rtol=1e-12, atol=0)
+    single = torch.stack([b.loss(p, batch.query_y[2]) for p in predicted])
+    torch.testing.assert_close(single, losses[:, 2], rtol=1e-12, atol=0)
 
 
 def test_every_method_is_trained_and_tested_on_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "TUNING_TASKS", 20)
-    found = {subject: measured(subject) for subject in published.METHODS}
-    assert len({b.stream_digest for b, _ in found.values()}) == 1
-    assert len({b.init_digest for b, _ in found.values()}) == 1
-    for subject, (_, result) in found.items():
+    results = {subject: measured(subject) for subject in published.METHODS}
+    assert len({b.stream_digest for b, _ in results.values()}) == 1
+    assert len({b.init_digest for b, _ in results.values()}) == 1
+    for subject, (_, result) in results.items():
         assert result.rows is not None
         assert [(r["test_shots"], r["steps"]) for r in result.rows] == [(n, k) for n in (5, 10, 20) for k in (0, 1, 10)]
         assert all(np.isfinite(row["loss"]) and row["diverged"] == 0 for row in result.rows), subject
         assert len(result.series["adaptation_5"]["loss"]) == 11
-    alphas = {subject: {row["alpha"] for row in result.rows or ()} for subject, (_, result) in found.items()}
+    alphas = {subject: {row["alpha"] for row in result.rows or ()} for subject, (_, result) in results.items()}
     assert alphas["compiled"] == {0.01} and alphas["reptile"] == {0.02} and alphas["oracle"] == {0.0}
     assert alphas["pretraining-compiled"] <= set(published.GRID)
-    assert found["compiled"][1].rows[0]["identity"] < 1e-9
+    assert results["compiled"][1].rows[0]["identity"] < 1e-9
 
 
 def test_tasks_that_diverge_are_counted_and_move_no_median() -> None:
-    found = published.summary(torch.tensor([0.1, 0.2, 0.3, torch.inf, torch.nan]))
-    assert found["diverged"] == 2 and found["loss_median"] == pytest.approx(0.3)
-    assert not np.isfinite(found["loss"])
+    row = published.summary(torch.tensor([0.1, 0.2, 0.3, torch.inf, torch.nan]))
+    assert row["diverged"] == 2 and row["loss_median"] == pytest.approx(0.3)
+    assert not np.isfinite(row["loss"])
 
 
 def test_training_that_is_not_that_of_the_peers_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +112,9 @@ def test_training_that_is_not_that_of_the_peers_is_wrong(monkeypatch: pytest.Mon
 
 def test_published_numbers_stand_beside_the_same_setting_only() -> None:
     params = case("meta-sgd").params
-    found = [published.published(params, "maml", shots, 1) for shots in published.SHOTS]
-    assert [row["published"] for row in found] == [1.13, 0.85, 0.71]
-    assert "confirmed" in found[0]["source"] and "second-hand" in found[1]["source"]
+    rows = [published.published(params, "maml", shots, 1) for shots in published.SHOTS]
+    assert [row["published"] for row in rows] == [1.13, 0.85, 0.71]
+    assert "confirmed" in rows[0]["source"] and "second-hand" in rows[1]["source"]
     assert "published" not in published.published(params, "fomaml", 5, 1)
     assert "published" not in published.published(case("finn").params, "maml", 5, 1)
     with pytest.raises(Unavailable, match="no oracle for the tasks of sinusoid_frequency"):
@@ -142,10 +142,10 @@ def test_reptile_moves_towards_the_adapted_weights_and_stops_at_the_end() -> Non
 
 
 def test_every_published_number_says_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = papers.figures()
-    assert found
-    assert all(figure.source and figure.certainty in papers.CERTAINTIES for figure in found)
-    assert len({figure[:5] for figure in found}) == len(found)
+    figures = papers.figures()
+    assert figures
+    assert all(figure.source and figure.certainty in papers.CERTAINTIES for figure in figures)
+    assert len({figure[:5] for figure in figures}) == len(figures)
     damaged = tmp_path / "figures.csv"
     damaged.write_text(papers.FILE.read_text().replace("second-hand", "sure"))
     monkeypatch.setattr(papers, "FILE", damaged)

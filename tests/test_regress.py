@@ -55,9 +55,9 @@ def verdict(b: Bench) -> str:
 @pytest.mark.parametrize("name", ALL)
 def test_every_implementation_does_what_is_expected_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regress, "conform", lambda *_: None)  # the next test's
-    wanted = expected(files.FOLDER / "expected.csv")
-    for golden in (golden for golden in SAMPLE if Key(name, golden, "float64") in wanted):
-        assert verdict(bench(name, golden)) == wanted[Key(name, golden, "float64")].verdict, golden
+    verdicts = expected(files.FOLDER / "expected.csv")
+    for golden in (golden for golden in SAMPLE if Key(name, golden, "float64") in verdicts):
+        assert verdict(bench(name, golden)) == verdicts[Key(name, golden, "float64")].verdict, golden
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_every_network_is_met_thoroughly_by_all_that_take_part_and_each_dtype_on
 
 
 def test_expected_covers_every_implementation_case_and_dtype_and_names_nothing_wrong() -> None:
-    wanted = expected(files.FOLDER / "expected.csv")
-    assert wanted.keys() == {
+    verdicts = expected(files.FOLDER / "expected.csv")
+    assert verdicts.keys() == {
         Key(name, case, dtype)
         for name in ALL
         for case in files.names()
@@ -88,9 +88,9 @@ def test_expected_covers_every_implementation_case_and_dtype_and_names_nothing_w
         if name not in COMPILED or case in regress.FOR_COMPILED
     }
     assert set(regress.FOR_COMPILED) < set(files.names())
-    assert {value.verdict for value in wanted.values()} == {"right", "expected", "unavailable"}
-    assert all(bool(value.pointer) == (value.verdict == "expected") for value in wanted.values())
-    assert {value.pointer for value in wanted.values()} - {""} == {
+    assert {value.verdict for value in verdicts.values()} == {"right", "expected", "unavailable"}
+    assert all(bool(value.pointer) == (value.verdict == "expected") for value in verdicts.values())
+    assert {value.pointer for value in verdicts.values()} - {""} == {
         f"{k.library} {k.pointer}" for k in limitations.KNOWN
     }
 
@@ -114,7 +114,7 @@ def test_a_limitation_is_expected_only_where_it_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda model: model.out.bias.data.add_(1), "the call changed out.bias"),
         (lambda model: setattr(model.out.bias, "grad", torch.zeros(1).double()), "the call changed out.bias.grad"),
@@ -124,7 +124,7 @@ def test_a_limitation_is_expected_only_where_it_is_known() -> None:
         (lambda model: model.eval(), "the call changed the mode of it, the mode of conv1 and 9 more"),
     ],
 )
-def test_a_call_that_leaves_the_model_changed_is_wrong(damage: Callable[[nn.Module], object], said: str) -> None:
+def test_a_call_that_leaves_the_model_changed_is_wrong(damage: Callable[[nn.Module], object], message: str) -> None:
     b = bench("unrolled", "running-k1")
     right = b.implementation
 
@@ -135,7 +135,7 @@ def test_a_call_that_leaves_the_model_changed_is_wrong(damage: Callable[[nn.Modu
             return result
 
     b.__dict__["implementation"] = Damaging
-    with pytest.raises(Wrong, match=f"^{said}$"):
+    with pytest.raises(Wrong, match=f"^{message}$"):
         run(b)
 
 
@@ -213,10 +213,10 @@ def test_the_command_from_end_to_end(call: Callable[..., tuple[int, str, str]], 
     (tmp_path / "mine.csv").write_text(text.replace("linear-k1,float32,right", "linear-k1,float32,wrong", 1))
     code, out, _ = call(*some)
     assert code == 1
-    said = " ".join(out.split())
-    assert "learn2learn on unused-k1 in float64: expected: learn2learn issues 314 and 387: " in said
-    assert "learn2learn on linear-k1 in float32: right; expected wrong: if that is no mistake, accept with" in said
-    assert "2 differences from what is expected (6 right, 2 expected)" in said
+    output = " ".join(out.split())
+    assert "learn2learn on unused-k1 in float64: expected: learn2learn issues 314 and 387: " in output
+    assert "learn2learn on linear-k1 in float32: right; expected wrong: if that is no mistake, accept with" in output
+    assert "2 differences from what is expected (6 right, 2 expected)" in output
 
 
 def test_only_this_experiment_takes_misuses(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:

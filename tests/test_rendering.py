@@ -79,14 +79,14 @@ def test_the_memory_of_processes_beside_it_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wall_s", "mib", "said"),
+    ("wall_s", "mib", "problems"),
     [
         (30.0, 2048.0, []),
         (30.1, 100.0, ["rendering, maml-bench: render took 30.1 s and 100 MiB"]),
         (3.0, 2049.0, ["rendering, maml-bench: render took 3.0 s and 2049 MiB"]),
     ],
 )
-def test_a_limit_that_is_not_kept_is_told(wall_s: float, mib: float, said: list[str]) -> None:
+def test_a_limit_that_is_not_kept_is_told(wall_s: float, mib: float, problems: list[str]) -> None:
     row = {"status": "ok", "reason": "", "command": "render", "wall_s": wall_s, "peak_memory_mib": mib}
     rows = pd.DataFrame([row | {"limits": rendering.judged(wall_s, mib)}])
     cell = SimpleNamespace(
@@ -94,4 +94,4 @@ def test_a_limit_that_is_not_kept_is_told(wall_s: float, mib: float, said: list[
     )
     experiment: Any = SimpleNamespace(cells=[cell])
     asked = [("rendering", "store", "maml-bench")]
-    assert list(limits.problems({"rendering": (experiment, rows)}, asked, "here")) == said
+    assert list(limits.problems({"rendering": (experiment, rows)}, asked, "here")) == problems

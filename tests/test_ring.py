@@ -140,10 +140,12 @@ def drained(b: Bench, around: Ring) -> tuple[list[Any], dict[str, list[float]]]:
 
 
 def test_what_is_allowed_outside_a_call_and_what_is_not() -> None:
-    assert outside.excess(beside=0.47, own=0.42, whole=0.6, timed=0.12) == ""  # JAX in the notebook's setting
-    assert outside.excess(beside=0.06, own=0.02, whole=0.13, timed=0.07) == ""
-    assert "preparing and converting take 0.3 ms" in outside.excess(beside=0.3, own=0.02, whole=0.3, timed=0.0)
-    assert "a call with a new batch takes 8 ms" in outside.excess(beside=0.01, own=0.02, whole=8.0, timed=0.1)
+    assert outside.excess(conversion=0.47, framework=0.42, whole=0.6, timed=0.12) == ""  # JAX in the notebook's setting
+    assert outside.excess(conversion=0.06, framework=0.02, whole=0.13, timed=0.07) == ""
+    assert "preparing and converting take 0.3 ms" in outside.excess(
+        conversion=0.3, framework=0.02, whole=0.3, timed=0.0
+    )
+    assert "a call with a new batch takes 8 ms" in outside.excess(conversion=0.01, framework=0.02, whole=8.0, timed=0.1)
     assert allowed_ms(0.1) == pytest.approx(0.5)
 
 

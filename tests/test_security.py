@@ -15,7 +15,7 @@ from analysis.report import report
 from experiments.harness.packages import PACKAGES
 
 ROOT = Path(__file__).parent.parent
-CHILDREN = {"experiments/audit/child.py", "experiments/harness/factory.py", "baselines/__init__.py"}
+CHILDREN = {"experiments/audit/worker.py", "experiments/harness/factory.py", "baselines/__init__.py"}
 """Where a user's file is executed: by functions that only children call."""
 UNPICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 
@@ -56,7 +56,7 @@ def test_a_file_of_the_user_is_executed_by_children_only() -> None:
     assert {name for name, called, _ in calls() if called.endswith("exec_module")} == CHILDREN
     loads = {name for name, called, _ in calls() if called in ("baselines.load", "from_file", "Calls")}
     assert loads <= {
-        "experiments/audit/child.py",
+        "experiments/audit/worker.py",
         "experiments/harness/measure/bench.py",
         "experiments/harness/processes/worker.py",
         "experiments/published.py",  # measures, and that is what children do

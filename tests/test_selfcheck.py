@@ -22,16 +22,16 @@ def options(profile: str = "quick", seeds: tuple[int, ...] | None = None) -> Opt
 def test_forty_independent_trials_at_the_settings_of_cost_in_every_profile() -> None:
     (setting, *_) = cost.cases(options("full"))
     (timed,) = (p for p in cost.EXPERIMENT.passes if p.name == "time")
-    (own,) = selfcheck.EXPERIMENT.passes
+    (declared,) = selfcheck.EXPERIMENT.passes
     for profile in PROFILES:
         trials = selfcheck.cases(options(profile))
         assert len({trial.id for trial in trials}) == 40
         assert len({trial.seed for trial in trials}) == 40  # the seed draws the order of turns
         assert {(trial.experiment, trial.name) for trial in trials} == {("selfcheck", setting.name)}
         assert all(trial.params == setting.params for trial in trials)
-        assert own.processes[profile] == timed.processes["full"]
+        assert declared.processes[profile] == timed.processes["full"]
     assert [trial.seed for trial in selfcheck.cases(options(seeds=(3, 5)))] == [3, 5]
-    assert own.timed
+    assert declared.timed
     assert not experiment.load("selfcheck").by_default
 
 
@@ -48,10 +48,10 @@ def test_slowed_takes_five_per_cent_of_each_call_longer() -> None:
         now += next(ticks)
 
     longer = selfcheck.slowed(call, clock)
-    for own in (100.0, 400.0):
+    for cost_s in (100.0, 400.0):
         start = now
         longer(None)
-        assert own * 1.05 <= now - start <= own * 1.05 + 0.01
+        assert cost_s * 1.05 <= now - start <= cost_s * 1.05 + 0.01
 
 
 def test_what_is_checked_is_what_is_measured() -> None:
@@ -67,7 +67,7 @@ def test_the_command_measures_once_tells_counts_and_fails_where_a_bound_is_broke
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(selfcheck, "TRIALS", 1)
-    monkeypatch.setitem(cost.SETTINGS, "full", ((2, 1, 3, 8),))
+    monkeypatch.setitem(cost.SIZES, "full", ((2, 1, 3, 8),))
     monkeypatch.setitem(cost.ROUNDS, "full", 1)
     monkeypatch.setitem(selfcheck.EXPERIMENT.passes[0].processes, "quick", 1)  # which decides nothing
 

@@ -26,11 +26,11 @@ FACTORS = {
 
 def predicted(fault: Fault, probe: Probe) -> Weights:
     values = (fault.starts[0] if fault.starts else 0.0,)
-    made = recipe((fault,), values)
-    if made.outer_data == "query and support":
+    changed = recipe((fault,), values)
+    if changed.outer_data == "query and support":
         parts = [Simulation(Recipe(outer_data=data), probe).mean()[0] for data in ("query", "support")]
     else:
-        parts = list(Simulation(made, probe).mean())[: 1 + fault.mixed]
+        parts = list(Simulation(changed, probe).mean())[: 1 + fault.mixed]
     return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
@@ -39,15 +39,15 @@ def predictions() -> list[tuple[str, list[Weights]]]:
     """Identifier and results by probe, of everything the catalogue can say of a gradient."""
     torch.set_num_threads(1)
     right = [p.right["maml"] for p in PROBES]
-    found = [("", right)]
-    found += [(fault.identifier, [predicted(fault, p) for p in PROBES]) for fault in catalogue()]
+    predictions = [("", right)]
+    predictions += [(fault.identifier, [predicted(fault, p) for p in PROBES]) for fault in catalogue()]
     for identifier, factor in FACTORS.items():
         scaled = [{n: factor(p, g) * v for n, v in g.items()} for p, g in zip(PROBES, right, strict=True)]
-        found.append((identifier, scaled))
+        predictions.append((identifier, scaled))
     for name in right[0]:
         without = [{n: 0 * v if n == name else v for n, v in g.items()} for g in right]
-        found.append(("no-gradient", without))
-    return found
+        predictions.append(("no-gradient", without))
+    return predictions
 
 
 def test_any_two_differ_on_some_probe_or_share_an_identifier(predictions: list[tuple[str, list[Weights]]]) -> None:
@@ -73,8 +73,8 @@ def test_without_a_mistake_predictions_are_the_oracles(probe: Probe) -> None:
         "fomaml": Recipe(graph=lambda k, K: False),
         "reptile": Recipe(result="displacement"),
     }
-    for computes, made in recipes.items():
-        assert probe.distance(Simulation(made, probe).mean()[0], probe.right[computes]) < 1e-12
+    for computes, right in recipes.items():
+        assert probe.distance(Simulation(right, probe).mean()[0], probe.right[computes]) < 1e-12
     swept = Simulation(Recipe(sweep="query", inner_data="query"), probe).mean()[0]
     whole = Simulation(Recipe(inner_data="query"), probe).mean()[0]
     assert probe.distance(swept, whole) < 1e-12  # a sweep with the right Hessian is the derivative of the loop
@@ -88,9 +88,9 @@ def test_probes_are_well_conditioned_and_see_the_second_order() -> None:
 
 
 def test_pairs_change_different_things() -> None:
-    found = list(pairs(catalogue()))
-    assert len(found) > 1000
-    for a, b in found:
+    every = list(pairs(catalogue()))
+    assert len(every) > 1000
+    for a, b in every:
         assert not a.fields(0.1).keys() & b.fields(0.1).keys()
 
 

@@ -38,13 +38,13 @@ class Leaking(Unrolled):
 
 
 def trained(subject: str = "unrolled") -> Result:
-    found: list[Result] = []
+    results: list[Result] = []
 
     def keeping() -> Generator[float, None, None]:
-        found.append((yield from steadiness.measure(bench(subject, outer_lr=1e-3, iterations=60, looks=3))))
+        results.append((yield from steadiness.measure(bench(subject, outer_lr=1e-3, iterations=60, looks=3))))
 
     assert list(keeping()) == [0.0, 0.1, 0.4, 0.7, 1.0]
-    return found[0]
+    return results[0]
 
 
 def test_live_bytes_are_counted_exactly_and_each_storage_once() -> None:

@@ -68,9 +68,9 @@ def test_evaluation_adapts_by_plain_gradient_descent_and_changes_nothing() -> No
     twice = torch.nn.Sequential(
         model, model
     )  # f(1) = w (w + b) + b = 4; its gradients are 2·4·(2w + b) and 2·4·(w + 1)
-    own = (model.weight, model.bias)
+    parameters = (model.weight, model.bias)
     for _ in range(2):
         before, after = heldout_losses(twice, b.loss, InnerLoop(0.01, 1), batch)
         assert before.tolist() == [16.0]
         assert after.tolist() == pytest.approx([(1.68 * (1.68 - 0.24) - 0.24) ** 2])
-        assert model.weight is own[0] and model.bias is own[1] and model.weight.item() == 2.0
+        assert model.weight is parameters[0] and model.bias is parameters[1] and model.weight.item() == 2.0

@@ -22,8 +22,8 @@ from experiments.judging.verify import (
     cancellation,
     condition,
     error,
+    load_or_compute,
     reference,
-    remembered,
 )
 from experiments.problems.tasks.stream import Arrays
 from tests.conftest import IMPLEMENTATIONS, bench
@@ -48,8 +48,8 @@ class Mistake(Functional):
                 for k in range(steps):
                     if self.mistake == "the notebook's scheme extended naively" and k:
                         # a second step with the gradient with respect to the meta-parameters, as `.grad` would hold it
-                        found = differentiate(self.loss(phi, support_x, support_y), theta, create_graph=True)
-                        phi = {name: p - self.spec.inner.lr * found[name] for name, p in phi.items()}
+                        grads = differentiate(self.loss(phi, support_x, support_y), theta, create_graph=True)
+                        phi = {name: p - self.spec.inner.lr * grads[name] for name, p in phi.items()}
                     else:
                         phi = self.step(phi, support_x, support_y, create_graph=self.mistake != "no create_graph")
                     if self.mistake == "detached at the first step" and not k:
@@ -185,31 +185,31 @@ def test_rounding_before_a_difference_counts() -> None:
     assert cancellation(theta, displacement) == pytest.approx(1e4)
     assert cancellation(theta, {"a": np.zeros(1)}) == 1
     batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
-    found = {"a": np.array([1e-4 * (1 + 1e-4)])}
-    assert not reference(lambda *_: displacement, theta, batch, 1e-8).check(found).right
-    assert reference(lambda *_: displacement, theta, batch, 1e-8, displacement=True).check(found).right
+    result = {"a": np.array([1e-4 * (1 + 1e-4)])}
+    assert not reference(lambda *_: displacement, theta, batch, 1e-8).check(result).right
+    assert reference(lambda *_: displacement, theta, batch, 1e-8, displacement=True).check(result).right
 
 
-def test_what_an_oracle_said_is_remembered_for_just_these_inputs(tmp_path: Path) -> None:
+def test_a_reference_is_kept_for_just_these_inputs(tmp_path: Path) -> None:
     batch = Arrays(*(np.ones((1, 1, 1)) for _ in range(4)))
     theta = {"file": np.array([1.0]), "b": np.array([2.0, 3.0])}
-    asked: list[str] = []
+    computed: list[str] = []
 
-    def ask(said: str, theta: Weights) -> Reference:
-        def make() -> Reference:
-            asked.append(said)
+    def ask(key: str, theta: Weights) -> Reference:
+        def compute() -> Reference:
+            computed.append(key)
             return Reference({name: 2 * value for name, value in theta.items()}, 3.0, 1e-16)
 
-        return remembered(tmp_path / "new", said, theta, batch, make)
+        return load_or_compute(tmp_path / "new", key, theta, batch, compute)
 
     first, again = ask("maml", theta), ask("maml", theta)
-    assert asked == ["maml"]
-    assert (again.kappa, again.eps, list(again.expected)) == (first.kappa, first.eps, list(first.expected))
-    assert all(np.array_equal(again.expected[name], value) for name, value in first.expected.items())
+    assert computed == ["maml"]
+    assert (again.kappa, again.eps, list(again.ground_truth)) == (first.kappa, first.eps, list(first.ground_truth))
+    assert all(np.array_equal(again.ground_truth[name], value) for name, value in first.ground_truth.items())
     ask("fomaml", theta)
     moved = ask("maml", theta | {"b": np.array([2.0, 3.0 + 1e-15])})
-    assert asked == ["maml", "fomaml", "maml"]
-    assert moved.expected["b"][1] > first.expected["b"][1]
+    assert computed == ["maml", "fomaml", "maml"]
+    assert moved.ground_truth["b"][1] > first.ground_truth["b"][1]
 
 
 def test_a_meta_batch_that_cannot_be_judged_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from experiments.audit.catalogue import EXPLANATIONS
-from experiments.audit.child import Calls
 from experiments.audit.factors import Finding
-from experiments.audit.facts import how_near, what_in_common
+from experiments.audit.facts import describe_probes, nearest_kind
 from experiments.audit.observed import fit
 from experiments.audit.probes import probes
 from experiments.audit.report import remarks, verdict
 from experiments.audit.session import Target
 from experiments.audit.verdict import audit
+from experiments.audit.worker import Calls
 from tests.mutants import mutants
 from tests.test_mutants import audited, in_process
 
 __all__ = ["in_process"]  # a fixture: no process is started here
 
 FILES = ("in_the_field", "in_the_field_beside", "forward_by_hand")
-SAID = {
+EXPLAINED = {
     "clamped_at_ten": "to values of ±10); see line",
     "clamped_at_three": "to values of ±3",
     "the_linear_layers_only": "norm1.weight, norm1.bias, norm2.weight, norm2.bias",
@@ -38,42 +38,43 @@ SAID = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function", SAID)
+@pytest.mark.parametrize("function", EXPLAINED)
 def test_explanations_say_what_is_known(function: str) -> None:
     (mutant,) = (m for m in mutants() if m.function == function and m.file.stem in FILES)
     report = audited(mutant)
     assert set(report.diagnosis) == set(mutant.expected), report.explanation
-    assert SAID[function] in report.explanation
+    assert EXPLAINED[function] in report.explanation
     assert "e+" not in report.explanation  # no error of 1e15
 
 
 def test_findings_come_in_the_order_in_which_they_are_mended_and_with_their_lines() -> None:
-    found = [Finding("sum-over-tasks"), Finding("first-order"), Finding("inner-lr", "0.01"), Finding("raises", "in 3")]
-    said = remarks(found, {"support gradient": 7, "query gradient": 12})
-    assert [remark.identifier for remark in said] == ["raises", "inner-lr", "first-order", "sum-over-tasks"]
+    details = {"sum-over-tasks": "", "first-order": "", "inner-lr": "0.01", "raises": "in 3"}
+    explained = remarks([Finding(*item) for item in details.items()], {"support gradient": 7, "query gradient": 12})
+    assert [remark.identifier for remark in explained] == ["raises", "inner-lr", "first-order", "sum-over-tasks"]
     ends = ["(in 3)", "(0.01)", "; see line 7", "; see line 12"]
-    assert all(remark.text.endswith(end) for remark, end in zip(said, ends, strict=True))
+    assert all(remark.text.endswith(end) for remark, end in zip(explained, ends, strict=True))
     assert list(EXPLANATIONS)[-1] == "unexplained"
 
 
 def test_a_forward_pass_of_its_own_has_a_verdict_of_its_own() -> None:
-    own = Finding("own-forward", "of ReLU networks")
-    assert verdict([own]) == "second-order MAML of ReLU networks"
-    assert verdict([own, Finding("first-order")]) == "first-order MAML (FOMAML) of ReLU networks"
-    assert verdict([own, Finding("sum-over-tasks")]) == "wrong"
+    forward = Finding("own-forward", "of ReLU networks")
+    assert verdict([forward]) == "second-order MAML of ReLU networks"
+    assert verdict([forward, Finding("first-order")]) == "first-order MAML (FOMAML) of ReLU networks"
+    assert verdict([forward, Finding("sum-over-tasks")]) == "wrong"
 
 
 def test_what_probes_have_in_common_is_said_in_words_and_else_by_name() -> None:
     every = probes()
     one_step = [p.name for p in every if p.steps == 1]
-    assert what_in_common(one_step, every).startswith("in the probes with one inner step (")
-    assert "or" in what_in_common([*one_step, "α = 0"], every)
-    assert what_in_common(["other points", "two tasks"], every) == "in 2 of 18 probes ('other points', 'two tasks')"
+    assert describe_probes(one_step, every).startswith("in the probes with one inner step (")
+    assert "or" in describe_probes([*one_step, "α = 0"], every)
+    assert describe_probes(["other points", "two tasks"], every) == "in 2 of 18 probes ('other points', 'two tasks')"
 
 
 def test_nothing_is_called_the_nearest_that_is_far() -> None:
-    assert how_near({"maml": {"a": 0.5, "b": 1e15}, "fomaml": {"a": 1.0, "b": 2.0}}) is None
-    assert how_near({"maml": {"a": 0.5, "b": 2.0}, "fomaml": {"a": 0.1, "b": 0.2}}) == ("fomaml", pytest.approx(0.15))
+    assert nearest_kind({"maml": {"a": 0.5, "b": 1e15}, "fomaml": {"a": 1.0, "b": 2.0}}) is None
+    near = nearest_kind({"maml": {"a": 0.5, "b": 2.0}, "fomaml": {"a": 0.1, "b": 0.2}})
+    assert near == ("fomaml", pytest.approx(0.15))
 
 
 LOGGING = """

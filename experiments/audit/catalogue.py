@@ -1,7 +1,7 @@
-"""The mistakes that are known by name. Each is a change to the recipe of second-order MAML.
+"""List the mistakes that the audit knows by name, each as a change to the recipe of second-order MAML.
 
-Where gradients cannot tell two causes apart, they share an identifier, and its explanation names them all. Tests hold
-that any two identifiers differ by at least 1000 tolerances on some probe.
+Causes that lead to the same gradients share an identifier, and its explanation names them all. Tests hold that any two
+identifiers differ by at least 1000 tolerances on some probe.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ EXPLANATIONS = {
     "numbers of its own",
     "own-forward": "it does not call the model it is given but has a forward pass of its own for the model's weights",
     "loss-ignored": "it uses a loss of its own, a squared error perhaps, in the place of the function it is given",
-    "two-losses": "it uses another loss inside than outside",
+    "two-losses": "it uses another loss in the inner loop than in the outer loop",
     "swapped": "support and query points are swapped",
     "outer-on-support": "the outer loss is taken on the support points",
     "outer-on-both": "the outer loss is taken on support and query points",
@@ -47,24 +47,24 @@ EXPLANATIONS = {
     "truncated": "the gradient flows through a part of the inner loop only",
     "meta-parameter-steps": "later inner steps use the gradient with respect to the meta-parameters θ, not to the "
     "adapted φₖ (the tutorial's single step, extended naively)",
-    "hessian-of-query": "the reverse sweep uses the Hessian of the query loss, not of the support loss",
-    "hessian-at-theta": "the reverse sweep uses the Hessian at θ for every step, not at φₖ",
+    "hessian-of-query": "the adjoint sweep uses the Hessian of the query loss, not of the support loss",
+    "hessian-at-theta": "the adjoint sweep uses the Hessian at θ for every step, not at φₖ",
     "reversed-factors": "the factors (I − αHₖ) are multiplied in reverse order",
     "weights-averaged": "adapted weights are averaged over tasks, in the place of gradients",
     "no-gradient": "parameters get no meta-gradient",
     "inner-gradients": "gradients of the inner loop are left in `.grad` beside the meta-gradient",
     "sum-over-tasks": "it is the sum over tasks, not the mean",
-    "sum-over-points": "it is summed over the query points, not their mean",
+    "sum-over-points": "the query loss is summed over the query points, not averaged",
     "wrong-sign": "its sign is wrong",
     "constant-factor": "the meta-gradient is multiplied by a constant factor",
     "outer-clipping": "the meta-gradient is clipped",
     "outer-normalised": "the meta-gradient is normalised",
-    "batch-norm": "with batch normalisation the result is another still: a mistake of its own, or PyTorch's (of "
-    "`batch_norm`, its third derivatives are wrong, and through `torch.vmap` its second ones)",
+    "batch-norm": "with batch normalisation the result has a further error: a mistake of its own, or PyTorch's (the "
+    "third derivatives of `batch_norm` are wrong, and through `torch.vmap` the second ones)",
     "unexplained": "no mistake of the catalogue explains the result, no two of them, and no three of which one is that "
     "it is first-order",
 }
-"""What the identifiers mean, in the order in which a user would mend them; details that an audit found follow."""
+"""What each identifier means, in the order in which a user would mend them; an audit appends the details."""
 
 PLACES = {
     "two-losses": "support",
@@ -84,7 +84,7 @@ PLACES = {
     "outer-clipping": "query gradient",
     "outer-normalised": "query gradient",
 }
-"""Of which line of the user's file a finding speaks: where the recorder saw these losses and gradients taken."""
+"""For each identifier, the loss or gradient whose line in the user's file the explanation names."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,15 @@ class Fault:
 
     fields: the changed fields of `Recipe`, as a function of a number that is fitted, for which `starts` are first
         guesses; without starts nothing is fitted, and the number is ignored.
-    says: details for the explanation; {value} stands for the number.
+    details: what the explanation appends; {value} stands for the number.
     mixed: the result is a sum of two terms with unknown factors: of the outer losses on query and support points, or of
-        the meta-gradient and what the inner loop left.
-    common: worth trying together with another one, with `starts` as typical values.
-    fit_on: the name of the probe in which the number shows best.
+        the meta-gradient and the gradients that the inner loop left in `.grad`.
+    common: it is tried in pairs with other mistakes, too, with `starts` as typical values.
+    fit_on: the name of the probe that depends most on the number.
     """
 
     identifier: str
-    says: str
+    details: str
     fields: Callable[[float], dict[str, Any]]
     starts: tuple[float, ...] = ()
     mixed: bool = False
@@ -119,18 +119,18 @@ HIDDEN = (
     ("result", "outer_data"),
     ("result", "outer_loss"),
 )
-"""Fields of a recipe of which one has no effect beside the other."""
+"""Pairs of recipe fields of which one has no effect where the other is changed."""
 
 
-def fixed(identifier: str, says: str, common: bool = True, mixed: bool = False, **fields: Any) -> Fault:
-    """A fault with nothing to fit."""
-    return Fault(identifier, says, lambda value: fields, common=common, mixed=mixed)
+def fixed(identifier: str, details: str, common: bool = True, mixed: bool = False, **fields: Any) -> Fault:
+    """Return a fault without a number to fit, that changes these fields of the recipe."""
+    return Fault(identifier, details, lambda value: fields, common=common, mixed=mixed)
 
 
 def catalogue(counts: Iterable[int] = ()) -> list[Fault]:
-    """Every structural fault; factors, missing gradients and state are told apart in other ways.
+    """List every fault that can be simulated; factors, missing gradients and kept state are recognised in other ways.
 
-    counts: more numbers of inner steps than the usual ones that a function may always take.
+    counts: numbers of inner steps that the function may always take, besides the usual ones.
     """
     return [
         fixed("first-order", "", graph=lambda k, K: False),
@@ -163,14 +163,14 @@ def catalogue(counts: Iterable[int] = ()) -> list[Fault]:
 
 
 def pairs(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
-    """Any two that change different things, of which neither hides the other."""
+    """Yield every two common faults that change different fields, where neither makes the other ineffective."""
     for two in combinations([f for f in faults if f.common], 2):
         if _go_together(*two):
             yield two
 
 
 def triples(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
-    """First-order with any two others, as scripts often have α and K in their bodies, too."""
+    """Yield the fault of being first-order with any two others, such as a fixed α and K; scripts often have these."""
     first_order, *others = (f for f in faults if f.common)
     for two in pairs(others):
         if all(_go_together(first_order, f) for f in two):
@@ -178,13 +178,13 @@ def triples(faults: list[Fault]) -> Iterator[tuple[Fault, ...]]:
 
 
 def _go_together(a: Fault, b: Fault) -> bool:
-    changed, beside = a.fields(0.1).keys(), b.fields(0.1).keys()
-    hidden = any((x in changed and y in beside) or (y in changed and x in beside) for x, y in HIDDEN)
-    return a.identifier != b.identifier and not changed & beside and not hidden and not (a.mixed and b.mixed)
+    of_a, of_b = a.fields(0.1).keys(), b.fields(0.1).keys()
+    hidden = any((x in of_a and y in of_b) or (y in of_a and x in of_b) for x, y in HIDDEN)
+    return a.identifier != b.identifier and not of_a & of_b and not hidden and not (a.mixed and b.mixed)
 
 
 def recipe(faults: tuple[Fault, ...], values: tuple[float, ...]) -> Recipe:
-    """Second-order MAML with these mistakes."""
+    """Return the recipe of second-order MAML with these mistakes, `values` being their fitted numbers."""
     fields: dict[str, Any] = {}
     for fault, value in zip(faults, values, strict=True):
         fields |= fault.fields(value)
@@ -233,10 +233,10 @@ def _rates() -> Iterator[Fault]:
 
 def _steps(counts: Iterable[int]) -> Iterator[Fault]:
     for count in sorted({1, 2, 3, 4, 5, 10, *counts}):
-        often = count < 10 or count in counts  # beside another mistake, many steps take long to simulate
+        often = count < 10 or count in counts  # many steps take long to simulate in every pair
         yield fixed("inner-steps", f"always {count}", steps=lambda probe, count=count: count, common=often)
-    for more, says in ((1, "one too many"), (-1, "one too few"), (2, "two too many")):
-        yield fixed("inner-steps", says, steps=lambda probe, more=more: max(0, probe.steps + more))
+    for more, details in ((1, "one too many"), (-1, "one too few"), (2, "two too many")):
+        yield fixed("inner-steps", details, steps=lambda probe, more=more: max(0, probe.steps + more))
     yield fixed("inner-steps", "twice as many", steps=lambda probe: 2 * probe.steps, common=False)
 
 
@@ -259,10 +259,10 @@ def _inner_optimizer() -> Iterator[Fault]:
         fit_on="two steps",
     )
     yield Fault("inner-weight-decay", "of {value}", lambda value: {"weight_decay": value}, (0.01, 0.1, 0.0005))
-    for detached, says in ((False, ""), (True, ", the factor being detached")):
+    for detached, details in ((False, ""), (True, ", the factor being detached")):
         yield Fault(
             "inner-clipping",
-            "to a norm of {value}" + says,
+            "to a norm of {value}" + details,
             lambda value, detached=detached: {"clip_norm": abs(value), "clip_detached": detached},  # type: ignore[misc]
             (1.0, 10.0, 0.1, 0.5, 100.0),
             common=not detached,

@@ -1,4 +1,4 @@
-"""`maml-bench audit`: what a user's own `meta_step` computes, on the command line."""
+"""Define `maml-bench audit`, the command that says what a user's own `meta_step` computes."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def audit(
         typer.Option(help="The interpreter to run it with. Default: this one.", metavar="PATH", show_default=False),
     ] = sys.executable,
 ) -> None:
-    """Tell what a meta-gradient of your own is, and where it is wrong, why.
+    """Tell what your own meta-gradient computes and, if it is wrong, why.
 
     The function gets support and query as (x, y) pairs with a leading task axis, x (tasks, points, inputs), and leaves
     the mean meta-gradient in `.grad` of the model's parameters, or returns it. Exit code 0 where it is what --expect
@@ -49,8 +49,8 @@ def audit(
     from experiments.harness.processes.limits import GIB, guard
 
     file, name = _parse(function)
-    _known("--expect", expect, EXPECTED)
-    _known("--format", format_, FORMATS)
+    _check_choice("--expect", expect, EXPECTED)
+    _check_choice("--format", format_, FORMATS)
     if not (timeout > 0 and math.isfinite(timeout)):
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
     if inner_steps is not None and inner_steps < 1:
@@ -94,14 +94,14 @@ def _parse(text: str) -> tuple[Path, str]:
     return path, function
 
 
-def _known(option: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise BadRequest(f"{option} {given}: allowed are {', '.join(allowed)}")
+def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise BadRequest(f"{option} {value}: allowed are {', '.join(allowed)}")
 
 
 def _print_json(report: Any) -> None:
     def finite(value: Any) -> Any:
-        """JSON has no number for infinity."""
+        """Replace every infinity and NaN by None: JSON has no number for them."""
         if isinstance(value, dict):
             return {key: finite(part) for key, part in value.items()}
         if isinstance(value, list | tuple):
@@ -112,7 +112,7 @@ def _print_json(report: Any) -> None:
 
 
 def _print_text(report: Any, function: str, expect: Any) -> None:
-    """The verdict, what explains it, notes, and the errors behind it."""
+    """Print the verdict, the mistakes that explain it, notes, and a table of errors."""
     from experiments.audit.report import VERDICTS
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)

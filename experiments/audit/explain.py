@@ -1,4 +1,4 @@
-"""What explains a result: the fewest mistakes of the catalogue whose predictions fit it in every probe."""
+"""Search for the fewest mistakes of the catalogue whose predictions fit a function's results in every probe."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,32 +13,32 @@ from experiments.audit.observed import Observed, fit
 from experiments.audit.probes import NOTHING, Computes, Probe, norm
 from experiments.judging.verify import Weights
 
-LENIENCE = 100  # numbers that are fitted err a little; mistakes err a lot
-EQUAL = {"float64": 1e-8, "float32": 1e-2}
-NEGLIGIBLE = 1e-6
-SMALL_NORMS = 1e-2  # code that normalises adds a constant to the norm, which the smallest ones feel
-SHORT = 5  # so many inner steps are simulated where each doubles the graph
+LENIENCE = 100  # tolerances that a fit may miss: fitted numbers err a little, mistakes a lot
+EQUAL = {"float64": 1e-8, "float32": 1e-2}  # relative difference within which two factors are equal
+NEGLIGIBLE = 1e-6  # second factor, relative to the first
+SMALL_NORMS = 1e-2  # relative error of a normalised tensor: code that normalises adds a constant to the norm
+SHORT = 5  # the most inner steps that are simulated where each doubles the graph
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Findings that explain a result; `residual`: the largest relative error that they leave."""
+    """Findings that explain a function's results; `residual`: the largest relative error that they leave."""
 
     findings: tuple[Finding, ...]
     residual: float
 
     @property
     def cost(self) -> int:
-        """The number of mistakes."""
+        """Return the number of different mistakes."""
         return len({f.identifier for f in self.findings})
 
 
 class Explainer:
-    """Searches the catalogue for what explains the results `observed`, by probe name.
+    """A search of the catalogue for what explains a function's results, which are by probe name.
 
     precision: the dtype of the computation, float64 or float32; it decides how closely a prediction has to fit.
-    counts: numbers of inner steps that the function may always take, as its calls suggest.
-    single: results of the first probe's tasks, each alone.
+    counts: numbers of inner steps that the function may always take, as its calls of the loss suggest.
+    single: results of the first probe's tasks, one task a call.
     """
 
     def __init__(
@@ -57,38 +57,43 @@ class Explainer:
         self.fitting = Fitting(self.observed, bool(self.facts.ignores_rate))
         self.singles = catalogue(counts)
         self.alike = [replace(self.probes[0], steps=steps, lr=rate) for steps, rate in ((3, 0.3), (1, 0.3), (3, 0.1))]
-        """A call, one with another K, and one with another α."""
-        self.beside: Explanation | None = None
-        """The first that explains all but what normalised networks gave."""
+        """A probe, one with another K, and one with another α."""
+        self.partial: Explanation | None = None
+        """The first explanation of all results but those of networks with batch normalisation."""
 
     def search(self, advance: Callable[[str], None] = lambda what: None, pairs_too: bool = True) -> Explanation | None:
-        """The explanation with the fewest mistakes; None where no two or three of the catalogue explain the results."""
+        """Return the explanation with the fewest mistakes; None where no one, two or three of the catalogue fit.
+
+        advance: called with a word for what comes next. pairs_too: also try two and three mistakes.
+        """
         advance("single mistakes")
         best = self._fewest([(), *((fault,) for fault in self.singles)])
         best = best or self._reshaped()
         if pairs_too and (best is None or best.cost > 2):
             advance("pairs of mistakes")
-            two = (
-                each for each in pairs(self.singles) if self.beside is None or self.beside.findings or _of_norms(each)
+            candidates = (
+                two
+                for two in pairs(self.singles)
+                if self.partial is None or self.partial.findings or _freezes_norms(two)
             )
-            best = min(filter(None, (best, self._fewest(two))), key=lambda e: e.cost, default=None)
+            best = min(filter(None, (best, self._fewest(candidates))), key=lambda e: e.cost, default=None)
         if pairs_too and best is None and not self._second_order_somewhere():
             advance("three mistakes, of which one is being first-order")
             best = self._fewest(triples(self.singles))
-        if best is None and self.beside:
-            best = Explanation((*self.beside.findings, Finding("batch-norm")), self.beside.residual)
+        if best is None and self.partial:
+            best = Explanation((*self.partial.findings, Finding("batch-norm")), self.partial.residual)
         if best is None:
             return None
         lost = (Finding("no-gradient", name) for names in self.observed.missing.values() for name in names)
         return Explanation((*best.findings, *dict.fromkeys(lost)), best.residual)
 
-    def own_loss(self) -> Explanation | None:
-        """What explains the results of a function that never calls the loss it is given: a squared error, and more."""
-        (own,) = (f for f in self.singles if f.identifier == "loss-ignored")
-        return self._fewest([(own,), *(two for two in pairs(self.singles) if own in two)])
+    def search_with_ignored_loss(self) -> Explanation | None:
+        """Explain a function that never calls its loss argument: by a squared error, alone or with one more mistake."""
+        (ignored,) = (f for f in self.singles if f.identifier == "loss-ignored")
+        return self._fewest([(ignored,), *(two for two in pairs(self.singles) if ignored in two)])
 
     def _second_order_somewhere(self) -> bool:
-        """Whether a result is the right one where first-order's is another."""
+        """Tell whether some result is that of second-order MAML where first-order's differs."""
         return any(
             p.distance(self.observed.results[p.name], p.right["maml"]) <= self.tolerances[p.name]
             and p.distance(p.right["fomaml"], p.right["maml"]) > self.tolerances[p.name]
@@ -96,7 +101,7 @@ class Explainer:
         )
 
     def _possible(self, faults: tuple[Fault, ...]) -> bool:
-        """Whether they ignore α and K if the results do, and only then, and can be simulated in some time."""
+        """Tell whether a function with these mistakes would ignore α and K just as the results do, and runs fast."""
         of_base, fewer, slower = self.alike
         changed = recipe(faults, tuple(f.starts[0] if f.starts else 0.0 for f in faults))
         steps = changed.steps(of_base)
@@ -109,14 +114,14 @@ class Explainer:
         return all(observed is None or observed == predicted for observed, predicted in known)
 
     def _fewest(self, hypotheses: Iterable[tuple[Fault, ...]]) -> Explanation | None:
-        """The first of the explanations with the fewest mistakes."""
+        """Return the first explanation with the fewest mistakes; hypotheses come in ascending order of mistakes."""
         best: Explanation | None = None
         if self.observed.nothing:
             return None
         for faults in hypotheses:
-            found = self.explain(faults) if self._possible(faults) else None
-            if found and (best is None or found.cost < best.cost):
-                best = found
+            explanation = self.explain(faults) if self._possible(faults) else None
+            if explanation and (best is None or explanation.cost < best.cost):
+                best = explanation
             if best and best.cost <= max(1, len(faults)):  # none that follows can be shorter
                 break
         return best
@@ -124,7 +129,7 @@ class Explainer:
     # -- one hypothesis
 
     def explain(self, faults: tuple[Fault, ...]) -> Explanation | None:
-        """Whether these mistakes, with the best numbers for what is fitted, explain every result."""
+        """Explain every result by these mistakes, with fitted numbers; None where they do not."""
         for values in self.fitting.values(faults):
             if explanation := self._explain(faults, values):
                 return explanation
@@ -140,8 +145,8 @@ class Explainer:
             factor = fit(terms, target)
             residual = self.observed.error(probe, terms, factor)
             if not residual <= self.tolerances[probe.name]:
-                if probe.normalised and self.beside is None:  # they come last
-                    self.beside = self._named(faults, values, factors, seconds, worst)
+                if probe.normalised and self.partial is None:  # they come last
+                    self.partial = self._named(faults, values, factors, seconds, worst)
                 return None
             worst = max(worst, residual)
             sizes = [float(np.linalg.norm(t)) for t in (*terms, target)]
@@ -158,21 +163,21 @@ class Explainer:
         seconds: list[float],
         residual: float,
     ) -> Explanation | None:
-        """The explanation by these mistakes; None where the factors follow no law."""
+        """Return the explanation by these mistakes and by the law of the factors; None where they follow none."""
         mixed = next((f for f in faults if f.mixed), None)
-        found = _mixed_law(mixed, factors, seconds, self.equal) if mixed else law(factors, self.equal)
-        if found is None:
+        of_factors = _mixed_law(mixed, factors, seconds, self.equal) if mixed else law(factors, self.equal)
+        if of_factors is None:
             return None
-        named = [Finding(f.identifier, f.says.format(value=f"{v:.6g}")) for f, v in zip(faults, values, strict=True)]
-        return Explanation((*named, *found), residual)
+        named = [Finding(f.identifier, f.details.format(value=f"{v:.6g}")) for f, v in zip(faults, values, strict=True)]
+        return Explanation((*named, *of_factors), residual)
 
     def _reshaped(self) -> Explanation | None:
-        """Second- or first-order results whose values were clipped one by one, or whose tensors were normalised."""
+        """Explain the results as MAML's or FOMAML's, clipped value by value or normalised tensor by tensor."""
         if self.observed.nothing:
             return None
-        found = [self.observed.results[p.name] for p in self.probes]
+        results = [self.observed.results[p.name] for p in self.probes]
         live = self.observed.live
-        highest = max(float(np.abs(value).max(initial=0)) for result in found for value in result.values())
+        highest = max(float(np.abs(value).max(initial=0)) for result in results for value in result.values())
 
         def clipped(result: Weights) -> Weights:
             return {name: np.clip(value, -highest, highest) for name, value in result.items()}
@@ -190,7 +195,7 @@ class Explainer:
             for finding, reshape, tolerance in shapes:
                 distances = [
                     p.distance(live(p, result), live(p, reshape(p.right[computes])))
-                    for p, result in zip(self.probes, found, strict=True)
+                    for p, result in zip(self.probes, results, strict=True)
                 ]
                 if max(distances) <= tolerance:
                     return Explanation((*before, finding), max(distances))
@@ -198,7 +203,10 @@ class Explainer:
 
 
 def _mixed_law(mixed: Fault, factors: list[Factor], seconds: list[float], equal: float) -> list[Finding] | None:
-    """The law of the factors where two terms are mixed; None where the second is hardly there, or follows no law."""
+    """Return the mistakes that explain the factors of a prediction's two terms, which are by probe.
+
+    None where the second term is negligible or the factors follow no law.
+    """
     if not factors or all(abs(b) <= NEGLIGIBLE * abs(f.value) for f, b in zip(factors, seconds, strict=True)):
         return None
     if mixed.identifier == "inner-gradients":
@@ -215,6 +223,6 @@ def _mixed_law(mixed: Fault, factors: list[Factor], seconds: list[float], equal:
     return law([Factor(f.probe, float(w), f.norm) for f, w in zip(factors, whole, strict=True)], equal)
 
 
-def _of_norms(faults: tuple[Fault, ...]) -> bool:
-    """Whether a mistake shows with normalised networks alone."""
+def _freezes_norms(faults: tuple[Fault, ...]) -> bool:
+    """Tell whether one of the mistakes leaves parameters of batch normalisation unadapted."""
     return any(name.startswith("norm") for f in faults for name in recipe((f,), (0.0,)).frozen)

@@ -1,4 +1,4 @@
-"""From the factors between results and predictions, probe by probe, to their law: a sum over tasks, a clipped norm."""
+"""Explain the factors between results and predictions by a law, such as a sum over tasks or a clipped norm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ import numpy as np
 from experiments.audit.probes import Probe
 from experiments.problems.tasks.draws import Floats
 
-NORM_EQUAL = 1e-4  # code that clips or normalises adds up to 1e-6 to the norm
+NORM_EQUAL = 1e-4  # relative difference of equal norms: code that clips or normalises adds up to 1e-6 to them
 EXPONENTS = {"T": (0, 1, -1, 2), "Q": (0, 1, -1), "S": (0, 1, -1), "K": (0, 1, -1), "α": (0, 1, -1)}
 LAWS = sorted(product(*EXPONENTS.values()), key=lambda powers: sum(map(abs, powers)))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An identifier of the catalogue, and what is to be said beside its explanation."""
+    """A mistake: an identifier of the catalogue, and details to append to its explanation."""
 
     identifier: str
-    says: str = ""
+    details: str = ""
 
 
 @dataclass(frozen=True)
 class Factor:
-    """In one probe: the result is `value` times a prediction whose norm over all parameters is `norm`."""
+    """The factor of one probe: its result is `value` times a prediction whose norm over all parameters is `norm`."""
 
     probe: Probe
     value: float
@@ -32,7 +32,10 @@ class Factor:
 
 
 def law(factors: Sequence[Factor], equal: float) -> list[Finding] | None:
-    """What the factors mean: nothing if all are one, to a relative `equal`; None where they follow no law."""
+    """Return the mistakes that explain the factors, an empty list if all are 1; None where they follow no law.
+
+    equal: the relative difference within which two factors are equal.
+    """
     usable = [f for f in factors if f.probe.lr > 0 and f.probe.steps > 0]
     if not usable:
         return []
@@ -42,14 +45,14 @@ def law(factors: Sequence[Factor], equal: float) -> list[Finding] | None:
 
 
 def _power_law(factors: Sequence[Factor], equal: float) -> list[Finding] | None:
-    """k · T^a · Q^b · …, the simplest that fits."""
+    """Explain the factors by k · T^a · Q^b · S^c · K^d · α^e with the smallest exponents that fit."""
     values = np.array([f.value for f in factors])
     sizes = {name: np.array([f.probe.sizes[name] for f in factors]) for name in EXPONENTS}
     for powers in LAWS:
-        expected = np.ones(len(factors))
+        products = np.ones(len(factors))
         for name, power in zip(EXPONENTS, powers, strict=True):
-            expected = expected * sizes[name] ** power
-        constants: Floats = values / expected
+            products = products * sizes[name] ** power
+        constants: Floats = values / products
         if np.ptp(constants) <= equal * abs(constants[0]) and constants[0] != 0:
             return _named(float(constants[0]), dict(zip(EXPONENTS, powers, strict=True)), equal)
     return None

@@ -1,4 +1,4 @@
-"""What results show without any guess at what made them: what they ignore, and where they are exact."""
+"""State what results show without a guess at their cause: which arguments they ignore, and where they are exact."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ import numpy as np
 from experiments.audit.probes import BASE, Computes, Probe
 from experiments.judging.verify import Weights, error
 
-ALIKE = 10  # tolerances within which two results of one function are the same
-TOGETHER = 10  # times that, where results are added up
-NEAR = 0.3  # relative errors beyond which two results have little to do with each other
+ALIKE = 10  # tolerances within which two results of one function are equal
+SUMMED = 10  # times that, where results are added up
+NEAR = 0.3  # the relative error beyond which two results have little to do with each other
 OF_STEPS = (BASE, "one step", "two steps", "five steps")
 OF_RATES = (BASE, "other α", "α = 0")
 
@@ -32,36 +32,41 @@ TRAITS: tuple[tuple[str, Trait], ...] = (
     ("of the usual size of the loss", lambda p: p.scale == 1),
     ("where the inner loop does not move", lambda p: p.lr == 0 or p.name == "support met"),
 )
-"""What probes may have in common, in words that follow "the probes"; the first that fits is said."""
+"""What probes may have in common, in words that follow "the probes"; of several that fit, the first is named."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a function's results have in common; None where the probes that would tell it were not answered."""
+    """What a function's results have in common; None where the probes that would show it were not answered."""
 
     ignores_steps: bool | None
     ignores_rate: bool | None
     of_tasks: str = ""
-    """What the result is of those of single tasks: the mean, the sum, or another; empty where it is not known."""
+    """How a meta-batch's result follows from those of its single tasks: "mean", "sum", "another"; empty: not known."""
 
     def sentences(self) -> list[str]:
-        """What is to be said of them."""
-        found = []
+        """Return the facts as sentences for an explanation."""
+        sentences = []
         if self.ignores_rate:
-            found.append("it ignores inner_lr: its results are the same for every α")
+            sentences.append("it ignores inner_lr: its results are the same for every α")
         if self.ignores_steps:
-            found.append("it ignores inner_steps: its results are the same for every K")
+            sentences.append("it ignores inner_steps: its results are the same for every K")
         if self.of_tasks == "sum":
-            found.append("it is the sum over tasks, not the mean")
+            sentences.append("it is the sum over tasks, not the mean")
         if self.of_tasks == "another":
-            found.append("it is neither the mean nor the sum of what single tasks give: tasks influence one another")
-        return found
+            sentences.append(
+                "it is neither the mean nor the sum of what single tasks give: tasks influence one another"
+            )
+        return sentences
 
 
 def facts(
     results: Mapping[str, Weights], probes: Sequence[Probe], precision: str, single: Sequence[Weights] = ()
 ) -> Facts:
-    """What the results, by probe, have in common; `single`: those of the first probe's tasks, each alone."""
+    """Find out what a function's results, by probe name, have in common.
+
+    precision: the dtype whose rounding counts. single: results of the first probe's tasks, one task a call.
+    """
     tolerance = {p.name: ALIKE * p.tolerances[precision] for p in probes}
 
     def alike(names: Sequence[str]) -> bool | None:
@@ -77,15 +82,15 @@ def facts(
         total = {name: np.sum([result[name] for result in single], axis=0) for name in base.theta}
         mean = {name: value / len(single) for name, value in total.items()}
         for name, combined in (("mean", mean), ("sum", total)):
-            if error(combined, results[base.name]) <= TOGETHER * tolerance[base.name]:
+            if error(combined, results[base.name]) <= SUMMED * tolerance[base.name]:
                 return name
         return "another"
 
     return Facts(alike(OF_STEPS), alike(OF_RATES), of_tasks())
 
 
-def what_in_common(names: Collection[str], probes: Sequence[Probe]) -> str:
-    """In which probes something holds, in words: what these have in common that no other has, or their names."""
+def describe_probes(names: Collection[str], probes: Sequence[Probe]) -> str:
+    """Describe some of the probes in words: by what they have in common and no other has, or by their names."""
     some = [p for p in probes if p.name in names]
     others = [p for p in probes if p.name not in names]
     count = f"{len(some)} of {len(probes)}"
@@ -99,8 +104,8 @@ def what_in_common(names: Collection[str], probes: Sequence[Probe]) -> str:
     return f"in {count} probes (not in {', '.join(repr(p.name) for p in others)})"
 
 
-def how_near(errors: Mapping[Computes, Mapping[str, float]]) -> tuple[Computes, float] | None:
-    """The kind that the results are nearest to and their median error; None where none is near."""
+def nearest_kind(errors: Mapping[Computes, Mapping[str, float]]) -> tuple[Computes, float] | None:
+    """Return the kind with the smallest median error, and that error; None where it is more than NEAR."""
     nearest = min(errors, key=lambda computes: median(errors[computes].values()))
     distance = median(errors[nearest].values())
     return (nearest, distance) if distance <= NEAR else None

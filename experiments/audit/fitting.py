@@ -1,4 +1,4 @@
-"""The numbers of a hypothesis, such as an α or a momentum, with which it fits what a function left."""
+"""Fit the numbers of a hypothesis, such as an α or a momentum, to a function's results."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -11,21 +11,21 @@ from experiments.audit.probes import STEEPEST, Probe
 from experiments.problems.tasks.draws import Floats
 
 NEWTON_STEPS = 12
-MANY = 37  # six to a decade
-MORE_GUESSES = 2  # for each number of several mistakes
-HOPELESS = (np.inf, 0.3, 0.03)  # relative distances that Newton's method should have left behind, by its steps
+MANY = 37  # first guesses, six to a decade
+MORE_GUESSES = 2  # for each number, where several mistakes are fitted together
+HOPELESS = (np.inf, 0.3, 0.03)  # relative distances at which Newton's method is given up, after 0, 1, 2 … steps
 
 
 class Fitting:
-    """Fits numbers to what was observed; `fixed_rate`: the function takes the same α always."""
+    """A fit of numbers to a function's results; `fixed_rate`: the function seems to take the same α always."""
 
     def __init__(self, observed: Observed, fixed_rate: bool) -> None:
         self.observed, self.fixed_rate = observed, fixed_rate
 
     def values(self, faults: tuple[Fault, ...]) -> Iterator[tuple[float, ...]]:
-        """The fitted numbers of the hypothesis, from each of its first guesses; 0 where nothing is fitted.
+        """Yield the fitted numbers of a hypothesis, once for each of its first guesses; 0 for faults without a number.
 
-        Of three mistakes with numbers, nothing is fitted: there would be too much freedom.
+        Yield nothing where three faults have numbers: so many could fit anything.
         """
         fitted = [i for i, f in enumerate(faults) if f.starts]
         guesses = [self._guesses(f, len(faults) == 1) for f in faults]
@@ -37,14 +37,14 @@ class Fitting:
                     yield values
 
     def _guesses(self, fault: Fault, alone: bool) -> tuple[float, ...]:
-        """First guesses of its number: all of them where it is alone, or an α that the function always takes."""
+        """Return first guesses of a fault's number: all where it is alone or the only α, else MORE_GUESSES of them."""
         if alone and fault.fit_on == STEEPEST:  # flat and steep by turns: few guesses are near enough
             return (*self._best_of_many(fault), *fault.starts)
         every = alone or (fault.identifier == "inner-lr" and self.fixed_rate)
         return fault.starts[: None if every else MORE_GUESSES] or (0.0,)
 
     def _best_of_many(self, fault: Fault) -> list[float]:
-        """The numbers over six decades with which the fault comes nearest."""
+        """Return the three of MANY numbers over six decades with which the fault comes nearest."""
         probe = self._fit_on(fault, alone=True)
         target = self.observed.target(probe)
 
@@ -57,18 +57,18 @@ class Fitting:
     def _newton(
         self, faults: tuple[Fault, ...], guess: tuple[float, ...], fitted: list[int]
     ) -> tuple[float, ...] | None:
-        """The numbers with which the hypothesis fits some probes, by Gauss-Newton steps on the `fitted` ones."""
-        alone = len(faults) == 1  # others have to do with less time
-        asked = list({p.name: p for p in (self._fit_on(faults[i], alone) for i in fitted)}.values())
+        """Fit the numbers at the indices `fitted` by Gauss-Newton steps on a few probes; None where it fails."""
+        alone = len(faults) == 1  # pairs are many, so less time is spent on each
+        chosen = list({p.name: p for p in (self._fit_on(faults[i], alone) for i in fitted)}.values())
         values = np.array(guess)
 
         def residual(values: Floats) -> Floats:
-            found = []
-            for probe in asked:
+            residuals = []
+            for probe in chosen:
                 target = self.observed.target(probe)
                 terms = self.observed.predict(faults, tuple(map(float, values)), probe)
-                found.append((target - combine(terms, fit(terms, target))) / np.linalg.norm(target))
-            return np.concatenate(found)
+                residuals.append((target - combine(terms, fit(terms, target))) / np.linalg.norm(target))
+            return np.concatenate(residuals)
 
         for step in range(NEWTON_STEPS):
             r = residual(values)
@@ -92,7 +92,7 @@ class Fitting:
         return tuple(map(float, values))
 
     def _fit_on(self, fault: Fault, alone: bool) -> Probe:
-        """The probe that tells most of the fault's number."""
+        """Return the probe whose result depends most on the fault's number."""
         named = (p for p in self.observed.probes if p.name == fault.fit_on)
         later = (p for p in self.observed.probes if p.steps > 1 and alone)
         return next(named, next(later, self.observed.probes[0]))

@@ -1,4 +1,4 @@
-"""Notes of an audit: what does not make a result wrong, and matters to what may be said of it or to its next call."""
+"""Write an audit's notes: what does not make a result wrong, but limits the verdict or disturbs the next call."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +17,7 @@ CHANGED = {
 
 
 def notes(examined: Examination, judged: Sequence[Probe], precision: str) -> Iterator[Remark]:
-    """All notes on an examination of which the probes `judged` were, to the precision of a dtype."""
+    """Yield all notes on an examination; `judged`: the probes that the verdict rests on, `precision`: its dtype."""
     yield from _of_changes(examined)
     yield from _of_precision(examined, precision)
     yield from _of_limits(examined, judged, precision)
@@ -56,26 +56,26 @@ def _of_limits(examined: Examination, judged: Sequence[Probe], precision: str) -
     if examined.steps is not None:
         hidden = ", ".join(_indistinguishable(judged, precision))
         text = f"it was judged for K = {examined.steps} only, as asked"
-        yield Remark("steps-restricted", text + (f"; this could not be told: {hidden}" if hidden else ""))
-    said = {examined.refused[p.name] for p in examined.not_answered}
+        yield Remark("steps-restricted", text + (f"; these mistakes could not show: {hidden}" if hidden else ""))
+    known = {examined.refused[p.name] for p in examined.not_answered}
     normalised = (examined.refused.get(p.name, "") for p in examined.probes if p.normalised)
-    beside = {"a network with batch normalisation": next(filter(None, normalised), "")} | examined.beside
-    for what, message in beside.items():
-        if message and message not in said:
-            yield Remark("refused", f"with {what}, it raised {message}: nothing can be said of that")
+    messages = {"a network with batch normalisation": next(filter(None, normalised), "")} | examined.refused_extras
+    for what, message in messages.items():
+        if message and message not in known:
+            yield Remark("refused", f"with {what}, it raised {message}: such calls could not be judged")
 
 
 def _indistinguishable(judged: Sequence[Probe], precision: str) -> list[str]:
-    """Identifiers whose predictions equal the right result in every probe there was."""
+    """Return the identifiers whose predictions equal second-order MAML in every probe that was judged."""
 
-    def same(made: Recipe, probe: Probe) -> bool:
-        predicted = Simulation(made, probe).mean()[0]
+    def same(changed: Recipe, probe: Probe) -> bool:
+        predicted = Simulation(changed, probe).mean()[0]
         return probe.distance(predicted, probe.right["maml"]) <= 1000 * probe.tolerances[precision]
 
-    found = []
+    identifiers = []
     for fault in catalogue():
         if not fault.mixed and fault.common:
-            made = recipe((fault,), (fault.starts[0] if fault.starts else 0.0,))
-            if all(same(made, p) for p in judged):
-                found.append(fault.identifier)
-    return list(dict.fromkeys(found))
+            changed = recipe((fault,), (fault.starts[0] if fault.starts else 0.0,))
+            if all(same(changed, p) for p in judged):
+                identifiers.append(fault.identifier)
+    return list(dict.fromkeys(identifiers))

@@ -1,4 +1,4 @@
-"""What a function left, beside what a hypothesis predicts: the parameters that count, in one vector, and the error."""
+"""Compare a function's results with the predictions of a hypothesis, as vectors of the parameters that count."""
 
 import numpy as np
 
@@ -13,11 +13,12 @@ CHEAPEST = "one step"
 
 
 class Observed:
-    """The results of a function by probe, and what hypotheses have to say of them.
+    """The results of a function by probe name, in the form that predictions are compared with.
 
-    probes: those with results, the cheapest first: a hypothesis is dropped by the first that it does not fit; and the
-        normalised ones last.
-    missing: by network, the parameters that never get a gradient though the right result has one.
+    probes: those with results; the cheapest first, since a hypothesis is dropped at the first that it does not fit, and
+        those with batch normalisation last.
+    needed: by network, the parameters whose ground truth is more than rounding.
+    missing: by network, those of them for which the function never has a gradient.
     """
 
     def __init__(self, results: dict[str, Weights], probes: list[Probe]) -> None:
@@ -29,15 +30,15 @@ class Observed:
 
     @property
     def nothing(self) -> bool:
-        """Whether nothing but zeros was left, which anything would explain."""
+        """Tell whether all results are zero; any hypothesis would fit them with a factor of zero."""
         return not any(np.any(self.target(p)) for p in self.probes)
 
     def target(self, probe: Probe) -> Floats:
-        """What was left, in one vector."""
+        """Return a probe's result in one vector."""
         return self.vector(probe, self.results[probe.name])
 
     def predict(self, faults: tuple[Fault, ...], values: tuple[float, ...], probe: Probe) -> list[Floats]:
-        """One vector, or the two that are mixed with unknown factors."""
+        """Predict a probe's result: one vector, or two terms that are added with unknown factors."""
         changed = recipe(faults, values)
         if changed.outer_data == "query and support":
             parts = (recipe((*faults, _outer(data)), (*values, 0.0)) for data in ("query", "support"))
@@ -46,22 +47,22 @@ class Observed:
         return [self.vector(probe, result), *([self.vector(probe, left_over)] if changed.left_over else [])]
 
     def error(self, probe: Probe, terms: list[Floats], factors: Floats) -> float:
-        """The distance of what was left from a combination of terms."""
-        expected, position = {}, 0
-        found = self.live(probe, self.results[probe.name])
+        """Return the error of a probe's result against terms that are combined with these factors."""
+        predicted, position = {}, 0
+        result = self.live(probe, self.results[probe.name])
         combined = combine(terms, factors)
-        for name, value in found.items():
-            expected[name] = combined[position : position + value.size].reshape(value.shape)
+        for name, value in result.items():
+            predicted[name] = combined[position : position + value.size].reshape(value.shape)
             position += value.size
-        return probe.distance(found, expected)
+        return probe.distance(result, predicted)
 
     def live(self, probe: Probe, result: Weights) -> Weights:
-        """The parameters that count: whose right result is more than rounding, and that ever get a gradient."""
+        """Keep the parameters that count: those that are needed and not missing."""
         names = self.needed[probe.network] - set(self.missing[probe.network])
         return {name: value for name, value in result.items() if name in names}
 
     def vector(self, probe: Probe, result: Weights) -> Floats:
-        """All parameters that count in one vector."""
+        """Concatenate the parameters of a result that count."""
         return np.concatenate([value.ravel() for value in self.live(probe, result).values()] or [np.zeros(0)])
 
     def _missing(self) -> dict[Network, list[str]]:
@@ -83,12 +84,12 @@ def _outer(data: str) -> Fault:
 
 
 def fit(terms: list[Floats], target: Floats) -> Floats:
-    """The factors of the terms with which they come closest to the target; none are numbers where the terms are not."""
+    """Return the factors with which the terms come closest to the target; NaN where a term is not finite."""
     if not all(np.isfinite(term).all() for term in terms):
         return np.full(len(terms), np.nan)
     return np.asarray(np.linalg.lstsq(np.stack(terms, axis=1), target, rcond=None)[0], dtype=np.float64)
 
 
 def combine(terms: list[Floats], factors: Floats) -> Floats:
-    """Combine terms by their factors."""
+    """Add up terms, multiplied by their factors."""
     return np.asarray(np.stack(terms, axis=1) @ factors, dtype=np.float64)

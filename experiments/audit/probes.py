@@ -1,9 +1,9 @@
-"""The calls that a `meta_step` is asked to make, chosen so that right and wrong ones differ.
+"""Define the probes: calls of a `meta_step` that are chosen so that right and wrong functions give different results.
 
-Every probe varies one thing of the first, so that a result can be traced to it: how it grows with α, K, the number of
-tasks, support and query points. tanh makes the Hessian another one at every iterate, and the pseudo-Huber loss tells
-code that ignores the loss it is given from code that uses it. Other networks follow: a ReLU one, and normalised ones,
-which have parameters of a kind of their own.
+Most probes vary one argument of the first, so that they show how a result grows with α, K, and the number of tasks,
+support and query points. tanh makes the Hessian change from iterate to iterate, and the pseudo-Huber loss tells code
+that ignores its loss argument from code that uses it. Other networks follow: one with ReLU, and some with batch
+normalisation, whose parameters code may forget.
 """
 
 from dataclasses import dataclass, replace
@@ -23,15 +23,15 @@ Computes = Literal["maml", "fomaml", "reptile"]
 LABEL = "audit probes v1"
 EPS = {"float64": float(np.finfo(np.float64).eps), "float32": float(np.finfo(np.float32).eps)}
 NOTHING = 1e-10
-GREW = 1.5  # weights are drawn larger than a fresh network's, so that curvature matters
+GREW = 1.5  # how much larger weights are drawn than a fresh network's, so that curvature matters
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """One call: weights θ by name, a meta-batch, α, K, and the loss (its kind, times `scale`).
+    """The arguments of one call: weights θ by name, a meta-batch, α, K, and a loss (its kind, times `scale`).
 
-    layers: (inputs, width, …, outputs) of a network with this activation, tanh or relu; `normalised`, by the statistics
-        of the points at hand, before each of them.
+    layers: (inputs, width, …, outputs) of a perceptron with this activation, "tanh" or "relu"; `normalised`: with batch
+        normalisation by the points at hand before each activation.
     """
 
     name: str
@@ -47,25 +47,25 @@ class Probe:
 
     @property
     def network(self) -> tuple[tuple[int, ...], str, bool]:
-        """What tells its network from another probe's."""
+        """Return what identifies the network: layers, activation, and whether it is normalised."""
         return self.layers, self.activation, self.normalised
 
     @property
     def called_with(self) -> str:
-        """The call in a user's words."""
+        """Describe the call in terms of a user's arguments, for messages."""
         tasks = len(self.batch.support_x)
-        beside = ", a network with batch normalisation" if self.normalised else ""
-        return f"{tasks} {'task' if tasks == 1 else 'tasks'}, inner_lr={self.lr:g}, inner_steps={self.steps}{beside}"
+        network = ", a network with batch normalisation" if self.normalised else ""
+        return f"{tasks} {'task' if tasks == 1 else 'tasks'}, inner_lr={self.lr:g}, inner_steps={self.steps}{network}"
 
     @property
     def sizes(self) -> dict[str, float]:
-        """What a wrong factor may depend on, by the symbol that explanations use."""
+        """Return the sizes that a wrong factor may depend on, by their symbols in explanations: T, S, Q, K and α."""
         support, query = self.batch.support_x, self.batch.query_x
         counts = {"T": len(support), "S": support.shape[1], "Q": query.shape[1], "K": self.steps}
         return {name: float(count) for name, count in counts.items()} | {"α": self.lr}
 
     def oracle(self, computes: Computes, theta: Weights, batch: Arrays) -> Weights:
-        """The mean over tasks of what `computes` names, by complex steps in NumPy."""
+        """Compute the ground truth at any weights and points: the mean over tasks of what `computes` names."""
         kind = NormalisedMLP if self.normalised else MLP
         network = kind(len(self.layers) - 2, self.activation, POINT_LOSSES[self.loss])
 
@@ -79,18 +79,18 @@ class Probe:
 
     @cached_property
     def right(self) -> dict[Computes, Weights]:
-        """The right results."""
+        """Return the ground truth of this probe for second-order MAML, FOMAML and Reptile."""
         kinds: tuple[Computes, ...] = ("maml", "fomaml", "reptile")
         return {computes: self.oracle(computes, self.theta, self.batch) for computes in kinds}
 
-    def distance(self, found: Weights, expected: Weights) -> float:
-        """The relative `error` of a result; zero where both are nothing but rounding, beside the meta-gradient."""
+    def distance(self, result: Weights, reference: Weights) -> float:
+        """Return the `error` of a result against a reference; 0 where both are rounding next to the meta-gradient."""
         nothing = NOTHING * norm(self.right["maml"])
-        return 0.0 if norm(found) <= nothing and norm(expected) <= nothing else error(found, expected)
+        return 0.0 if norm(result) <= nothing and norm(reference) <= nothing else error(result, reference)
 
     @cached_property
     def tolerances(self) -> dict[str, float]:
-        """What rounding alone explains, by dtype: 100·κ·eps, and 1e-12 at least."""
+        """Return the error that rounding alone explains, by dtype: 100·κ·eps, and at least 1e-12."""
         kappa = {
             dtype: condition(lambda theta, batch: self.oracle("maml", theta, batch), self.theta, self.batch, eps)
             for dtype, eps in EPS.items()
@@ -98,7 +98,7 @@ class Probe:
         return {dtype: max(1e-12, 100 * kappa[dtype] * eps) for dtype, eps in EPS.items()}
 
     def request(self, dtype: str = "float64") -> dict[str, Any]:
-        """The call as the child receives it."""
+        """Return the call in the form in which it is sent to the worker."""
         return {
             "op": "call",
             "network": {"layers": list(self.layers), "activation": self.activation, "normalised": self.normalised},
@@ -113,14 +113,14 @@ class Probe:
 
 
 def norm(result: Weights) -> float:
-    """The Euclidean norm over all parameters."""
+    """Return the Euclidean norm over all parameters."""
     return float(np.sqrt(sum(float(np.sum(g**2)) for g in result.values())))
 
 
 def weights(layers: tuple[int, ...], index: int, normalised: bool = False) -> Weights:
-    """θ number `index` of a network, in float64; uniform, with 1.5 times the usual bound 1/√fan_in.
+    """Draw weights for a perceptron, in float64: uniform, with 1.5 times the usual bound 1/√fan_in.
 
-    Weights of normalisations are from U[½, 3⁄2], their biases from U[−½, ½].
+    index: the number of the draw. Weights of batch normalisation are from U[½, 3⁄2], their biases from U[−½, ½].
     """
     names = [*(f"hidden{i}" for i in range(1, len(layers) - 1)), "out"]
     theta: Weights = {}
@@ -135,7 +135,10 @@ def weights(layers: tuple[int, ...], index: int, normalised: bool = False) -> We
 
 
 def points(inputs: int, index: int, tasks: int, shots: int, queries: int) -> Arrays:
-    """Meta-batch number `index`: inputs and targets drawn independently from U[−2, 2], so that no task is easy."""
+    """Draw a meta-batch of scalar targets: inputs and targets independent from U[−2, 2], so that no task is easy.
+
+    index: the number of the draw.
+    """
 
     def draw(part: int, count: int, features: int) -> Floats:
         draws = uniform(raw(f"{LABEL} points {part}", index, features, tasks * count * features))
@@ -145,7 +148,7 @@ def points(inputs: int, index: int, tasks: int, shots: int, queries: int) -> Arr
 
 
 def at_optimum(theta: Weights, batch: Arrays, layers: tuple[int, ...]) -> Arrays:
-    """The same meta-batch with support targets that the network meets exactly, so that no inner step moves."""
+    """Replace the support targets by the network's own predictions, so that no inner step moves the weights."""
     tasks = {name: np.broadcast_to(value, (len(batch.support_x), *value.shape)) for name, value in theta.items()}
     return batch._replace(support_y=MLP(len(layers) - 2, "tanh").predict(tasks, batch.support_x).copy())
 
@@ -159,15 +162,15 @@ STEEPEST = "large loss"
 
 @cache
 def probes(steps: int | None = None) -> tuple[Probe, ...]:
-    """All probes that judge a result; the first one is the base that the others vary.
+    """Return all probes; the first one, BASE, is the one that most others vary.
 
-    steps: the only K to ask for, in the place of several.
+    steps: one K for all of them, in the place of several.
     """
     theta, other = weights(TANH, 0), weights(TANH, 1)
     batch = points(2, 0, tasks=3, shots=5, queries=7)
     more = points(2, 6, tasks=3, shots=8, queries=9)  # the fewer points, the less normalising is differentiable
     normalised, relu = weights(TANH, 3, normalised=True), weights(TANH, 4)
-    found = (
+    every = (
         Probe(BASE, TANH, theta, batch, 0.3, 3),
         Probe("one step", TANH, theta, batch, 0.3, 1),
         Probe("two steps", TANH, theta, batch, 0.3, 2),
@@ -188,6 +191,6 @@ def probes(steps: int | None = None) -> tuple[Probe, ...]:
         Probe("normalised, one step", TANH, normalised, more, 0.1, 1, normalised=True),
     )
     if steps is None:
-        return found
+        return every
     varied = ("one step", "two steps", "five steps", "normalised, one step")
-    return tuple(replace(p, steps=steps) for p in found if p.name not in varied)
+    return tuple(replace(p, steps=steps) for p in every if p.name not in varied)

@@ -1,4 +1,4 @@
-"""What an audit says: a verdict, the mistakes that explain it, notes, and the evidence."""
+"""Define an audit's report: a verdict, the mistakes that explain it, notes, and the evidence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,13 +18,13 @@ KINDS: dict[frozenset[str], Computes] = {
     frozenset({"first-order"}): "fomaml",
     frozenset({"reptile"}): "reptile",
 }
-OWN = "own-forward"
-DETAILS = 8  # so many of one finding are listed
+OWN_FORWARD = "own-forward"
+MOST_DETAILS = 8  # that are listed for one identifier
 
 
 @dataclass(frozen=True)
 class Remark:
-    """A mistake that was found, or a note of something that does not make a result wrong."""
+    """One mistake, or one note on something that does not make a result wrong: its identifier and a sentence."""
 
     identifier: str
     text: str
@@ -32,12 +32,12 @@ class Remark:
 
 @dataclass(frozen=True)
 class Report:
-    """What a function is.
+    """The outcome of an audit.
 
-    verdict: "second-order MAML", "first-order MAML (FOMAML)", "Reptile", one of these "of ReLU networks" where it
-        computes a forward pass of its own, "wrong" or "unusable".
-    findings: the fewest mistakes of the catalogue that explain the results.
-    evidence: what the verdict rests on; errors relative to each kind's right result, by probe.
+    verdict: "second-order MAML", "first-order MAML (FOMAML)" or "Reptile"; one of these with "of ReLU networks" where
+        the function has a forward pass of its own; "wrong" or "unusable".
+    findings: the fewest mistakes of the catalogue that explain the results; explanation: their sentences.
+    evidence: what the verdict rests on, such as the errors against the ground truth of each kind, by probe.
     """
 
     verdict: str
@@ -48,11 +48,11 @@ class Report:
 
     @property
     def diagnosis(self) -> tuple[str, ...]:
-        """The stable identifiers of the findings."""
+        """Return the findings' identifiers, which do not change between versions."""
         return tuple(finding.identifier for finding in self.findings)
 
     def json(self) -> dict[str, Any]:
-        """The report as `--format json` prints it."""
+        """Return the report as the dict that `--format json` prints."""
         return {
             "verdict": self.verdict,
             "diagnosis": list(self.diagnosis),
@@ -62,32 +62,35 @@ class Report:
         }
 
     def is_expected(self, expected: Computes) -> bool:
-        """Whether it is what was expected."""
+        """Tell whether the verdict is the kind that the user expects."""
         return self.verdict == VERDICTS[expected]
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """What a function with these findings is called."""
+    """Return the verdict on a function with these findings."""
     identifiers = frozenset(finding.identifier for finding in findings)
-    kind = KINDS.get(identifiers - {OWN})
+    kind = KINDS.get(identifiers - {OWN_FORWARD})
     if kind is None:
         return "wrong"
-    return " ".join([VERDICTS[kind], *(finding.says for finding in findings if finding.identifier == OWN)])
+    return " ".join([VERDICTS[kind], *(finding.details for finding in findings if finding.identifier == OWN_FORWARD)])
 
 
 def remarks(findings: list[Finding], lines: dict[str, int]) -> tuple[Remark, ...]:
-    """One for every identifier, with the details of all its findings, in the order in which a user would mend them."""
-    found: dict[str, list[str]] = {}
+    """Write one remark for every identifier, with the details of all its findings, in the order to mend them in.
+
+    lines: lines of the user's file by what happens there, as the recorder knows them.
+    """
+    details: dict[str, list[str]] = {}
     for finding in findings:
-        found.setdefault(finding.identifier, []).append(finding.says)
+        details.setdefault(finding.identifier, []).append(finding.details)
 
     def text(identifier: str) -> str:
-        said = list(dict.fromkeys(filter(None, found[identifier])))
-        if len(said) > DETAILS:
-            said[DETAILS:] = [f"and {len(said) - DETAILS} more"]
+        parts = list(dict.fromkeys(filter(None, details[identifier])))
+        if len(parts) > MOST_DETAILS:
+            parts[MOST_DETAILS:] = [f"and {len(parts) - MOST_DETAILS} more"]
         line = lines.get(PLACES.get(identifier, ""))
-        details = f" ({', '.join(said)})" if said else ""
-        return EXPLANATIONS[identifier] + details + (f"; see line {line}" if line else "")
+        appended = f" ({', '.join(parts)})" if parts else ""
+        return EXPLANATIONS[identifier] + appended + (f"; see line {line}" if line else "")
 
-    order = [identifier for identifier in EXPLANATIONS if identifier in found]
+    order = [identifier for identifier in EXPLANATIONS if identifier in details]
     return tuple(Remark(identifier, text(identifier)) for identifier in order)

@@ -1,7 +1,7 @@
-"""What a `meta_step` with a given mistake would compute: the predictions that results are compared with.
+"""Simulate a `meta_step` with mistakes, to predict the results that a function with them would have.
 
-All tasks are computed at once, over a leading task axis; autograd in float64. The right results do not come from here
-but from the NumPy oracles; tests hold the two together.
+All tasks are computed at once, over a leading task axis, by autograd in float64. The ground truth does not come from
+here but from the NumPy oracles; tests hold that the recipe without mistakes agrees with them.
 """
 
 from collections.abc import Callable
@@ -20,15 +20,23 @@ Params = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a meta-gradient is computed; the defaults are second-order MAML, every other value is a mistake.
+    """How a meta-gradient is computed; the defaults are second-order MAML, and every other value is a mistake.
 
-    result: what ends in `.grad`; "weights" is the mean adapted weights themselves.
-    rate, steps: α and K that are really used, as functions of the probe.
-    graph: the steps whose ∇S is differentiated, as a function of (k, K).
-    sweep: a hand-rolled reverse sweep with this mistake, in the place of differentiating through the loop.
-    carried: a task starts from the adapted weights of the one before; "cut": without their graph.
-    frozen: parameters that the inner loop leaves alone.
-    activation: of a forward pass of its own, in the place of the model's.
+    result: what ends in `.grad`: the gradient, θ − φ_K, or the mean adapted weights themselves.
+    inner_data, outer_data: the points of the inner and outer loss, as `Simulation.data` names them.
+    activation: that of the function's own forward pass; empty for a call of the model.
+    inner_loss, outer_loss: the kind of a loss of the function's own; empty for its loss argument.
+    rate, steps: the α and K that the function really uses, as functions of the probe.
+    graph: whether ∇S of step k is differentiated, as a function of (k, K).
+    sweep: an adjoint sweep with this mistake, in the place of differentiating through the loop: the Hessian of the
+        query loss, the Hessian at θ, or reversed factors.
+    meta_parameter_steps: inner steps use gradients with respect to θ, not to φₖ.
+    tasks: those that count.
+    carried: a task starts from the adapted weights of the one before, with their graph or "cut" from it.
+    mean_weights: the outer gradient is taken at the mean of the tasks' adapted weights.
+    frozen: parameters that the inner loop does not adapt.
+    left_over: which gradients of the inner loop stay in `.grad`: those at φₖ ("direct"), of the last step only, or
+        those taken through the steps before.
     """
 
     result: Literal["gradient", "displacement", "weights"] = "gradient"
@@ -58,7 +66,7 @@ class Recipe:
 class Part(NamedTuple):
     """Points that go through the network together: x (tasks, points, inputs), y (tasks, points, outputs).
 
-    weight: of the mean over them in the loss.
+    weight: the factor in the loss of the mean over these points.
     """
 
     x: Tensor
@@ -70,7 +78,7 @@ Data = list[Part]
 
 
 class Simulation:
-    """One recipe on one probe."""
+    """A call of a function that follows one recipe, with the arguments of one probe."""
 
     def __init__(self, recipe: Recipe, probe: Probe) -> None:
         self.recipe, self.probe = recipe, probe
@@ -86,7 +94,11 @@ class Simulation:
     # -- data and losses
 
     def data(self, which: str) -> Data:
-        """Points of all tasks: support, query, both (sum, mean or all points alike), or all tasks' pooled."""
+        """Return the points of every task that `which` names.
+
+        which: "support", "query", "all points", "both summed", "both averaged", or those of all tasks together,
+            "pooled" support and "pooled query".
+        """
         support_x, support_y, query_x, query_y = self.tensors
         if which == "support":
             return [Part(support_x, support_y, 1.0)]
@@ -102,7 +114,7 @@ class Simulation:
         return [Part(support_x, support_y, weight), Part(query_x, query_y, weight)]
 
     def predict(self, phi: Params, h: Tensor) -> Tensor:
-        """The network's outputs, or those of a forward pass of the recipe's own."""
+        """Compute outputs (tasks, points, outputs) from inputs h, with the recipe's own activation if it has one."""
         activation = self.recipe.activation or self.probe.activation
         for weight in (name for name in phi if name.endswith(".weight") and not name.startswith("norm")):
             layer = weight.removesuffix(".weight")
@@ -118,7 +130,7 @@ class Simulation:
         raise ValueError("a network ends with a layer named out")
 
     def loss(self, phi: Params, data: Data, kind: str) -> Tensor:
-        """Each task's loss, (tasks,): of the probe, or the plain one named `kind`."""
+        """Compute every task's loss, (tasks,); `kind`: a loss of the function's own, empty for the probe's."""
         scale = 1.0 if kind else self.probe.scale
         parts = []
         for x, y, weight in data:
@@ -130,15 +142,15 @@ class Simulation:
     # -- the inner loop
 
     def gradient(self, phi: Params, k: int, K: int, with_respect_to: Params) -> Params:
-        """∇S(φ) of every task, with its graph if the recipe keeps it."""
+        """Compute ∇S(φₖ) of every task, k being the step of K; with its graph if the recipe keeps that."""
         kept = self.recipe.graph(k, K)
         loss = self.loss(phi, self.inner, self.recipe.inner_loss)
         if self.recipe.left_over == "through":  # what `backward` leaves on the leaves, through the loop so far
-            found = torch.autograd.grad(loss.sum(), list(self.start.values()), retain_graph=True)
-            self.left_over = _add(self.left_over, dict(zip(self.start, found, strict=True)))
-        found = torch.autograd.grad(loss.sum(), list(with_respect_to.values()), create_graph=True)
+            through = torch.autograd.grad(loss.sum(), list(self.start.values()), retain_graph=True)
+            self.left_over = _add(self.left_over, dict(zip(self.start, through, strict=True)))
+        gradients = torch.autograd.grad(loss.sum(), list(with_respect_to.values()), create_graph=True)
         rows = len(loss)  # of a chain of tasks, θ stands in the first row
-        grads = {name: (g if kept else g.detach())[:rows] for name, g in zip(phi, found, strict=True)}
+        grads = {name: (g if kept else g.detach())[:rows] for name, g in zip(phi, gradients, strict=True)}
         if self.recipe.left_over == "last":
             self.left_over = {name: g.detach() for name, g in grads.items()}
         if self.recipe.left_over == "direct":
@@ -146,7 +158,7 @@ class Simulation:
         return grads
 
     def clip(self, grads: Params) -> Params:
-        """Clipped by the norm over all parameters, or by value, as the recipe has it."""
+        """Clip gradients by their norm over all parameters, or by value, if the recipe says so."""
         if c := self.recipe.clip_value:
             return {name: g.clamp(-c, c) for name, g in grads.items()}
         if c := self.recipe.clip_norm:
@@ -157,9 +169,9 @@ class Simulation:
         return grads
 
     def iterates(self, phi: Params) -> list[Params]:
-        """φ₀, …, φ_K of every task."""
+        """Run the inner loop from φ₀ = `phi`; return φ₀, …, φ_K of every task."""
         r, K, rate = self.recipe, self.recipe.steps(self.probe), self.recipe.rate(self.probe)
-        found = [phi]
+        iterates = [phi]
         velocity: Params = {}
         for k in range(K):
             grads = self.gradient(phi, k, K, self.start if r.meta_parameter_steps else phi)
@@ -172,13 +184,13 @@ class Simulation:
                 ahead = {name: g + r.momentum * velocity[name] for name, g in grads.items()}
                 grads = ahead if r.nesterov else velocity
             phi = {name: p if name in r.frozen else p - rate * grads[name] for name, p in phi.items()}
-            found.append(phi)
-        return found
+            iterates.append(phi)
+        return iterates
 
-    # -- the outer gradient, of every task: parameter → (tasks, …)
+    # -- the outer gradient of every task: parameter → (tasks, …)
 
     def per_task(self) -> Params:
-        """What each task contributes, before the mean over tasks."""
+        """Compute every task's contribution to the mean over tasks."""
         r = self.recipe
         if r.carried == "cut":
             return self.one_after_the_other()
@@ -195,7 +207,7 @@ class Simulation:
         return dict(zip(self.start, torch.autograd.grad(loss.sum(), list(self.start.values())), strict=True))
 
     def chained(self) -> Params:
-        """φ_K where each task goes on from the one before, all of it in the graph."""
+        """Return φ_K of every task, where each starts from φ_K of the one before, all in one graph."""
         everything, phi, adapted = self.inner, {name: p[:1] for name, p in self.start.items()}, []
         for t in range(self.count):
             self.inner = [Part(x[t : t + 1], y[t : t + 1], weight) for x, y, weight in everything]
@@ -204,7 +216,7 @@ class Simulation:
         return {name: torch.cat([a[name] for a in adapted]) for name in self.start}
 
     def one_after_the_other(self) -> Params:
-        """Each task by itself, but from the weights that the one before left in the model."""
+        """Compute the tasks' contributions one by one, each from the weights that the one before left in the model."""
         results, theta = [], self.probe.theta
         for t in range(self.count):
             task = type(self.probe.batch)(*(part[t : t + 1] for part in self.probe.batch))
@@ -214,7 +226,7 @@ class Simulation:
         return {name: torch.cat([result[name] for result in results]) for name in self.start}
 
     def by_sweep(self) -> Params:
-        """v ← v − α H v over the steps, with the recipe's mistake in H or in the order."""
+        """Compute every task's contribution by an adjoint sweep, with the recipe's mistake in H or in the order."""
         path = [{name: p.detach().requires_grad_() for name, p in phi.items()} for phi in self.iterates(self.start)]
         last = self.loss(path[-1], self.outer, self.recipe.outer_loss)
         v = torch.autograd.grad(last.sum(), list(path[-1].values()))
@@ -230,7 +242,7 @@ class Simulation:
         return dict(zip(self.start, v, strict=True))
 
     def mean(self) -> tuple[Weights, Weights]:
-        """The result over tasks, and what the inner loop left in `.grad` where the recipe does not clear it."""
+        """Return the mean over tasks, and the gradients that the inner loop left in `.grad` without clearing them."""
         contributions = self.per_task()
         chosen = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}[self.recipe.tasks]
         return (

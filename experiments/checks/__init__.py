@@ -1,1 +1,1 @@
-"""Questions the tool asks about itself. One file is one experiment, like those beside this folder."""
+"""Check the tool itself: one file is one experiment whose question is about the tool."""

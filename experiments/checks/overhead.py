@@ -1,7 +1,7 @@
 """What does the harness itself cost in a training run?
 
-The same implementation, `unrolled`, on the same batches: once through the harness' outer loop with its streams and
-digests, once in a bare loop over batches that were made beforehand. Run on request: `make overhead`.
+The same implementation, `unrolled`, on the same meta-batches: once in the harness' outer loop with its streams and
+digests, once in a bare loop over meta-batches that were drawn before. Run on request: `make overhead`.
 """
 
 import time
@@ -25,12 +25,12 @@ PROCESSES = {"quick": 5, "full": 10}
 
 
 def cases(options: Options) -> list[Case]:
-    """The tutorial notebook's training, its first seed."""
+    """Return the case of the tutorial notebook's training, its first seed."""
     return [replace(training.cases(options)[0], experiment="overhead", name="notebook")]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Time one of the two loops; its first turn, which the preparation takes, does not count."""
+    """Time one of the two loops in turn with the other; the first turn, which includes preparation, does not count."""
     setup = Setup(spec := bench.spec(bench.dtype), Unrolled(spec))
     loop = {"harness": through_harness, "bare-loop": bare_loop}[bench.subject](bench, setup)
     samples = []
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 def through_harness(bench: Bench, setup: Setup) -> Iterator[None]:
-    """Iterations as a training run does them."""
+    """Yield after each iteration of the harness' outer loop, as in a training run."""
     losses = []
     for loss in outer_loop(setup, training.OUTER_LR, bench.batches(ITERATIONS * TURNS)):
         losses.append(loss)
@@ -53,7 +53,7 @@ def through_harness(bench: Bench, setup: Setup) -> Iterator[None]:
 
 
 def bare_loop(bench: Bench, setup: Setup) -> Iterator[None]:
-    """Iterations of a loop that anyone would write, over batches that are there."""
+    """Yield after each iteration of a plain hand-written loop, over meta-batches that exist already."""
     parameters = trainable(setup.spec.model)
     adam = torch.optim.Adam(parameters.values(), lr=training.OUTER_LR)
     for batch in list(bench.batches(ITERATIONS * TURNS)):

@@ -1,8 +1,8 @@
 """Is every implementation still right on every golden case, and does every known limitation still show?
 
-Inputs, weights and the oracle's meta-gradients are committed, under `results/golden/`, so nothing but the measured
-library, PyTorch and NumPy can have moved. A call must leave the model as it was, and must not depend on the calls
-before: the one that is judged follows one with other weights and other points.
+Points, weights and ground truth are committed, under `results/golden/`, so that only the measured library, PyTorch and
+NumPy can have changed. A call must leave the model as it was, and must not depend on earlier calls: the call that is
+judged follows one with other weights and other points.
 """
 
 import hashlib
@@ -47,15 +47,17 @@ FOR_COMPILED = (
     "tied-k3",
     "unused-k1",
 )
-"""Every network and trait once; all cases would take a quarter of an hour to compile."""
-REHEARSED = 0.7  # the factor on weights and points of the call before the one that is judged
+"""The cases for implementations that compile: every network and trait; all cases would take a quarter of an hour."""
+REHEARSED = 0.7  # the factor on weights and points in the call before the one that is judged
 
 
 def cases(options: Options) -> list[Case]:
-    """Golden case × dtype. The file's digest is among the parameters: what changed is measured again."""
-    found: list[Case] = []
+    """Return golden cases in both dtypes; the file's digest is a parameter, so changed files are measured again."""
+    every: list[Case] = []
     described: list[Description] = []
-    for name in sorted(names(), key=lambda name: name not in FOR_COMPILED):  # of a network, what all take part in
+    for name in sorted(
+        names(), key=lambda name: name not in FOR_COMPILED
+    ):  # each network's first case is one for all implementations
         golden = read(name)
         params = {
             "golden": name,
@@ -69,12 +71,12 @@ def cases(options: Options) -> list[Case]:
         if golden.description not in described:
             described.append(golden.description)
             params["thorough"] = True
-        found += [Case("regress", name, params, options.device, dtype, 0, options.threads) for dtype in DTYPES]
-    return sorted(found, key=lambda case: case.name)
+        every += [Case("regress", name, params, options.device, dtype, 0, options.threads) for dtype in DTYPES]
+    return sorted(every, key=lambda case: case.name)
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Judge one call; a failure that is a known limitation is told as that."""
+    """Judge one call and check the contract; raise a failure that is a known limitation as Expected."""
     yield 0.0
     golden = read(bench.params["golden"])
     bench.inputs_digest, bench.init_digest = digest(golden.batch._asdict()), digest(golden.weights)
@@ -91,9 +93,10 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 def judge(bench: Bench, golden: Golden) -> Result:
-    """Compare one call with the golden value for what the implementation says it computes.
+    """Compare one call with the golden value for what the implementation says that it computes.
 
-    Raises Wrong where it is another one, or where the call left the model or the process in another state; Unavailable.
+    Raises Wrong where the error is above the tolerance or where the call changed the model or the process, and
+    Unavailable where the case cannot be judged.
     """
     setup = build(bench, golden)
     model = setup.spec.model
@@ -107,17 +110,17 @@ def judge(bench: Bench, golden: Golden) -> Result:
     set_weights(model, golden)
     before = Snapshot(model, batch)
     result = setup.meta_gradient(batch)
-    found = as_arrays(result.grads)
+    grads = as_arrays(result.grads)
     changed = changed or before.changes(random=True)
     environment.settle(bench.case.threads)
     kappa = golden.kappa[bench.computes][bench.case.dtype]
     tolerance = max(1e-12, 100 * kappa * torch.finfo(bench.dtype).eps)
-    check = Check(error(found, golden.meta_gradients[bench.computes]), tolerance, kappa)
+    check = Check(error(grads, golden.meta_gradients[bench.computes]), tolerance, kappa)
     row: dict[str, Json] = {"error": check.error, "tolerance": check.tolerance, "kappa": check.kappa}
     if changed:
         raise Wrong(in_words(changed), row)
     if not check.right:
-        nothing = "" if any(g.any() for g in found.values()) else "the whole meta-gradient is zero: "
+        nothing = "" if any(g.any() for g in grads.values()) else "the whole meta-gradient is zero: "
         raise Wrong(f"{nothing}error {check.error:.1e} for {bench.computes}, tolerance {tolerance:.1e}", row)
     if reason := conformance.malformed(model, result, len(batch.support_x)):
         raise Wrong(reason, row)
@@ -125,7 +128,7 @@ def judge(bench: Bench, golden: Golden) -> Result:
 
 
 def conform(bench: Bench, golden: Golden, result: Result) -> None:
-    """Check every other term of the contract around the golden inputs. Raises Wrong with the one that is broken."""
+    """Check every other term of the contract, with scaled golden points; raises Wrong where one is broken."""
     setup = build(bench, golden)
     set_weights(setup.spec.model, golden)
     frozen = {name: golden.weights[name] for name in golden.description.get("frozen", ())}
@@ -145,7 +148,10 @@ def conform(bench: Bench, golden: Golden, result: Result) -> None:
 
 
 def build(bench: Bench, golden: Golden, steps: int | None = None) -> Setup:
-    """The implementation for the described module, whose weights are not yet the golden ones. Raises Unavailable."""
+    """Build the implementation for the case's module with weights that are not yet the golden ones; raises Unavailable.
+
+    steps: the number of inner steps, None for the case's.
+    """
     model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
     inner = InnerLoop(golden.lr, golden.steps if steps is None else steps)
     loss = LOSSES[golden.description.get("loss", "squared error")]
@@ -153,30 +159,30 @@ def build(bench: Bench, golden: Golden, steps: int | None = None) -> Setup:
 
 
 def batch_of(bench: Bench, golden: Golden) -> TaskBatch:
-    """The golden points on the case's device."""
+    """Return the golden points on the case's device, in its dtype."""
     return TaskBatch(*(torch.from_numpy(part).to(bench.device, bench.dtype) for part in golden.batch))
 
 
 def load(golden: Golden, dtype: torch.dtype, device: torch.device, scale: float = 1.0) -> nn.Module:
-    """The described module with the golden weights, times `scale`."""
+    """Build the case's module with the golden weights times `scale`."""
     model = networks.build(golden.description).to(device, dtype)
     set_weights(model, golden, scale)
     return model
 
 
 def set_weights(model: nn.Module, golden: Golden, scale: float = 1.0) -> None:
-    """The golden weights times `scale`, in place, as an optimizer would change them."""
+    """Set weights to the golden ones times `scale`, in place, as an optimizer would."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(scale * torch.from_numpy(golden.weights[name]))
 
 
 def digest(arrays: dict[str, Floats]) -> str:
-    """SHA-256 of names and values."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of names and values."""
+    sha256_of = hashlib.sha256()
     for name, value in arrays.items():
-        found.update(name.encode() + value.astype("<f8").tobytes())
-    return found.hexdigest()
+        sha256_of.update(name.encode() + value.astype("<f8").tobytes())
+    return sha256_of.hexdigest()
 
 
 EXPERIMENT = Experiment(

@@ -1,9 +1,9 @@
 """How long do the tables and plots of a very large store take, and how much memory?
 
-A small real store is measured first, `metagradient`, `training` and `cost` in the quick profile, without what compiles.
-Its cells are written again and again under other seeds and in other cases, until there are 100,000 in the full profile.
-`maml-bench render`, which may take 30 s and 2 GiB, and `maml-bench report` of that store then run alone, one after the
-other; no figure out of it is kept. Run on request: `make load`.
+A small real store is measured first: `metagradient`, `training` and `cost` in the quick profile, by the implementations
+that do not compile. Copies of its cells under other seeds and in other cases make a store of 100,000 cells in the full
+profile. `maml-bench render`, which may take 30 s and 2 GiB, and `maml-bench report` of that store then run alone, one
+after the other; their output is deleted. Run on request: `make load`.
 """
 
 import hashlib
@@ -30,20 +30,20 @@ from experiments.harness.store import seal
 
 CELLS = {"quick": 2_000, "full": 100_000}
 SEEDS = {"metagradient": 25, "training": 25, "cost": 3}
-"""The experiments, and how many seeds a case of theirs has in the large store; after these comes another case."""
+"""The experiments of the large store, and how many seeds each of their cases has there before the next case begins."""
 MOST_S, MOST_MIB = 30.0, 2048.0  # of `render`
-POLL_S = 0.1  # looking through the pages of a gibibyte takes some milliseconds
+POLL_S = 0.1  # the interval between readings of memory; one takes some milliseconds for a process of 1 GiB
 
 
 def cases(options: Options) -> list[Case]:
-    """One store, and the programs that render it: when they have changed, it is measured again."""
+    """Return one case; the digest of the programs that render is a parameter, so changed programs make a new case."""
     programs = [file for folder in ("analysis", "experiments/cli") for file in sorted((ROOT / folder).rglob("*.py"))]
     params: dict[str, Json] = {"cells": CELLS[options.profile], "programs": digest([sha256(file) for file in programs])}
     return [Case("rendering", f"store-{params['cells']}", params, "cpu", "float32", 0, options.threads)]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Measure the small store, enlarge it, render it."""
+    """Measure the small store, enlarge it, and measure how long rendering takes and how much memory."""
     yield 0.0
     cells: int = bench.params["cells"]
     with tempfile.TemporaryDirectory() as folder:
@@ -56,10 +56,10 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         yield 0.7
         rows = []
         for command in ("render", "report"):
-            found = run(command, "--results", large)
+            usage = run(command, "--results", large)
             if command == "render":
-                found["limits"] = judged(found["wall_s"], found["peak_memory_mib"])
-            rows.append({"command": command, "cells": cells, "store_mib": size / memory.MIB, **found})
+                usage["limits"] = judged(usage["wall_s"], usage["peak_memory_mib"])
+            rows.append({"command": command, "cells": cells, "store_mib": size / memory.MIB, **usage})
             yield 0.7 + 0.1 * len(rows)
     return Result(rows=rows)
 
@@ -71,27 +71,27 @@ def uncompiled() -> list[str]:
 
 
 def judged(wall_s: float, peak_memory_mib: float) -> str:
-    """Whether `render` kept within both of its limits."""
+    """Return "kept" where `render` kept both of its limits, else "broken"."""
     return "kept" if wall_s <= MOST_S and peak_memory_mib <= MOST_MIB else "broken"
 
 
 def run(*arguments: object) -> dict[str, Json]:
-    """Call `maml-bench` in a process of its own: what it took.
+    """Run `maml-bench` in a process of its own; return its wall time, processor time and peak memory.
 
-    Raises RuntimeError, with its last line, if it fails, or with that of a cell that it left out.
+    Raises RuntimeError with its last line where it fails, or with the line about a cell that it left out.
     """
-    usual = {name: value for name, value in os.environ.items() if name not in isolate.HEAP_SETTINGS}
+    environment = {name: value for name, value in os.environ.items() if name not in isolate.HEAP_SETTINGS}
     command = [sys.executable, "-P", "-m", "experiments", *map(str, arguments)]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=usual, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         peak = 0.0
         while process.poll() is None:
             peak = max(peak, held_mib(process.pid))
             time.sleep(POLL_S)
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines()
         bad = lines[-1:] if process.returncode else [line for line in lines if "left out" in line][:1]
         if process.returncode or bad:
             raise RuntimeError(f"maml-bench {arguments[0]}: {scrub(''.join(bad)) or 'no message'}")
@@ -100,18 +100,18 @@ def run(*arguments: object) -> dict[str, Json]:
 
 
 def held_mib(pid: int) -> float:
-    """Memory of a process and of those that it has started, pages that they share counted once; its own peak at least.
+    """Return the MiB held by a process and its descendants, shared pages counted once; at least its own peak.
 
     0 where it has ended.
     """
-    alone = (memory.resident_set(pid) or {"VmHWM": 0})["VmHWM"] / 1024
+    peak = (memory.resident_set(pid) or {"VmHWM": 0})["VmHWM"] / 1024
     family = memory.family(pid)
-    together = sum(map(memory.proportional_set, family)) if len(family) > 1 else 0
-    return max(alone, together / memory.MIB)
+    total = sum(map(memory.proportional_set, family)) if len(family) > 1 else 0
+    return max(peak, total / memory.MIB)
 
 
 def enlarge(small: Path, large: Path, cells: int) -> int:
-    """Write a store of `cells` copies of those in `small`, under other seeds and in other cases; its size in bytes.
+    """Write a store of `cells` copies of those in `small`, under other seeds and in other cases; return its bytes.
 
     Each experiment of SEEDS has an equal share. Only names, seeds, digests and round groups are changed.
     """
@@ -131,7 +131,7 @@ def enlarge(small: Path, large: Path, cells: int) -> int:
 
 
 def copies(originals: list[dict[str, Json]], seeds: int) -> Iterator[dict[str, Json]]:
-    """Without end: all cells under one seed after the other, then in a case of another name."""
+    """Yield copies without end: all cells under one seed after the other, then in a case of another name."""
     for number in itertools.count():
         copy, seed = divmod(number, seeds)
         for cell in originals:

@@ -1,8 +1,8 @@
 """Does the timing tell differences that are there, and none that are not?
 
-One implementation, `unrolled`, three times over, timed as `cost` times in its full profile, at its first setting:
-`again` is `reference` itself, `slowed` takes 5 % longer by construction. A seed is a trial: it has processes, tasks,
-weights and an order of turns of its own. Run on request: `make selfcheck`.
+The implementation `unrolled` is timed under three names, as `cost` times its first case in the full profile:
+`reference`, `again`, which is the same code, and `slowed`, which takes 5 % longer by construction. A seed is a trial,
+with its own processes, tasks, weights and order of turns. Run on request: `make selfcheck`.
 """
 
 import time
@@ -20,24 +20,24 @@ from experiments.harness.measure.setup import Setup
 
 TRIALS = 40
 SLOWDOWN = 0.05
-CERTIFIED = "full"  # whatever the profile of this run: three processes could not tell 5 %
+CERTIFIED = "full"  # the profile of `cost` that is checked, in every profile: three processes could not resolve 5 %
 
 COLUMNS = ("step_ms", "cpu_per_wall")
 
 
 def cases(options: Options) -> list[Case]:
-    """A trial per seed."""
-    setting = cost.cases(replace(options, profile=CERTIFIED))[0]
-    return [replace(setting, experiment="selfcheck", seed=seed) for seed in options.seeds or range(TRIALS)]
+    """Return one trial for each seed."""
+    first = cost.cases(replace(options, profile=CERTIFIED))[0]
+    return [replace(first, experiment="selfcheck", seed=seed) for seed in options.seeds or range(TRIALS)]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Time one of the three in turns with the others."""
+    """Time one of the three in turn with the others."""
     setup = Setup(spec := bench.spec(bench.dtype), Unrolled(spec))
 
     def once(prepared: Any) -> Any:
         result = setup.baseline.meta_gradient(prepared)
-        setup.baseline.synchronize()  # in all three alike: to be slowed, a call has to be over
+        setup.baseline.synchronize()  # in all three alike, since `slowed` has to wait for the end of a call
         return result
 
     ring = Ring(setup, [bench.batch(i) for i in range(SIZE)], slowed(once) if bench.subject == "slowed" else once)
@@ -47,12 +47,12 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 def slowed(call: Call, clock: Callable[[], float] = time.process_time) -> Call:
-    """`call`, then a busy wait of 5 % of what it took this time.
+    """Return a function that makes a call and then waits, busily, for 5 % of the processor time that the call took.
 
-    A wait, since more work would take 5 % more only about: caches and the allocator have their say. Busy, since who
-    sleeps wakes up late, on a core that has clocked down or has something else in its caches. In processor time, since
-    by the clock on the wall a wait goes on for as long as something else has the core: where half of it was taken by
-    others, calls took 10 % longer.
+    It waits, since the time of 5 % more work would depend on caches and the allocator. It is busy, since a process that
+    sleeps wakes up late, on a core with a lower clock rate or other data in its caches. It counts processor time, since
+    a wait by wall time includes the time that other processes have the core: where they had half of it, calls took 10 %
+    longer.
     """
 
     def longer(prepared: Any) -> Any:

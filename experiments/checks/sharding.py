@@ -1,8 +1,8 @@
 """What does sharding a meta-batch over ranks gain, and what does its all-reduce cost?
 
-Under torchrun each rank computes its share of the tasks, and one all-reduce adds up what they found. Block after block,
-the same processes time the meta-gradient over all ranks, that of the whole meta-batch on rank 0 while the others wait,
-and an all-reduce of as many bytes alone. Run on request.
+Under torchrun each rank computes the meta-gradient of its share of the tasks, and one all-reduce adds them up. Block
+after block, the same processes time the meta-gradient over all ranks, that of the whole meta-batch on rank 0 while the
+others wait, and an all-reduce of as many bytes alone. Run on request.
 """
 
 import math
@@ -25,7 +25,7 @@ BLOCK_MS = 50.0
 PERCEPTRON = {"hidden": 2, "width": 40, "activation": "relu"}
 CNN = {"side": 28, "channels": 1, "blocks": 4, "filters": 64, "strided": True, "outputs": 5, "loss": "cross-entropy"}
 SINUSOIDS: dict[str, Json] = {"family": "sinusoid", "model": PERCEPTRON, "inner_lr": 0.01}
-SETTINGS: dict[str, dict[str, Json]] = {
+PARAMS: dict[str, dict[str, Json]] = {
     "notebook": SINUSOIDS | {"tasks": 10, "inner_steps": 1, "shots": 5, "queries": 5},
     "many-tasks": SINUSOIDS | {"tasks": 100, "inner_steps": 5, "shots": 10, "queries": 10},
     "few-shot-cnn": {
@@ -43,17 +43,17 @@ SETTINGS: dict[str, dict[str, Json]] = {
 
 
 def cases(options: Options) -> list[Case]:
-    """The notebook's meta-batch, a larger one of the same network, and episodes of the few-shot network."""
+    """Return the cases: the notebook's meta-batch, a larger one of the same network, and few-shot episodes."""
     repeats = {"rounds": ROUNDS[options.profile], "processes": PROCESSES[options.profile]}
     seed = (options.seeds or (0,))[0]
     return [
         Case("sharding", name, params | repeats, options.device, "float32", seed, options.threads)
-        for name, params in SETTINGS.items()
+        for name, params in PARAMS.items()
     ]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """All ranks do this at once, and call the same collectives in the same order."""
+    """Verify, then time the three calls in turn; all ranks run this at once and call the same collectives in order."""
     yield 0.0
     row = bench.verify()
     shared, batch = bench.setup.baseline, bench.batch(0)
@@ -84,7 +84,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
 
 
 class Block:
-    """A call that all ranks time together, as often as rank 0 finds it takes for 50 ms."""
+    """A call that all ranks time together, repeated as often as fills 50 ms on rank 0."""
 
     def __init__(self, bench: Bench, call: Callable[[], object]) -> None:
         self.call, self.synchronize = call, bench.setup.baseline.synchronize
@@ -97,7 +97,7 @@ class Block:
 
     @undisturbed()
     def milliseconds(self) -> float:
-        """Of one call, the mean of a block that all begin at once."""
+        """Time a block of calls that all ranks begin at once; return the mean of one call."""
         add_up(self.start_line)
         self.synchronize()
         start = time.perf_counter()
@@ -108,7 +108,7 @@ class Block:
 
 
 def crowded(bench: Bench) -> str:
-    """What is to be said where ranks share cores: they take turns there, and gain nothing."""
+    """Return a note for cells whose ranks share cores, where they take turns and gain nothing; empty for others."""
     ranks, threads, cores = int(os.environ["LOCAL_WORLD_SIZE"]), bench.case.threads, os.cpu_count() or 1
     if bench.case.device == "cuda" or ranks * threads <= cores:
         return ""

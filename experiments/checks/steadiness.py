@@ -1,9 +1,10 @@
 """Does a long training run keep the memory it has, or does it lose some with every iteration?
 
-The tutorial notebook's training, its first seed, with the harness' own outer loop; 50,000 iterations in the full
-profile. After a tenth of them, which warm up allocators and caches and do not count, it is looked at regularly, after
-Python's garbage collection, since `higher` and others leave reference cycles behind. The bytes of all live tensors have
-to be exactly the same at every look, and resident memory has to grow by less than 5 MB. Run on request: `make load`.
+The tutorial notebook's training, its first seed, with the harness' outer loop; 50,000 iterations in the full profile.
+The first tenth warms up allocators and caches and does not count. From then on memory is read at regular intervals,
+after Python's garbage collection, since `higher` and others leave reference cycles behind. The bytes of all live
+tensors have to be the same at every reading, and resident memory has to grow by less than 5 MB. Run on request: `make
+load`.
 """
 
 import math
@@ -20,12 +21,12 @@ from experiments.harness.status import Diverged
 
 ITERATIONS = {"quick": 2_000, "full": 50_000}
 WARM_UP = 0.1  # of the iterations
-LOOKS = 90  # after the first
+LOOKS = 90  # readings after the first
 MOST_MIB = 5e6 / memory.MIB
 
 
 def cases(options: Options) -> list[Case]:
-    """The notebook's training, longer or shorter."""
+    """Return the notebook's training with the profile's number of iterations, for each seed."""
     first = training.cases(options)[0]
     iterations = ITERATIONS[options.profile]
     return [
@@ -42,7 +43,7 @@ def _params(first: Case, iterations: int) -> dict[str, Json]:
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
-    """Train, and look at memory after the warm-up and then at regular intervals."""
+    """Train, and read memory after the warm-up and then at regular intervals."""
     yield 0.0
     row = bench.verify()
     iterations: int = bench.params["iterations"]
@@ -78,7 +79,7 @@ def _result(bench: Bench, row: dict[str, Json], looks: dict[str, list[float]]) -
         row["resident_mib"] = levels[0]
         looks["growth_mib"] = [level - levels[0] for level in levels]
     else:
-        empty |= dict.fromkeys(("resident_mib", "growth_mib"), "the system does not tell a process' resident memory")
+        empty |= dict.fromkeys(("resident_mib", "growth_mib"), "the system does not report a process' resident memory")
     return Result(row=row, empty=empty, series={"memory": looks})
 
 

@@ -1,1 +1,1 @@
-"""Whether a result is right: the ground truth, the error it may have, and the terms of the contract."""
+"""Judge results: compute the ground truth and the error that rounding explains, and check the terms of the contract."""

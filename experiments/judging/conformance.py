@@ -1,9 +1,10 @@
-"""Does an implementation keep every term of `baselines/contract.py`? The one check of `cost`, `regress` and the rest.
+"""Check whether an implementation keeps every term of `baselines/contract.py`, for `cost`, `regress` and the rest.
 
-Results are compared with the ground truth by `verify`; here they are asked for again: at other weights, for another
-number of tasks, a second time, and after the next call. What is around a call is looked at, too. Every term is a
-function that returns how it is broken, in one clause, or nothing. AT_THE_SHAPE are those that cost a few calls; ONCE
-are asked once per implementation, network and dtype, since other shapes have to be compiled anew.
+The experiments compare one result with the ground truth; here further calls follow: at other weights, for another
+number of tasks, with the same batch again, and another one after it. State that a call must not change is compared,
+too. Every term is a function that returns how it is broken, in one clause, or an empty string. The terms AT_THE_SHAPE
+cost a few calls each; those in ONCE are checked once per implementation, network and dtype, since some need other
+shapes, which have to be compiled anew.
 """
 
 import copy
@@ -26,15 +27,18 @@ from experiments.judging.examined import Examined
 from experiments.judging.snapshot import Snapshot, bits, in_words
 from experiments.judging.verify import Reference
 
-ODD = 3
+ODD = 3  # tasks
 HAVE_QUERY_LOSSES = ("maml", "fomaml", "reptile")
 
-
 Term = Callable[[Examined], str]
+"""Checks one term of the contract: returns how it is broken, in one clause, or an empty string."""
 
 
 def enforce(examined: Examined, thoroughly: bool, row: dict[str, Json]) -> None:
-    """Raise Wrong, with the first term of the contract that is broken, and `row`."""
+    """Raise Wrong, with how the first broken term of the contract is broken, and `row`; do nothing if all are kept.
+
+    thoroughly: also check the terms in ONCE.
+    """
     with pinned(examined.threads):
         reason = _first(examined, AT_THE_SHAPE)
     if thoroughly and not reason:
@@ -51,9 +55,9 @@ def _first(examined: Examined, terms: tuple[Term, ...]) -> str:
 
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
-    """Bind this process to as many processors as it has threads, so that one that leaves them is seen.
+    """Bind this process to as many processors as it has threads, so that a call that changes the binding shows.
 
-    Which ones depends on the process, since others may be examined at the same time.
+    The processors depend on the process id, since other processes may examine implementations at the same time.
     """
     before = cores()
     first = os.getpid() % len(before)
@@ -68,7 +72,7 @@ def pinned(threads: int) -> Iterator[None]:
 
 
 def untouched(examined: Examined) -> str:
-    """A call leaves the model, the batch and the process as they were, and its result has the right form."""
+    """Check that a call leaves model, batch and process as they were, and that its result is well formed."""
     batch = examined.ring.next()
     before = Snapshot(examined.setup.spec.model, batch)
     result = examined.setup.meta_gradient(batch)
@@ -78,7 +82,7 @@ def untouched(examined: Examined) -> str:
 
 
 def malformed(model: nn.Module, result: MetaGradient, tasks: int) -> str:
-    """Return what is wrong with the form of a result; the values are not looked at."""
+    """Check the form of a result: names, shapes, dtypes, devices and detachment, but not its values."""
     theta = trainable(model)
     if names := sorted(theta.keys() ^ result.grads.keys()):
         return f"its result lacks, or has and should not, a gradient of {', '.join(names[:2])}"
@@ -87,8 +91,8 @@ def malformed(model: nn.Module, result: MetaGradient, tasks: int) -> str:
         if g.layout != torch.strided:
             return f"its gradient of {name} is a sparse tensor ({g.layout}), where optimizers expect a dense one"
         if (g.shape, g.dtype, g.device.type, g.requires_grad) != (p.shape, p.dtype, p.device.type, False):
-            is_, grad = f"{g.dtype} {tuple(g.shape)} on {g.device.type}", " and requires a gradient" * g.requires_grad
-            return f"its gradient of {name} is {is_}{grad}, the parameter {p.dtype} {tuple(p.shape)}"
+            form, grad = f"{g.dtype} {tuple(g.shape)} on {g.device.type}", " and requires a gradient" * g.requires_grad
+            return f"its gradient of {name} is {form}{grad}, the parameter {p.dtype} {tuple(p.shape)}"
     losses = result.task_losses
     if losses is not None and (losses.shape, losses.requires_grad) != ((tasks,), False):
         kind = "attached to a graph" if losses.requires_grad else f"of shape {tuple(losses.shape)}"
@@ -97,7 +101,7 @@ def malformed(model: nn.Module, result: MetaGradient, tasks: int) -> str:
 
 
 def lasting(examined: Examined) -> str:
-    """A result stays as it is through the next call, and a second call with the same batch is as good as the first."""
+    """Check that the next call does not change a result, and that a second call with the same batch is right, too."""
     setup = examined.setup
     if (judgeable := examined.judgeable()) is None:
         return ""
@@ -117,7 +121,7 @@ def lasting(examined: Examined) -> str:
 
 
 def current(examined: Examined) -> str:
-    """A result is that of the weights as they are now, and its task losses are those of the adapted models."""
+    """Check that a result follows weights that changed in place, and that its task losses are the adapted models'."""
     batch = examined.ring.next()
     examined.setup.meta_gradient(batch)
     if (judgeable := examined.judgeable(batch)) is None:
@@ -128,17 +132,17 @@ def current(examined: Examined) -> str:
 
 
 def odd_number(examined: Examined) -> str:
-    """An odd number of tasks is served like any other."""
+    """Check that the result for an odd number of tasks is right."""
     return of_tasks(examined, ODD)
 
 
 def one_task(examined: Examined) -> str:
-    """One task is served like many."""
+    """Check that the result for a single task is right."""
     return of_tasks(examined, 1)
 
 
 def of_tasks(examined: Examined, tasks: int) -> str:
-    """Return what is wrong with the result for a batch of so many tasks."""
+    """Check the result for a meta-batch of this number of tasks."""
     if (judgeable := examined.judgeable(tasks=tasks)) is None:
         return ""
     batch, reference = judgeable
@@ -154,13 +158,13 @@ def of_tasks(examined: Examined, tasks: int) -> str:
 
 
 def inaccurate(reference: Reference, result: MetaGradient, label: str) -> str:
-    """Return by how much a result misses the ground truth, if by more than rounding explains."""
+    """Compare a result with the ground truth; return its error if that is more than rounding explains."""
     verdict = reference.check(as_arrays(result.grads))
     return "" if verdict.right else f"{label}its error is {verdict.error:.1e}, tolerance {verdict.tolerance:.1e}"
 
 
 def mistaken_losses(examined: Examined, result: MetaGradient, batch: TaskBatch, reference: Reference) -> str:
-    """Return by how much task losses miss those of plain gradient descent in float64, if by more than rounding."""
+    """Compare task losses with those of plain gradient descent in float64; return an error above the tolerance."""
     spec = examined.setup.spec
     if result.task_losses is None or examined.setup.baseline.computes not in HAVE_QUERY_LOSSES:
         return ""
@@ -174,4 +178,4 @@ def mistaken_losses(examined: Examined, result: MetaGradient, batch: TaskBatch, 
 
 AT_THE_SHAPE: tuple[Term, ...] = (untouched, lasting, current, outside.unhidden)
 ONCE: tuple[Term, ...] = (leaks.steady, odd_number, one_task, outside.independent_of_steps)
-"""Many calls come first, so that what follows also judges results after many calls."""
+"""The term with many calls comes first, so that the others also judge results after many calls."""

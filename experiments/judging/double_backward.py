@@ -1,9 +1,8 @@
-"""The reverse sweep for any `nn.Module`, in float64, with autograd's Hessian-vector products.
+"""Compute the ground truth for any `nn.Module` by an adjoint sweep with autograd's Hessian-vector products, in float64.
 
-For modules that have no gradient written by hand. It is weaker evidence than the NumPy oracles, since it trusts
-torch's own derivatives; but it keeps no graph through the inner loop and calls the module as it is, with weights
-written into a copy of it, so it shares nothing with the implementations that differentiate through theirs, and rows
-judged by it say so.
+It is for modules without a hand-written gradient. It is weaker evidence than the NumPy oracles, since it trusts torch's
+derivatives, and rows judged by it say so. But it keeps no graph through the inner loop, and it calls a copy of the
+module with the weights written into it, so it shares nothing with implementations that differentiate through the loop.
 """
 
 import copy
@@ -27,24 +26,24 @@ def double_backward(
     lr: float,
     steps: int,
 ) -> dict[str, Floats]:
-    """The mean over tasks of what `computes` names, at the parameters `theta`."""
+    """Compute the mean over tasks of what `computes` names, at the weights `theta`; arrays are float64."""
     net = copy.deepcopy(model).double().cpu()
-    own = {name: p.requires_grad_() for name, p in net.named_parameters() if name in theta}
+    parameters = {name: p.requires_grad_() for name, p in net.named_parameters() if name in theta}
     start = {name: torch.from_numpy(np.array(value)) for name, value in theta.items()}
 
     def gradient(phi: dict[str, Tensor], x: Tensor, y: Tensor, create_graph: bool = False) -> dict[str, Tensor]:
         with torch.no_grad():
-            for name, p in own.items():
+            for name, p in parameters.items():
                 p.copy_(phi[name])
-        return _derivative(loss(net(x), y), own, create_graph)
+        return _derivative(loss(net(x), y), parameters, create_graph)
 
     def of_task(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> dict[str, Tensor]:
         def hessian_vector(phi: dict[str, Tensor], v: dict[str, Tensor]) -> dict[str, Tensor]:
             grads = gradient(phi, support_x, support_y, create_graph=True)
-            inner = sum((grads[name] * v[name]).sum() for name in own)
+            inner = sum((grads[name] * v[name]).sum() for name in parameters)
             if not isinstance(inner, Tensor) or not inner.requires_grad:  # a loss linear in the parameters
-                return {name: torch.zeros_like(p) for name, p in own.items()}
-            return _derivative(inner, own)
+                return {name: torch.zeros_like(p) for name, p in parameters.items()}
+            return _derivative(inner, parameters)
 
         return sweep(
             computes,
@@ -61,6 +60,6 @@ def double_backward(
 
 
 def _derivative(value: Tensor, phi: dict[str, Tensor], create_graph: bool = False) -> dict[str, Tensor]:
-    """Of a scalar by every parameter; zeros for those it does not depend on."""
-    found = torch.autograd.grad(value, list(phi.values()), create_graph=create_graph, allow_unused=True)
-    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), found, strict=True)}
+    """Differentiate a scalar by every parameter; zeros for parameters that it does not depend on."""
+    grads = torch.autograd.grad(value, list(phi.values()), create_graph=create_graph, allow_unused=True)
+    return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(phi.items(), grads, strict=True)}

@@ -1,4 +1,4 @@
-"""An implementation under examination: what every term of the contract is checked with."""
+"""Hold what the terms of the contract are checked with: an implementation, meta-batches and the ground truth."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,16 +14,16 @@ from experiments.judging.verify import Reference, Weights
 from experiments.problems.tasks.stream import Arrays
 
 Truth = Callable[[Weights, Arrays], Reference]
-"""The ground truth at these weights and points; raises Unavailable where they cannot be judged."""
+"""Computes the ground truth at weights and points; raises Unavailable where they cannot be judged."""
 TRIES = 8
-"""Weights and batches that are tried, of which the first that can be judged is."""
+"""How many weights and batches are tried until one can be judged."""
 
 
 @dataclass(frozen=True)
 class Examined:
     """An implementation under examination, with a ring of meta-batches of the timed shape.
 
-    larger: builds the same with that many inner steps; raises Unavailable.
+    larger: builds the same implementation with another number of inner steps; raises Unavailable.
     """
 
     setup: Setup
@@ -33,9 +33,9 @@ class Examined:
     larger: Callable[[int], Setup]
 
     def judgeable(self, batch: TaskBatch | None = None, tasks: int | None = None) -> tuple[TaskBatch, Reference] | None:
-        """Move the weights on, and find a batch that can be judged there; None where eight cannot.
+        """Move the weights and return a batch that can be judged there, with its reference; None after eight failures.
 
-        batch: the one that is meant, at whatever weights; tasks: of so many tasks.
+        batch: the batch to judge, at whatever weights; else one of the ring, or one of `tasks` tasks.
         """
         for _ in range(TRIES):
             self.ring.move()
@@ -45,7 +45,7 @@ class Examined:
         return None
 
     def _of(self, tasks: int) -> TaskBatch:
-        """Return a batch of so many tasks."""
+        """Return a batch of this number of tasks, from those of the ring."""
         whole = self.ring.next()
         while len(whole.support_x) < tasks:
             whole = TaskBatch(*(torch.cat(parts) for parts in zip(whole, self.ring.next(), strict=True)))

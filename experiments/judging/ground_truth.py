@@ -1,4 +1,4 @@
-"""The ground truth for an implementation's results: which oracle there is for a network, and what its word is worth."""
+"""Choose the oracle that computes the ground truth for a network, and refuse cases that cannot be judged."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from experiments.judging.oracles import described
 from experiments.judging.verify import MAX_KAPPA, Oracle, Reference, Weights
 from experiments.problems.tasks.stream import Arrays
 
-NEAREST_KINK = 1e-9
-LARGEST_CNN = 4096  # filters × pixels: beyond it the gradient in NumPy would take minutes
+NEAREST_KINK = 1e-9  # a unit nearer to its kink than this may be beyond it after other rounding
+LARGEST_CNN = 4096  # filters × pixels; of larger networks the gradient in NumPy would take minutes
 
 
 def oracle(
     description: dict[str, Json] | None, model: nn.Module, loss: Loss, inner: InnerLoop, computes: Computes
 ) -> tuple[str, Oracle]:
-    """Return the name of the strongest oracle there is for a network, and the oracle.
+    """Return the strongest oracle that there is for a network, after its name.
 
-    description: of a built-in network; None for a module of the user's, which has no gradient in NumPy.
+    description: of a built-in network; None for a user's module, which has no gradient in NumPy.
     """
     about = description or {}
     large = about.get("filters", 0) * about.get("side", 0) ** 2 > LARGEST_CNN
@@ -37,7 +37,7 @@ def oracle(
 
 
 def by_numpy(description: dict[str, Json], inner: InnerLoop, computes: Computes) -> tuple[str, Oracle]:
-    """Return the oracle by the NumPy gradient of a described network, and its name; it raises Unavailable at a kink."""
+    """Return the NumPy oracle of a described network, after its name; the oracle raises Unavailable at a kink."""
 
     def away_from_kinks(theta: Weights, batch: Arrays) -> Weights:
         numpy = described.Oracle(description, inner.lr, inner.steps)
@@ -58,16 +58,16 @@ def reference(
     folder: Path | None,
     key: str,
 ) -> Reference:
-    """Return what an oracle says of these weights and points, and how much that is worth in a dtype.
+    """Compute the ground truth at these weights and points, and its κ in a dtype.
 
-    displacement: the result is a difference of weights. folder: where answers are kept for other processes, under `key`
-    and the inputs. Raises Unavailable at a kink, or where rounding alone changes the result much.
+    displacement: the result is a difference of weights. folder: where references are kept for other processes, under
+    `key` and the inputs. Raises Unavailable at a kink, or where rounding alone changes the result much.
     """
 
-    def ask() -> Reference:
+    def compute() -> Reference:
         return verify.reference(oracle, theta, points, torch.finfo(dtype).eps, displacement)
 
-    truth = ask() if folder is None else verify.remembered(folder, key, theta, points, ask)
+    truth = compute() if folder is None else verify.load_or_compute(folder, key, theta, points, compute)
     if not truth.kappa <= MAX_KAPPA:
         raise Unavailable(f"it is ill-conditioned (κ = {truth.kappa:.0e})")
     return truth

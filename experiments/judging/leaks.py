@@ -1,18 +1,18 @@
-"""Does every call leave something behind?"""
+"""Check that calls of an implementation do not leave more and more memory in use."""
 
 from experiments.harness.measure.clock import perf_counter
 from experiments.harness.measure.memory import MIB, live_tensor_bytes, resident_set
 from experiments.judging.examined import Examined
 
 CALLS, SECONDS = 25, 5.0
-"""Of each of the two halves: whichever is reached first."""
-WARMING = 5
+"""The length of each of two series of calls: whichever is reached first."""
+WARMING = 5  # calls before them
 RESIDENT_MIB = 4.0
-"""What resident memory may gain in each half: heaps grow in steps, and what has not been used is not in memory yet."""
+"""How much resident memory may grow in each series: heaps grow in steps, and first use makes pages resident."""
 
 
 def steady(examined: Examined) -> str:
-    """Memory is no larger after 50 calls, or ten seconds of them."""
+    """Check that memory does not grow over 50 calls or ten seconds; return by how much it does."""
     for _ in range(WARMING):
         examined.ring.whole_call_s()
     levels = [_levels(examined)]
@@ -37,7 +37,7 @@ def _calls(examined: Examined) -> int:
 
 
 def _levels(examined: Examined) -> tuple[int, float]:
-    """Return the bytes of live tensors, and MiB of resident memory."""
+    """Return the bytes of live tensors, and the MiB of resident memory."""
     tensors = live_tensor_bytes(examined.setup.spec.device)
     if examined.setup.baseline.framework == "jax":
         import jax

@@ -1,4 +1,4 @@
-"""Is all of an implementation's work in the timed call? What is done before, after or beside it shows no time."""
+"""Check that all of an implementation's work is in the timed call: not before it, after it, or in other processes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,32 +14,32 @@ from experiments.judging.examined import Examined
 
 OUTSIDE = "it does its work outside the timed call"
 REPEATS = 5
-TRIALS = 3
+TRIALS = 3  # of which one without a finding is enough: hidden work shows every time
 PATIENCE_S = 5.0
-"""After so long two repeats are enough: what takes long is no matter of noise."""
-IN_A_ROW = 3
+"""The seconds after which two repeats are enough: noise matters little in calls that take so long."""
+IN_A_ROW = 3  # calls that are timed together
 HIDDEN = 1.5
-"""By how much of itself a whole call may be longer than a timed one, beside what preparing and converting may take."""
+"""How many times as long as a timed call a whole call may be, besides the time allowed for preparing and converting."""
 HELPERS = 0.1
-"""The share of the time that processes which an implementation started may be at work, such as for housekeeping."""
+"""The share of the time that processes started by an implementation may work, such as for housekeeping."""
 HELPED = "processes that it started work for it, {:.0%} of the time"
 WARMING = 3.0
-"""How many times as long as others the first call of a row may be, which finds other things in the caches."""
+"""How many times as long as the others the first call of a row may take, which meets other data in the caches."""
 STARTING_S = 1.0
-CALMING = 10  # times that, in which a compiler's helpers have started and come to rest
+CALMING = 10  # times STARTING_S, in which a compiler's helper processes start and come to rest
 MORE_STEPS = 8
-GROWTH, GROWTH_MS = 0.5, 0.1
+GROWTH, GROWTH_MS = 0.5, 0.1  # by which preparing and converting may grow with MORE_STEPS: relative, milliseconds
 
 
 @undisturbed()
 def conversions_ms(ring: Ring, repeats: int) -> tuple[float, float, float, float]:
-    """Return the milliseconds of preparing and converting, of the framework's own conversion, a whole and a timed call.
+    """Measure, in milliseconds: preparing and converting, the framework's own conversion, a whole and a timed call.
 
-    Of the framework's own and the timed call the median, of the others the least, which is for the implementation's
-    good.
+    Return the median of the framework's conversion and of the timed call, and the minimum of the other two, which
+    favours the implementation.
     """
-    beside: list[float] = []
-    own: list[float] = []
+    conversion: list[float] = []
+    framework: list[float] = []
     whole: list[float] = []
     timed: list[float] = []
     clock = ring.work
@@ -56,18 +56,18 @@ def conversions_ms(ring: Ring, repeats: int) -> tuple[float, float, float, float
         result = ring.baseline.to_torch(results.pop())
         times.append(clock())
         preparing, calling, converting = (1e3 * (after - before) for before, after in pairwise(times))
-        beside.append(preparing / IN_A_ROW + converting)
+        conversion.append(preparing / IN_A_ROW + converting)
         timed.append(calling / IN_A_ROW)
-        own.append(own_ms(ring.setup, batches[-1], result, clock))
+        framework.append(own_ms(ring.setup, batches[-1], result, clock))
         whole.append(ring.whole_call_s(clock) * 1e3)
-    return min(beside), median(own), min(whole), median(timed)
+    return min(conversion), median(framework), min(whole), median(timed)
 
 
 def unhidden(examined: Examined) -> str:
-    """Preparing and converting are no more than conversions, and nothing is done beside the timed call."""
+    """Check that preparing and converting only convert, and that no other process works for the implementation."""
     ring = examined.ring
     begin, helpers = perf_counter(), descendants_s()
-    for _ in range(TRIALS):  # what an implementation does, it does again
+    for _ in range(TRIALS):
         if not (reason := excess(*conversions_ms(ring, REPEATS))):
             break
     if reason:
@@ -83,16 +83,19 @@ def unhidden(examined: Examined) -> str:
 
 
 def of_blocks(ring: Ring, blocks: Sequence[Block], threads: int) -> str:
-    """Return what shows in timed blocks that work is done outside the timed call, or on processors beside it."""
+    """Check timed blocks for work outside the timed call, in other processes, or on more processors than threads.
+
+    Return the evidence in one clause; empty if there is none.
+    """
     timed = median(block.work_ms for block in blocks)
     for _ in range(TRIALS):
-        beside, own, whole, _ = conversions_ms(ring, REPEATS)
-        if not (reason := excess(beside, own, whole, timed)):
+        conversion, framework, whole, _ = conversions_ms(ring, REPEATS)
+        if not (reason := excess(conversion, framework, whole, timed)):
             break
     if reason:
         return reason
     warming = median(block.warming_ms for block in blocks)
-    if warming > WARMING * timed + allowed_ms(own):
+    if warming > WARMING * timed + allowed_ms(framework):
         return f"{OUTSIDE}: the first call of a row takes {warming:.2g} ms, the others {timed:.2g} ms"
     if (share := median(block.helpers for block in blocks)) > HELPERS:
         return HELPED.format(share)
@@ -101,17 +104,17 @@ def of_blocks(ring: Ring, blocks: Sequence[Block], threads: int) -> str:
     return ""
 
 
-def excess(beside: float, own: float, whole: float, timed: float) -> str:
-    """Return what shows that work is done outside the timed call, from milliseconds; empty if nothing does.
+def excess(conversion: float, framework: float, whole: float, timed: float) -> str:
+    """Judge from milliseconds whether work is done outside the timed call; return the evidence, empty if there is none.
 
-    beside: of preparing and converting; own: of the framework's own conversion; whole, timed: of a call with and
-    without both.
+    conversion: of preparing and converting; framework: of the framework's own conversion; whole, timed: of a call with
+    and without both.
     """
-    allowed = allowed_ms(own)
-    if beside > allowed:
+    allowed = allowed_ms(framework)
+    if conversion > allowed:
         return (
-            f"{OUTSIDE}: preparing and converting take {beside:.2g} ms, the call {timed:.2g} ms; allowed are "
-            f"{allowed:.2g} ms, since the framework's own conversion takes {own:.2g} ms"
+            f"{OUTSIDE}: preparing and converting take {conversion:.2g} ms, the call {timed:.2g} ms; allowed are "
+            f"{allowed:.2g} ms, since the framework's own conversion takes {framework:.2g} ms"
         )
     if whole > HIDDEN * timed + allowed:
         return f"{OUTSIDE}: a call with a new batch takes {whole:.2g} ms, a timed one {timed:.2g} ms"
@@ -119,17 +122,17 @@ def excess(beside: float, own: float, whole: float, timed: float) -> str:
 
 
 def independent_of_steps(examined: Examined) -> str:
-    """Preparing does not take longer with more inner steps, and converting does not.
+    """Check that preparing and converting do not take longer with more inner steps.
 
-    Of what compiles only preparing is looked at: a result with more steps would have to be compiled for.
+    Of an implementation that compiles only preparing is measured, since a call with more steps would compile anew.
     """
     steps = examined.setup.spec.inner.steps + MORE_STEPS
     try:
         larger = examined.larger(steps)
     except Unavailable:
         return ""
-    beside = _preparing_ms if larger.baseline.compiles else _beside_ms
-    few, many = beside(examined.ring), beside(Ring(larger, examined.ring.batches))
+    measure_ms = _preparing_ms if larger.baseline.compiles else _conversion_ms
+    few, many = measure_ms(examined.ring), measure_ms(Ring(larger, examined.ring.batches))
     if many > (1 + GROWTH) * few + GROWTH_MS:
         return (
             f"{OUTSIDE}: preparing and converting grow with the inner steps, from {few:.2g} ms to {many:.2g} ms "
@@ -138,7 +141,7 @@ def independent_of_steps(examined: Examined) -> str:
     return ""
 
 
-def _beside_ms(ring: Ring) -> float:
+def _conversion_ms(ring: Ring) -> float:
     return conversions_ms(ring, REPEATS)[0]
 
 

@@ -1,6 +1,6 @@
-"""What a call has to leave as it was: the model and its batch to the last bit, and what all code of a process shares.
+"""Compare the state that a call must not change: model and batch, bit by bit, and settings that a process shares.
 
-A setting that one implementation changes is everyone's, and a clock that it replaces is ours.
+An implementation that changed such a setting would change it for the others; one that replaced a clock, for us.
 """
 
 import gc
@@ -18,8 +18,8 @@ from baselines._shared.random_state import RandomState
 from baselines.contract import TaskBatch
 
 Facts = dict[str, object]
-"""What is true, by what a person calls it; values are compared with ==."""
-SHOWN = 2  # of the things that changed
+"""Values to compare with ==, by what a message calls them."""
+SHOWN = 2  # the number of changes that a message names
 
 
 class Snapshot:
@@ -31,26 +31,26 @@ class Snapshot:
         self.random = RandomState(next((p.device for p in model.parameters()), torch.device("cpu")))
 
     def changes(self, random: bool = False) -> list[str]:
-        """Name what is not as it was; `random`: also where random numbers were drawn."""
+        """Name what has changed since; `random`: also the random generators, if numbers were drawn."""
         now = Snapshot(self.model, self.batch)
         changed = differing(self.facts, now.facts)
         return changed + ["the state of a random generator"] * (random and not self.random.same(now.random))
 
 
 def in_words(changed: list[str]) -> str:
-    """Say in one clause what a call changed."""
+    """Describe in one clause what a call changed."""
     more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
     return f"the call changed {', '.join(changed[:SHOWN])}{more}"
 
 
 def differing(before: Facts, after: Facts) -> list[str]:
-    """Name the facts that are there on one side only, or not equal."""
+    """Name the facts that only one side has, or that are not equal."""
     both = [name for name in before if name in after and before[name] == after[name]]
     return [name for name in before | after if name not in both]
 
 
 def of_model(model: nn.Module) -> Facts:
-    """Describe a model: its parameters, gradients and buffers bit by bit, its modes and its hooks."""
+    """Return the facts of a model: parameters, gradients and buffers bit by bit, modes and numbers of hooks."""
     facts: Facts = {}
     for name, p in model.named_parameters():
         facts |= {name: bits(p), f"the tensor of {name}": id(p), f"{name}.requires_grad": p.requires_grad}
@@ -63,12 +63,12 @@ def of_model(model: nn.Module) -> Facts:
 
 
 def of_batch(batch: TaskBatch | None) -> Facts:
-    """Describe the points of a batch, bit by bit."""
+    """Return the facts of a batch: its points, bit by bit."""
     return {} if batch is None else {f"{name} of its batch": bits(part) for name, part in batch._asdict().items()}
 
 
 def of_process() -> Facts:
-    """Describe the settings that all code of a process shares."""
+    """Return the facts of this process: the settings that all of its code shares."""
     return {
         "the default dtype": torch.get_default_dtype(),
         "the default device": torch.empty(0).device,
@@ -91,13 +91,13 @@ def of_process() -> Facts:
 
 
 def bits(tensor: Tensor) -> tuple[Any, ...]:
-    """Return dtype, shape and content of a tensor, so that -0.0 is not 0.0 and a NaN equals itself."""
+    """Return dtype, shape and bytes of a tensor, so that -0.0 is not 0.0 and a NaN equals itself."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return tensor.dtype, tuple(tensor.shape), flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
 
 
 def autocast() -> tuple[bool, ...]:
-    """Return for the CPU and for CUDA whether PyTorch lowers precision by itself."""
+    """Tell, for the CPU and for CUDA, whether autocast is on."""
     try:
         return torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
     except TypeError:  # before PyTorch 2.4
@@ -105,7 +105,7 @@ def autocast() -> tuple[bool, ...]:
 
 
 def affinities() -> tuple[tuple[int, ...], ...]:
-    """Return the sets of processors that threads of this process are bound to, each once; nothing where unsupported."""
+    """Return the sets of processors that threads of this process are bound to, each once; empty where unsupported."""
     if not hasattr(os, "sched_getaffinity") or not Path("/proc/self/task").exists():
         return ()
     return tuple(sorted({tuple(sorted(cores)) for cores in _of_threads()}))

@@ -1,6 +1,6 @@
-"""Figures that papers publish, each with where it stands and how sure we are of it: `figures.csv`.
+"""Look up numbers that papers publish, in `figures.csv`, each with its source and how certain it is.
 
-This folder holds the only numbers of the project that were typed in by hand.
+They are the only numbers of the project that were typed in by hand.
 """
 
 import csv
@@ -12,9 +12,10 @@ CERTAINTIES = ("confirmed", "second-hand", "read off a figure")
 
 
 class Figure(NamedTuple):
-    """One published number.
+    """One published number, and the protocol, method, shots and gradient steps that it is of.
 
-    half_width: of its 95 % interval, as published; None where none is given.
+    half_width: of its 95 % interval, None where none is published; source: the place in the paper; certainty: one of
+    CERTAINTIES.
     """
 
     protocol: str
@@ -29,8 +30,8 @@ class Figure(NamedTuple):
 
 
 def figures() -> list[Figure]:
-    """All of them; raises ValueError for a line that cannot be read."""
-    found = []
+    """Read all published numbers; raises ValueError for a line with an unknown certainty."""
+    rows = []
     with FILE.open(newline="") as file:
         for line in csv.DictReader(file):
             figure = Figure(
@@ -46,11 +47,11 @@ def figures() -> list[Figure]:
             )
             if figure.certainty not in CERTAINTIES:
                 raise ValueError(f"figures.csv: {figure.certainty} is none of {', '.join(CERTAINTIES)}")
-            found.append(figure)
-    return found
+            rows.append(figure)
+    return rows
 
 
 def find(protocol: str, method: str, train_shots: int, test_shots: int, steps: int) -> Figure | None:
-    """The published number of one setting; None where there is none."""
-    wanted = (protocol, method, train_shots, test_shots, steps)
-    return next((figure for figure in figures() if figure[:5] == wanted), None)
+    """Return the published number for this protocol, method, shots and gradient steps; None where there is none."""
+    key = (protocol, method, train_shots, test_shots, steps)
+    return next((figure for figure in figures() if figure[:5] == key), None)

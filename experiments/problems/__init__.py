@@ -1,1 +1,1 @@
-"""What is adapted to what: task families, networks, and data."""
+"""Define what problems are made of: task families, networks with their losses, and data."""

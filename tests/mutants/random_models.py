@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from experiments.audit.child import Calls
 from experiments.audit.probes import Computes, Probe, points, weights
+from experiments.audit.worker import Calls
 from experiments.harness.status import Unavailable, Wrong
 from experiments.judging.verify import MAX_KAPPA
 from tests.conftest import bench
@@ -51,7 +51,7 @@ class Rejected(Exception):
 
 
 def accusation(mutant: Mutant, computes: Computes, draw: Draw) -> str:
-    """What the checks say against a function on this draw, nothing if it is right; raises Rejected."""
+    """Return what the checks say against a function on this draw, nothing if it is right; raises Rejected."""
     if draw.normalised:
         return audited(mutant, computes, draw)
     model = {"hidden": draw.hidden, "width": draw.width, "activation": draw.activation}
@@ -86,11 +86,11 @@ def audited(mutant: Mutant, computes: Computes, draw: Draw) -> str:
     if tolerance > 100 * MAX_KAPPA * np.finfo(np.float64).eps:
         raise Rejected("ill-conditioned")
     try:  # a call restores the grad mode
-        found = Calls(str(mutant.file), mutant.function).call(probe.request() | {"seed": 0})["grads"]
+        left = Calls(str(mutant.file), mutant.function).call(probe.request() | {"seed": 0})["grads"]
     except Exception as error:
         if draw.normalised:  # as a `vmap` may
             raise Rejected(str(error)) from None
         raise
-    grads = {n: np.zeros_like(probe.theta[n]) if g is None else np.array(g) for n, g in found.items()}
+    grads = {n: np.zeros_like(probe.theta[n]) if g is None else np.array(g) for n, g in left.items()}
     distance = probe.distance(grads, probe.right[computes])
     return "" if distance <= tolerance else f"audit: error {distance:.1e}, tolerance {tolerance:.1e}"

@@ -1,4 +1,7 @@
-"""`python -m experiments.judging.golden`: build every golden case anew, write what changed by more than rounding."""
+"""Build every golden case anew, and write the files of those that changed by more than rounding.
+
+Run it by `python -m experiments.judging.golden`.
+"""
 
 import sys
 from pathlib import Path
@@ -9,35 +12,35 @@ from experiments.judging.golden.cases import CASES, Case
 
 
 def main(folder: Path = files.FOLDER) -> int:
-    """A line for each case; the exit code is 1 if one was rejected."""
+    """Build all golden cases and print a line for each; return the exit code, 1 if one was rejected."""
     folder.mkdir(parents=True, exist_ok=True)
     rejected = 0
     for number, case in enumerate(CASES, start=1):
-        said = _made(folder, case)
-        rejected += said.startswith("rejected")
-        print(f"{number:>3}/{len(CASES)}  {case.name}: {said}", flush=True)
+        outcome = _rebuild(folder, case)
+        rejected += outcome.startswith("rejected")
+        print(f"{number:>3}/{len(CASES)}  {case.name}: {outcome}", flush=True)
     for name in sorted(set(files.names(folder)) - {case.name for case in CASES}):
         (folder / f"{name}.json").unlink()
         print(f"{name}: no case any more, removed")
     return int(rejected > 0)
 
 
-def _made(folder: Path, case: Case) -> str:
-    """Build one case; its file is left alone where it says the same but for rounding."""
+def _rebuild(folder: Path, case: Case) -> str:
+    """Build one case, and write its file unless only rounding differs; return the outcome in words."""
     try:
         new = build(case)
     except Rejected as error:
-        return f"rejected: {error}; choose another seed or setting"
+        return f"rejected: {error}; choose another seed or inner loop"
     try:
-        said = changes(files.read(case.name, folder), new)
+        differences = changes(files.read(case.name, folder), new)
     except FileNotFoundError:
-        said = ["new"]
+        differences = ["new"]
     except (ValueError, KeyError):
-        said = ["its file was damaged"]
-    if not said:
+        differences = ["its file was damaged"]
+    if not differences:
         return "as before"
     (folder / f"{case.name}.json").write_text(new.text())
-    return f"written: {', '.join(said)}"
+    return f"written: {', '.join(differences)}"
 
 
 if __name__ == "__main__":

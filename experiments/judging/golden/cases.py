@@ -1,4 +1,4 @@
-"""The golden cases: every network with a few inner loops, a few networks with every one."""
+"""List the golden cases: every network with a few inner loops, and a few networks with every inner loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,13 +31,13 @@ NO_REPTILE: tuple[Computes, ...] = (
 
 @dataclass(frozen=True)
 class Case:
-    """One setting.
+    """One golden case before anything is computed: network, inner loop, sizes and seed.
 
-    lr: the inner learning rate α; curvature: instead of it, what α·λ_max shall be, where λ_max is the largest
-        eigenvalue over tasks of the support loss' Hessian at θ.
+    lr: the inner learning rate α; curvature: in its place, the value of α·λ_max, where λ_max is the largest eigenvalue
+        over tasks of the support loss' Hessian at θ.
     scale: factors on single parameters' initial weights.
-    computes: what can be judged in it.
-    seed: of the draws; another one where a unit would lie too near to its kink.
+    computes: the kinds of result that can be judged.
+    seed: of the draws; not 0 where a unit would lie too near to its kink.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Case:
 
     @property
     def family(self) -> str:
-        """Where the points come from, by what the network takes."""
+        """Return the name of the task family whose points the network takes."""
         if "side" in self.description:
             return "images"
         return {1: "sinusoid", 3: "linear"}[self.description["inputs"]]

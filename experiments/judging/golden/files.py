@@ -1,7 +1,7 @@
-"""A golden case on disk: JSON with every number that is computed with as a hexadecimal float, exact to the last bit.
+"""Read and write golden cases as JSON, with numbers as hexadecimal floats, exact to the last bit.
 
-An array is nested lists down to its last axis, which is one line of text, so that a file stays small and a change
-shows as few lines.
+An array is nested lists down to its last axis, which is one line of text, so that files stay small and a change shows
+as few lines.
 """
 
 import json
@@ -21,10 +21,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Golden:
-    """Inputs as float32 can hold them, and the oracle's results for them.
+    """A golden case: weights and points that float32 holds exactly, and the ground truth for them.
 
     lr: α; curvature: α·λ_max, for information.
-    kappa: {computes: {dtype: κ}}; meta_gradients: {computes: …}, only of what can be judged.
+    kappa: {computes: {dtype: κ}}; meta_gradients: {computes: …}, only of the kinds that can be judged.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Golden:
     meta_gradients: dict[str, Weights]
 
     def text(self) -> str:
-        """The file's content."""
+        """Return the content of the case's file."""
         content = {
             "format": FORMAT,
             "description": self.description,
@@ -49,20 +49,20 @@ class Golden:
             "weights": {name: _encode(value) for name, value in self.weights.items()},
             "batch": {name: _encode(value) for name, value in self.batch._asdict().items()},
             "meta_gradients": {
-                kind: {name: _encode(value) for name, value in found.items()}
-                for kind, found in self.meta_gradients.items()
+                kind: {name: _encode(value) for name, value in meta_gradient.items()}
+                for kind, meta_gradient in self.meta_gradients.items()
             },
         }
         return json.dumps(content, indent=1) + "\n"
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """Every case that has a file, in alphabetical order."""
+    """Return the names of all cases that have a file, in alphabetical order."""
     return sorted(file.stem for file in folder.glob("*.json"))
 
 
 def read(name: str, folder: Path = FOLDER) -> Golden:
-    """One case; raises OSError or ValueError where its file is missing or damaged."""
+    """Read one case; raises OSError, ValueError or KeyError where its file is missing or damaged."""
     content = json.loads((folder / f"{name}.json").read_text())
     if content["format"] != FORMAT:
         raise ValueError(f"{name}.json has format {content['format']}, not {FORMAT}")
@@ -75,7 +75,7 @@ def read(name: str, folder: Path = FOLDER) -> Golden:
         content["kappa"],
         {key: _decode(value) for key, value in content["weights"].items()},
         Arrays(**{key: _decode(value) for key, value in content["batch"].items()}),
-        {k: {key: _decode(value) for key, value in found.items()} for k, found in content["meta_gradients"].items()},
+        {k: {key: _decode(value) for key, value in grads.items()} for k, grads in content["meta_gradients"].items()},
     )
 
 

@@ -1,5 +1,5 @@
-"""Meta-gradients computed without autograd: what implementations are judged by.
+"""Compute the ground truth without autograd: the meta-gradients that implementations are judged by.
 
-Everything here is NumPy in float64 and knows nothing of torch, except `double_backward`, which stands in for modules
-that have no hand-written gradient.
+Everything here is NumPy in float64 and imports no torch. For modules without a hand-written gradient there is
+`experiments.judging.double_backward`.
 """

@@ -1,8 +1,8 @@
-"""The gradient of a small convolutional network's mean squared error, by hand; complex numbers pass through it.
+"""Differentiate a small convolutional network's mean squared error by hand, in NumPy, for real or complex numbers.
 
 A block is a 3×3 convolution (padding 1), batch normalisation by the statistics of the points at hand, ReLU and 2×2
-max-pooling; after the last one comes a linear layer. Branches look at the real part, and nothing takes an absolute
-value, a conjugate or a variance as NumPy defines them, so every operation stays analytic where it is evaluated.
+max-pooling; after the last one comes a linear layer. Branches depend on the real part, and NumPy's abs, conj and var
+are not used, so every operation is analytic where it is evaluated.
 """
 
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ import numpy as np
 from experiments.judging.oracles.mlp import Array
 
 EPS = 1e-5
-PIXELS = (1, 3, 4)  # the axes that batch normalisation takes its statistics over: points, rows, columns
+PIXELS = (1, 3, 4)  # the axes of batch normalisation's statistics: points, rows, columns
 
 
 class Block(NamedTuple):
-    """What the backward pass needs of a block's forward pass."""
+    """The arrays of a block's forward pass that its backward pass needs."""
 
     inputs: Array  # (tasks, points, channels, rows, columns)
     normalised: Array  # (tasks, points, filters, rows, columns), before weight and bias
     deviation: Array  # (tasks, 1, filters, 1, 1), √(variance + EPS)
     rectified: Array  # (tasks, points, filters, rows, columns)
-    chosen: Array  # (tasks, points, filters, rows / 2, columns / 2, 1), the pixel of each window that is passed on
+    chosen: Array  # (tasks, points, filters, rows / 2, columns / 2, 1), the index in each window of its largest pixel
 
 
 class CNN:
-    """`blocks` blocks of layers named conv1, norm1, conv2, norm2, … and a linear one named out.
+    """A network of `blocks` blocks with layers named conv1, norm1, conv2, norm2, …, and a linear layer named out.
 
     Parameters carry a leading task axis: conv weights are (tasks, filters, channels, 3, 3), norm weights and all
     biases (tasks, filters), the last weight (tasks, outputs, features).
@@ -36,17 +36,20 @@ class CNN:
     def __init__(self, blocks: int) -> None:
         self.blocks = range(1, blocks + 1)
         self.nearest_kink = np.inf
-        """The smallest distance met so far of a pre-activation from ReLU's kink, or between two pixels that
-        max-pooling has to choose from."""
+        """The smallest distance so far of a pre-activation from ReLU's kink, or between the two largest pixels of a
+        window of max-pooling."""
 
     def loss(self, params: Mapping[str, Array], x: Array, y: Array) -> Array:
-        """The mean over points and outputs; x (tasks, points, channels, side, side), y (tasks, points, outputs)."""
+        """Compute each task's mean squared error, (tasks,).
+
+        x: (tasks, points, channels, side, side); y: (tasks, points, outputs).
+        """
         residual = self._forward(params, x)[-1] - y
         losses: Array = (residual * residual).mean(axis=(1, 2))  # (tasks,)
         return losses
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """The gradient of each task's `loss`, by back-propagation."""
+        """Compute the gradient of each task's `loss` by back-propagation."""
         blocks, pooled, output = self._forward(params, x)
         delta = 2 * (output - y) / y[0].size  # (tasks, points, outputs), the derivative by the network's output
         features = pooled.reshape(*pooled.shape[:2], -1)
@@ -67,7 +70,7 @@ class CNN:
         return grads
 
     def _forward(self, params: Mapping[str, Array], x: Array) -> tuple[list[Block], Array, Array]:
-        """Every block, what the last one passes on, and the output (tasks, points, outputs)."""
+        """Return every block's arrays, the last block's output, and the network's (tasks, points, outputs)."""
         blocks = []
         for i in self.blocks:
             z = _convolve(x, params[f"conv{i}.weight"]) + _channels(params[f"conv{i}.bias"])
@@ -85,46 +88,46 @@ class CNN:
         return blocks, x, features @ params["out.weight"].transpose(0, 2, 1) + params["out.bias"][:, None, :]
 
     def _watch(self, z: Array, windows: Array) -> None:
-        """Remember the nearest kink. In a window of zeros it does not matter which one is passed on."""
+        """Update `nearest_kink`. In a window of zeros it does not matter which pixel is chosen."""
         second, first = np.moveaxis(np.sort(windows, axis=-1)[..., -2:], -1, 0)
         gaps = (first - second)[first > 0]
         self.nearest_kink = min(self.nearest_kink, float(np.abs(z).min()), float(gaps.min(initial=np.inf)))
 
 
 def _channels(values: Array) -> Array:
-    """One number per channel, (tasks, channels), beside images."""
+    """Reshape one number per channel, (tasks, channels), so that it broadcasts with images."""
     return values[:, None, :, None, None]
 
 
 def _patches(images: Array) -> Array:
-    """The 3×3 surroundings of every pixel, zeros outside; (tasks, points · rows · columns, channels · 9)."""
+    """Return the 3×3 pixels around every pixel, zeros outside; (tasks, points · rows · columns, channels · 9)."""
     padded = np.pad(images, [(0, 0)] * 3 + [(1, 1)] * 2)
     patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(3, 4))
     return patches.transpose(0, 1, 3, 4, 2, 5, 6).reshape(len(images), -1, images.shape[2] * 9)
 
 
 def _convolve(images: Array, weight: Array) -> Array:
-    """(tasks, points, channels, rows, columns) with (tasks, filters, channels, 3, 3)."""
+    """Convolve images (tasks, points, channels, rows, columns) with weights (tasks, filters, channels, 3, 3)."""
     tasks, points, _, rows, columns = images.shape
     flat = _patches(images) @ weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1)
     return flat.reshape(tasks, points, rows, columns, -1).transpose(0, 1, 4, 2, 3)
 
 
 def _by_weight(delta: Array, images: Array) -> Array:
-    """The derivative by a convolution's weight, (tasks, filters, channels · 9), from that by its output."""
+    """Compute the derivative by a convolution's weight, (tasks, filters, channels · 9), from that by its output."""
     tasks, _, filters, _, _ = delta.shape
     return delta.transpose(0, 2, 1, 3, 4).reshape(tasks, filters, -1) @ _patches(images)
 
 
 def _windows(images: Array) -> Array:
-    """The 2×2 windows, (tasks, points, channels, rows / 2, columns / 2, 4)."""
+    """Cut images into 2×2 windows, (tasks, points, channels, rows / 2, columns / 2, 4)."""
     *some, rows, columns = images.shape
     split = images.reshape(*some, rows // 2, 2, columns // 2, 2)
     return split.swapaxes(-3, -2).reshape(*some, rows // 2, columns // 2, 4)
 
 
 def _unpool(delta: Array, chosen: Array) -> Array:
-    """The derivative by the pixels from that by the windows' results: all of it goes to the chosen ones."""
+    """Compute the derivative by the pixels from that by the windows' maxima: it goes to the chosen pixels."""
     *some, rows, columns = delta.shape
     windows = np.zeros((*delta.shape, 4), delta.dtype)
     np.put_along_axis(windows, chosen, delta[..., None], -1)

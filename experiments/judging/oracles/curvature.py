@@ -1,4 +1,4 @@
-"""The largest curvature of a loss: gradient descent on a quadratic is stable up to α·λ_max = 2."""
+"""Compute the largest curvature of a loss; gradient descent on a quadratic is stable up to α·λ_max = 2."""
 
 import math
 
@@ -9,9 +9,9 @@ from experiments.problems.tasks.draws import Floats
 
 
 def largest_eigenvalue(gradient: Gradient, theta: Params) -> float:
-    """λ_max: the largest eigenvalue over tasks of ∇²S at `theta`, whose arrays carry a leading task axis.
+    """Compute λ_max, the largest eigenvalue over tasks of ∇²S at `theta`, whose arrays carry a leading task axis.
 
-    Every Hessian is found column by column, by complex steps, so this is for networks of a few hundred parameters.
+    The Hessians are computed column by column, by complex steps, so this is for a few hundred parameters at most.
     """
     product = complex_step(gradient)
     sizes = {name: math.prod(value.shape[1:]) for name, value in theta.items()}
@@ -25,5 +25,5 @@ def largest_eigenvalue(gradient: Gradient, theta: Params) -> float:
 
 
 def _flat(params: Params) -> Floats:
-    """(tasks, parameters)."""
+    """Flatten and concatenate parameters, (tasks, parameters)."""
     return np.concatenate([value.reshape(len(value), -1) for value in params.values()], axis=1)

@@ -1,8 +1,8 @@
-"""From a network's description to its NumPy gradient and its meta-gradients.
+"""Build the NumPy gradient of a network description, and compute its meta-gradients.
 
 A description is JSON: an MLP has `inputs`, `hidden`, `width`, `activation`; a CNN has `side`, `channels`, `blocks`,
-`filters` and perhaps `running` (its batch normalisation keeps running statistics, which in training mode nothing
-depends on). Either may have `outputs` (else 1) and
+`filters` and perhaps `running` (its batch normalisation keeps running statistics, on which nothing depends in training
+mode). Either may have `outputs` (else 1) and
 
     loss    of an MLP: "pseudo-huber" (else the squared error)
     tied    {parameter: parameter whose tensor it shares}
@@ -30,45 +30,45 @@ Description = dict[str, Any]
 
 
 def network(description: Description, constants: Weights | None = None) -> Network:
-    """Its loss and gradient; `constants` are the values of the frozen parameters."""
+    """Build the loss and gradient of a described network; `constants` are the values of its frozen parameters."""
     if "blocks" in description:
-        made: Network = CNN(description["blocks"])
+        built: Network = CNN(description["blocks"])
     else:
         point_loss = POINT_LOSSES[description.get("loss", "squared error")]
-        made = MLP(description["hidden"], description["activation"], point_loss)
+        built = MLP(description["hidden"], description["activation"], point_loss)
     if tied := description.get("tied"):
-        made = Tied(made, tied)
+        built = Tied(built, tied)
     if constants:
-        made = Frozen(made, constants)
+        built = Frozen(built, constants)
     if unused := description.get("unused"):
-        made = Unused(made, frozenset(unused))
-    return made
+        built = Unused(built, frozenset(unused))
+    return built
 
 
 def shapes(description: Description) -> dict[str, tuple[int, ...]]:
-    """Of every parameter, frozen and unused ones included, a tied tensor once; in the module's order."""
-    found: dict[str, tuple[int, ...]] = {name: tuple(shape) for name, shape in description.get("unused", {}).items()}
+    """Return the shape of every parameter in the module's order, also frozen and unused ones; tied tensors once."""
+    shape_of: dict[str, tuple[int, ...]] = {name: tuple(shape) for name, shape in description.get("unused", {}).items()}
     features = description.get("inputs", 0)
     for i in range(1, description.get("hidden", 0) + 1):
-        found |= {f"hidden{i}.weight": (description["width"], features), f"hidden{i}.bias": (description["width"],)}
+        shape_of |= {f"hidden{i}.weight": (description["width"], features), f"hidden{i}.bias": (description["width"],)}
         features = description["width"]
     if "blocks" in description:
         channels, filters = description["channels"], description["filters"]
         for i in range(1, description["blocks"] + 1):
-            found |= {f"conv{i}.weight": (filters, channels, 3, 3), f"conv{i}.bias": (filters,)}
-            found |= {f"norm{i}.weight": (filters,), f"norm{i}.bias": (filters,)}
+            shape_of |= {f"conv{i}.weight": (filters, channels, 3, 3), f"conv{i}.bias": (filters,)}
+            shape_of |= {f"norm{i}.weight": (filters,), f"norm{i}.bias": (filters,)}
             channels = filters
         features = filters * (description["side"] // 2 ** description["blocks"]) ** 2
     outputs = description.get("outputs", 1)
-    found |= {"out.weight": (outputs, features), "out.bias": (outputs,)}
-    return {name: shape for name, shape in found.items() if name not in description.get("tied", {})}
+    shape_of |= {"out.weight": (outputs, features), "out.bias": (outputs,)}
+    return {name: shape for name, shape in shape_of.items() if name not in description.get("tied", {})}
 
 
 class Oracle:
-    """The meta-gradient of a described network after `steps` inner steps of size `lr`; no autograd.
+    """A function that computes meta-gradients of a described network with `steps` inner steps of size `lr`.
 
-    name: how it is found, "closed form" or "complex step".
-    nearest_kink: the smallest distance met so far from where a derivative jumps.
+    name: the method, "closed form" or "complex step".
+    nearest_kink: the smallest distance so far of a unit from where its derivative jumps.
     """
 
     def __init__(self, description: Description, lr: float, steps: int) -> None:
@@ -78,18 +78,21 @@ class Oracle:
         self.nearest_kink = math.inf
 
     def __call__(self, computes: Computes, weights: Weights, batch: Arrays) -> Weights:
-        """The mean over tasks of what `computes` names, by every trained parameter; `weights` has frozen ones too."""
+        """Compute the mean over tasks of what `computes` names, for every trained parameter.
+
+        weights: all parameters, frozen ones too.
+        """
         if self.name == "closed form":
             return closed_form(computes, weights, batch, self.lr, self.steps)
         frozen = self.description.get("frozen", ())
-        made = network(self.description, {name: weights[name] for name in frozen})
+        net = network(self.description, {name: weights[name] for name in frozen})
 
         def gradient(x: Floats, y: Floats) -> Gradient:
-            return lambda phi: made.gradient(phi, x, y)
+            return lambda phi: net.gradient(phi, x, y)
 
         support, query = gradient(batch.support_x, batch.support_y), gradient(batch.query_x, batch.query_y)
         trained = {name: value for name, value in weights.items() if name not in frozen}
         theta = {name: np.broadcast_to(value, (len(batch.support_x), *value.shape)) for name, value in trained.items()}
         swept = sweep(computes, theta, support, query, complex_step(support), self.lr, self.steps)
-        self.nearest_kink = min(self.nearest_kink, made.nearest_kink)
+        self.nearest_kink = min(self.nearest_kink, net.nearest_kink)
         return {name: value.mean(axis=0) for name, value in swept.items()}

@@ -1,4 +1,4 @@
-"""Linear regression's meta-gradient in closed form: its loss is quadratic, so its Hessian is one matrix.
+"""Compute linear regression's meta-gradient in closed form: its loss is quadratic, so its Hessian is constant.
 
 With X the points with a 1 appended, H = 2 XᵀX / n and b = 2 Xᵀy / n of the support points, and H', b' of the query
 points, a task's inner loop and results are
@@ -16,7 +16,7 @@ from experiments.problems.tasks.stream import Arrays
 def closed_form(
     computes: Computes, theta: dict[str, Floats], batch: Arrays, lr: float, steps: int
 ) -> dict[str, Floats]:
-    """The mean over tasks of what `computes` names, for the parameters out.weight (1, inputs) and out.bias (1,)."""
+    """Compute the mean over tasks of what `computes` names, for out.weight (1, inputs) and out.bias (1,)."""
     start = np.append(theta["out.weight"][0], theta["out.bias"])
     total = np.zeros_like(start)
     for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
@@ -38,6 +38,6 @@ def closed_form(
 
 
 def _quadratic(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """H (features + 1, features + 1) and b (features + 1,) of one task's mean squared error."""
+    """Return H (features + 1, features + 1) and b (features + 1,) of one task's mean squared error."""
     x = np.column_stack([x, np.ones(len(x))])
     return 2 * x.T @ x / len(x), 2 * x.T @ y[:, 0] / len(x)

@@ -1,4 +1,4 @@
-"""The gradient of a multilayer perceptron's mean loss, written by hand; complex numbers pass through it."""
+"""Differentiate a multilayer perceptron's mean loss by hand, in NumPy, for real or complex numbers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ Array = NDArray[Any]  # float64, or complex128 during a complex step
 
 
 class PointLoss(NamedTuple):
-    """The loss of one output, and its derivative, as functions of prediction − target."""
+    """The loss of one output, and its derivative, both as functions of prediction − target."""
 
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]
@@ -22,9 +22,9 @@ POINT_LOSSES = {"squared error": SQUARED_ERROR, "pseudo-huber": PSEUDO_HUBER}
 
 
 class MLP:
-    """`hidden` layers named hidden1, hidden2, … with `activation` ("relu" or "tanh"), then a linear one named out.
+    """A perceptron of `hidden` layers named hidden1, hidden2, … with `activation`, and a linear layer named out.
 
-    Parameters carry a leading task axis: weights are (tasks, out, in), biases (tasks, out).
+    activation: "relu" or "tanh". Parameters carry a leading task axis: weights (tasks, out, in), biases (tasks, out).
     """
 
     def __init__(self, hidden: int, activation: str, point_loss: PointLoss = SQUARED_ERROR) -> None:
@@ -32,19 +32,19 @@ class MLP:
         self.activation = activation
         self.point_loss = point_loss
         self.nearest_kink = np.inf
-        """The smallest distance of a pre-activation from ReLU's kink that was met so far."""
+        """The smallest distance so far of a pre-activation from ReLU's kink."""
 
     def predict(self, params: Mapping[str, Array], x: Array) -> Array:
-        """The network's output; x (tasks, points, inputs) to (tasks, points, outputs)."""
+        """Compute the network's output, (tasks, points, outputs), from x (tasks, points, inputs)."""
         return self._forward(params, x)[-1]
 
     def loss(self, params: Mapping[str, Array], x: Array, y: Array) -> Array:
-        """The mean loss over points; x (tasks, points, inputs), y (tasks, points, outputs) to (tasks,)."""
+        """Compute each task's mean loss, (tasks,), from x (tasks, points, inputs) and y (tasks, points, outputs)."""
         losses: Array = self.point_loss.value(self.predict(params, x) - y).mean(axis=(1, 2))
         return losses
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """The gradient of each task's `loss`, by back-propagation."""
+        """Compute the gradient of each task's `loss` by back-propagation."""
         inputs = self._forward(params, x)
         delta = self.point_loss.slope(inputs[-1] - y) / y[0].size  # (tasks, points, outputs), by the network's output
         grads: dict[str, Array] = {}
@@ -57,7 +57,7 @@ class MLP:
         return grads
 
     def _forward(self, params: Mapping[str, Array], x: Array) -> list[Array]:
-        """The input of every layer, and last the network's output; each (tasks, points, features)."""
+        """Return the input of every layer, and last the network's output; each (tasks, points, features)."""
         inputs = [x]
         for name in self.layers:
             z = inputs[-1] @ params[f"{name}.weight"].transpose(0, 2, 1) + params[f"{name}.bias"][:, None, :]
@@ -71,5 +71,5 @@ class MLP:
         return np.where(z.real > 0, z, 0)
 
     def _slope(self, activated: Array) -> Array:
-        """The activation's derivative, from its value."""
+        """Compute the activation's derivative from its value."""
         return 1 - activated * activated if self.activation == "tanh" else np.where(activated.real > 0, 1.0, 0.0)

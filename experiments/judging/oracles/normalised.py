@@ -1,4 +1,4 @@
-"""The gradient of a batch-normalised multilayer perceptron's mean loss, by hand; complex numbers pass through it."""
+"""Differentiate a batch-normalised perceptron's mean loss by hand, in NumPy, for real or complex numbers."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from experiments.judging.oracles.mlp import MLP, Array
 
 
 class NormalisedMLP(MLP):
-    """`MLP` with batch normalisation named norm1, norm2, … between every hidden layer and its activation.
+    """An `MLP` with batch normalisation named norm1, norm2, … between every hidden layer and its activation.
 
-    It normalises by the statistics of the points at hand, and has no others. Weights and biases of a normalisation are
+    It normalises by the points at hand and keeps no running statistics. Weights and biases of a normalisation are
     (tasks, width).
     """
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """The gradient of each task's `loss`, by back-propagation."""
+        """Compute the gradient of each task's `loss` by back-propagation."""
         inputs = self._forward(params, x)
         delta = self.point_loss.slope(inputs[-1] - y) / y[0].size  # (tasks, points, outputs), by the network's output
         grads: dict[str, Array] = {}
@@ -30,7 +30,7 @@ class NormalisedMLP(MLP):
         return grads
 
     def _forward(self, params: Mapping[str, Array], x: Array) -> list[Array]:
-        """The input of every layer, and last the network's output; each (tasks, points, features)."""
+        """Return the input of every layer, and last the network's output; each (tasks, points, features)."""
         inputs = [x]
         for name in self.layers:
             z = _linear(params, name, inputs[-1])
@@ -44,7 +44,7 @@ class NormalisedMLP(MLP):
     def _through_normalisation(
         self, name: str, params: Mapping[str, Array], x: Array, delta: Array, grads: dict[str, Array]
     ) -> Array:
-        """The derivative by what a normalisation gets from that by what it gives; puts its parameters' into `grads`."""
+        """Compute the derivative by a normalisation's input from that by its output; add its parameters' to `grads`."""
         normalised, deviation = _normalise(_linear(params, name, x))
         norm = _norm(name)
         grads[f"{norm}.weight"] = (delta * normalised).sum(axis=1)
@@ -57,7 +57,7 @@ class NormalisedMLP(MLP):
 
 
 def _norm(layer: str) -> str:
-    """The name of the normalisation behind a hidden layer."""
+    """Return the name of the normalisation after a hidden layer."""
     return layer.replace("hidden", "norm")
 
 
@@ -67,7 +67,7 @@ def _linear(params: Mapping[str, Array], name: str, x: Array) -> Array:
 
 
 def _normalise(z: Array) -> tuple[Array, Array]:
-    """(tasks, points, features) with mean 0 and variance 1 over points, and the deviation that it was divided by."""
+    """Normalise (tasks, points, features) to mean 0 and variance 1 over points; return it and the deviation."""
     centred = z - z.mean(axis=1, keepdims=True)
     deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + EPS)
     return centred / deviation, deviation

@@ -1,12 +1,12 @@
-"""The meta-gradient by a reverse sweep over the inner loop, with no graph through it.
+"""Compute the meta-gradient by an adjoint sweep over the inner loop, without a graph through it.
 
     φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ)
     v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
 
 gives v = (I − α∇²S(φ₀)) … (I − α∇²S(φ_{K−1})) ∇Q(φ_K), the second-order meta-gradient of one task (Finn et al. 2017,
-eq. 1); v before the sweep is FOMAML's, θ − φ_K is Reptile's, ∇S(θ) is pre-training's. It only needs ∇S, ∇Q and
-Hessian-vector products, and works on any dict of arrays or tensors; a leading task axis on all of them sweeps many
-tasks at once.
+eq. 1); v before the sweep is FOMAML's result, θ − φ_K is Reptile's, ∇S(θ) is pre-training's. It only needs ∇S, ∇Q and
+Hessian-vector products, and works on any dict of arrays or tensors; with a leading task axis it sweeps many tasks at
+once.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def sweep(
     lr: float,
     steps: int,
 ) -> Params:
-    """The quantity that `computes` names, of each task; same shapes as `theta`."""
+    """Compute what `computes` names for each task; shapes are those of `theta`."""
     if computes == "pretraining":
         return support_gradient(theta)
     iterates = [theta]
@@ -47,10 +47,10 @@ def sweep(
 
 
 def complex_step(gradient: Gradient) -> HessianVector:
-    """∇²S(φ) v = Im ∇S(φ + i h v) / h with h = 1e-30: exact to rounding, since nothing is subtracted.
+    """Return a function for ∇²S(φ) v = Im ∇S(φ + i h v) / h, h = 1e-30: exact to rounding, since nothing is subtracted.
 
     Source: Squire and Trapp 1998, "Using complex variables to estimate derivatives of real functions". `gradient`
-    has to be analytic where it is evaluated: no abs, conj, norm or var, branches on the real part.
+    has to be analytic where it is evaluated: no abs, conj, norm or var, and branches on the real part only.
     """
 
     def product(phi: Params, v: Params) -> Params:

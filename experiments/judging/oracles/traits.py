@@ -1,7 +1,7 @@
-"""Networks whose parameters are not simply all different, trained and used; each wraps the gradient of another.
+"""Wrap a network's gradient for networks with tied, frozen or unused parameters.
 
-A wrapper passes the wrapped network's parameters on in their full number, and makes what comes back the gradient of
-those that the optimizer sees.
+A wrapper completes the parameters to those of the wrapped network, and turns the wrapped network's gradient into that
+of the parameters that the optimizer has.
 """
 
 from abc import ABC, abstractmethod
@@ -14,17 +14,17 @@ from experiments.judging.oracles.mlp import Array
 
 
 class Network(Protocol):
-    """A loss and its gradient; parameters carry a leading task axis, and complex ones pass through."""
+    """A network's loss and gradient, for real or complex parameters with a leading task axis."""
 
     @property
     def nearest_kink(self) -> float:
-        """The smallest distance met so far from where the derivative jumps."""
+        """Return the smallest distance so far of a unit from where its derivative jumps."""
 
     def loss(self, params: Mapping[str, Array], x: Array, y: Array) -> Array:
-        """(tasks,)."""
+        """Compute each task's loss, (tasks,)."""
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """Of each task's loss, by every parameter."""
+        """Compute the gradient of each task's loss by every parameter."""
 
 
 class _Wrapper(ABC):
@@ -33,27 +33,27 @@ class _Wrapper(ABC):
 
     @property
     def nearest_kink(self) -> float:
-        """The wrapped network's."""
+        """Return the smallest distance so far of a unit of the wrapped network from where its derivative jumps."""
         return self.network.nearest_kink
 
     def loss(self, params: Mapping[str, Array], x: Array, y: Array) -> Array:
-        """The wrapped network's, (tasks,)."""
+        """Compute each task's loss by the wrapped network, (tasks,)."""
         return self.network.loss(self._full(params), x, y)
 
     @abstractmethod
     def _full(self, params: Mapping[str, Array]) -> dict[str, Array]:
-        """The parameters that the wrapped network has."""
+        """Complete the parameters to those of the wrapped network."""
 
 
 class Tied(_Wrapper):
-    """`same`: a parameter of the network → the one whose tensor it shares. Their gradients add up."""
+    """A network with tied parameters, whose gradients add up; `same`: a parameter → the one whose tensor it shares."""
 
     def __init__(self, network: Network, same: Mapping[str, str]) -> None:
         super().__init__(network)
         self.same = same
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """By every tensor once."""
+        """Compute the gradient by every tensor, tied ones once."""
         grads = self.network.gradient(self._full(params), x, y)
         for name, shared in self.same.items():
             grads[shared] = grads[shared] + grads.pop(name)
@@ -64,14 +64,14 @@ class Tied(_Wrapper):
 
 
 class Frozen(_Wrapper):
-    """`constants`: parameters that nobody trains, without a task axis. They have no gradient."""
+    """A network with frozen parameters, which have no gradient; `constants`: their values, without a task axis."""
 
     def __init__(self, network: Network, constants: Mapping[str, Array]) -> None:
         super().__init__(network)
         self.constants = {name: value[None] for name, value in constants.items()}
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """By every parameter that is trained."""
+        """Compute the gradient by every trained parameter."""
         grads = self.network.gradient(self._full(params), x, y)
         return {name: grads[name] for name in params}
 
@@ -80,14 +80,14 @@ class Frozen(_Wrapper):
 
 
 class Unused(_Wrapper):
-    """`names`: parameters that the loss does not depend on. Their gradient is exactly zero."""
+    """A network with parameters, `names`, that its loss does not depend on; their gradient is exactly zero."""
 
     def __init__(self, network: Network, names: frozenset[str]) -> None:
         super().__init__(network)
         self.names = names
 
     def gradient(self, params: Mapping[str, Array], x: Array, y: Array) -> dict[str, Array]:
-        """By every parameter, used or not."""
+        """Compute the gradient by every parameter, used or not."""
         return {**self.network.gradient(self._full(params), x, y), **{n: np.zeros_like(params[n]) for n in self.names}}
 
     def _full(self, params: Mapping[str, Array]) -> dict[str, Array]:

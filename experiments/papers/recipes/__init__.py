@@ -1,4 +1,4 @@
-"""How a method is trained where its paper's own way counts: one file is one recipe.
+"""Train each method as its paper does: one file is one recipe.
 
 A recipe is a generator that takes a bench, yields the fraction of its work that is done and returns a `Trained`.
 """
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and how it is to be adapted.
+    """A trained model and how it is adapted to a new task.
 
-    lr: the step size of gradient descent on a new task; family: whose points it takes as inputs.
+    lr: the step size of gradient descent; family: the task family whose points it takes.
     """
 
     model: nn.Module
@@ -26,4 +26,4 @@ class Trained:
 
 
 Recipe = Callable[["Bench"], Generator[float, None, Trained]]
-LOOKS = 20  # at how many points of a training a recipe tells how far it is
+LOOKS = 20  # how often a recipe yields its progress during a training

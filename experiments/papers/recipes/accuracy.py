@@ -1,4 +1,4 @@
-"""How well episodes are told: the same ones for every method and seed, whoever adapts to them."""
+"""Measure the accuracy of adapted models on episodes, the same episodes for every method and seed."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,58 +12,64 @@ from experiments.harness.case import Json
 from experiments.harness.measure.bench import Bench
 
 LOOKS, LOOK_EPISODES = 10, 50  # points of a learning curve after the first, and validation episodes at each
-TOLD_STEPS = 10  # accuracy is told after 0 to so many steps
-TOGETHER = 25  # episodes that are drawn at once
+REPORTED_STEPS = 10  # accuracy is reported after 0 to this many steps
+BATCH = 25  # episodes that are drawn at once
 
 
 class Adapts(Protocol):
-    """What has been trained, and how it learns a task; predictions are made after the steps that are `told`."""
+    """A trained model that adapts to a task; `told` holds the steps after which it predicts."""
 
     @property
     def told(self) -> Sequence[int]:
-        """In ascending order."""
+        """Return the numbers of steps after which predictions are made, in ascending order."""
 
     def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, alone: bool = False) -> Tensor:
-        """One task's predictions, (told, points, outputs)."""
+        """Adapt to one task; return predictions for its query points, (numbers of steps, points, outputs).
+
+        alone: each query point by itself, so that networks that normalise by the points at hand see no other.
+        """
 
 
 def episodes(bench: Bench, purpose: str, count: int) -> Iterator[TaskBatch]:
-    """The first `count` episodes of a purpose in which nobody is trained, the same for every seed."""
-    together = min(TOGETHER, count)
-    bench.stream(purpose, together, seed=0)
-    return (bench.batch(i, purpose) for i in range(count // together))
+    """Return the first `count` episodes of a stream that is not for training, in batches; the same for every seed."""
+    size = min(BATCH, count)
+    bench.stream(purpose, size, seed=0)
+    return (bench.batch(i, purpose) for i in range(count // size))
 
 
 def accuracies(adapts: Adapts, batches: Iterator[TaskBatch], alone: bool = False) -> Tensor:
-    """Of each episode, the percentage of its query images told right, (told, episodes)."""
-    found = []
+    """Compute the percentage of query images classified right, (numbers of steps, episodes).
+
+    alone: each query image is classified by itself.
+    """
+    percentages = []
     for batch in batches:
         for support_x, support_y, query_x, query_y in zip(*batch, strict=True):
             predicted = adapts.predictions(support_x, support_y, query_x, alone).argmax(-1)
-            found.append(100 * (predicted == query_y.argmax(-1)).double().mean(-1))
-    return torch.stack(found, dim=1).cpu()
+            percentages.append(100 * (predicted == query_y.argmax(-1)).double().mean(-1))
+    return torch.stack(percentages, dim=1).cpu()
 
 
 class LearningCurve:
-    """The accuracy on validation episodes after `steps` steps, against the iterations of a training."""
+    """The accuracy on validation episodes after `steps` steps of adaptation, against the iterations of a training."""
 
     def __init__(self, bench: Bench, steps: int) -> None:
         self.bench, self.steps = bench, steps
         self.series: dict[str, list[float]] = {"iteration": [], "accuracy": []}
 
     def look(self, iteration: int, adapts: Adapts) -> None:
-        """Add a point."""
-        found = accuracies(adapts, episodes(self.bench, "look", LOOK_EPISODES))
+        """Measure the accuracy and add it to the curve."""
+        percentages = accuracies(adapts, episodes(self.bench, "look", LOOK_EPISODES))
         self.series["iteration"].append(float(iteration))
-        self.series["accuracy"].append(float(found[adapts.told.index(self.steps)].mean()))
+        self.series["accuracy"].append(float(percentages[adapts.told.index(self.steps)].mean()))
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training gave.
+    """The result of a training.
 
-    steps: how many steps it takes to learn a task; row: columns of the recipe; curve: accuracy against iterations,
-    empty where there was no training; recipe: what it was trained with, where that depends on the way of testing.
+    steps: the number of steps of adaptation to a task; row: columns about the recipe; curve: accuracy against
+    iterations, empty without training; recipe: the settings of the training, where they depend on the mode of testing.
     """
 
     adapts: Adapts
@@ -74,4 +80,7 @@ class Learned:
 
 
 Method = Callable[[Bench, bool, Learned | None], Generator[float, None, Learned]]
-"""Trains for queries that are told all at once, or each `alone`; `Learned` is what it gave for the other way, if so."""
+"""A generator that trains for testing with all queries at once (False) or each query alone (True).
+
+The `Learned` is its result for the other mode, which may serve again; None in the first mode.
+"""

@@ -1,4 +1,4 @@
-"""Adam on the meta-gradient of an implementation: MAML and FOMAML as in Finn et al. 2017, and pre-training."""
+"""Train by Adam on an implementation's meta-gradient: MAML and FOMAML as in Finn et al. 2017, and pre-training."""
 
 from collections.abc import Callable, Generator
 
@@ -11,14 +11,17 @@ from experiments.papers.recipes import LOOKS, Trained
 
 
 def train(bench: Bench) -> Generator[float, None, Trained]:
-    """The case's iterations, tasks and step sizes; the implementation is verified before."""
+    """Verify the implementation, then train with the case's iterations, tasks and step sizes."""
     bench.verify()
     yield from iterate(bench, LOOKS, lambda iteration: None)
     return Trained(bench.setup.spec.model, bench.params["inner_lr"], bench.params["family"])
 
 
 def iterate(bench: Bench, looks: int, look: Callable[[int], None]) -> Generator[float, None, None]:
-    """The outer loop: `look` at so many equal distances, and yield the fraction that is done. Raises Diverged."""
+    """Run the outer loop, call `look` about `looks` times at equal distances, and yield the fraction done each time.
+
+    Raises Diverged where the query loss is not finite.
+    """
     iterations = bench.params["iterations"]
     every = max(1, iterations // looks)
     training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))

@@ -1,4 +1,4 @@
-"""Adam on the meta-gradient of an implementation, for few-shot images: MAML and FOMAML as in Finn et al. 2017."""
+"""Train by Adam on an implementation's meta-gradient, for few-shot images: MAML and FOMAML as in Finn et al. 2017."""
 
 from collections.abc import Generator
 
@@ -9,11 +9,11 @@ from experiments.harness.case import Json
 from experiments.harness.measure.adaptation import Adaptation
 from experiments.harness.measure.bench import Bench
 from experiments.papers.recipes import adam
-from experiments.papers.recipes.accuracy import LOOKS, TOLD_STEPS, Learned, LearningCurve
+from experiments.papers.recipes.accuracy import LOOKS, REPORTED_STEPS, Learned, LearningCurve
 
 
 def train(bench: Bench, _alone: bool, before: Learned | None) -> Generator[float, None, Learned]:
-    """The case's iterations, episodes and step sizes, for both ways of testing; verified before."""
+    """Verify the implementation, then train with the case's iterations, episodes and step sizes, for both modes."""
     if before:
         return before
     p = bench.params
@@ -30,19 +30,19 @@ def train(bench: Bench, _alone: bool, before: Learned | None) -> Generator[float
 
 
 def untrained(bench: Bench, _alone: bool, before: Learned | None) -> Generator[float, None, Learned]:
-    """The initial weights as they are."""
+    """Return the initial weights without training."""
     yield from ()
     return before or learned(bench, bench.model(bench.dtype), {"iterations": 0}, {})
 
 
 def learned(bench: Bench, model: nn.Module, row: dict[str, Json], curve: dict[str, list[float]]) -> Learned:
-    """With the columns that tell the step size as the released code has it, and as a mean has."""
+    """Return a training's result, with the step size as the released code states it and as it acts on a mean loss."""
     p = bench.params
     row = row | {"alpha": p["inner_lr"] / p["ways"], "inner_reduction": "sum over ways, mean over shots"}
     row["alpha_effective"] = p["inner_lr"]
-    return Learned(adaptation(bench, model, TOLD_STEPS), p["test_steps"], row, curve)
+    return Learned(adaptation(bench, model, REPORTED_STEPS), p["test_steps"], row, curve)
 
 
 def adaptation(bench: Bench, model: nn.Module, steps: int) -> Adaptation:
-    """Plain gradient descent from the model's weights as they are now."""
+    """Return an adaptation by plain gradient descent from the model's present weights."""
     return Adaptation(model, bench.loss, InnerLoop(bench.params["inner_lr"], steps))

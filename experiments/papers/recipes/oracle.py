@@ -1,7 +1,7 @@
-"""The oracle of Finn et al. 2017, section 5.1: one network for all tasks, which is told amplitude and phase.
+"""Train the oracle of Finn et al. 2017, section 5.1: one network for all tasks, with amplitude and phase as inputs.
 
-It is trained like pre-training, on the same tasks. Its inputs are (x, A, φ); the weights that the network of the others
-has are the same in it, and those of the two further inputs are drawn besides.
+It is trained like pre-training, on the same tasks. Its inputs are (x, A, φ); it starts from the initial weights of the
+other methods' network, with further draws for the weights of the two further inputs.
 """
 
 from collections.abc import Generator
@@ -21,29 +21,30 @@ from experiments.problems.networks.initial import initialise
 from experiments.problems.tasks import family
 from experiments.problems.tasks.stream import Stream
 
-TOLD = {"sinusoid": "sinusoid_told"}
+KNOWN_TASK = {"sinusoid": "sinusoid_known_task"}
+"""For each task family, the one that has the parameters of a task among its inputs."""
 
 
 def train(bench: Bench) -> Generator[float, None, Trained]:
-    """The case's iterations of Adam on the support loss."""
+    """Train with the case's iterations of Adam on the support loss; raises Unavailable for other tasks."""
     p = bench.params
-    if p["family"] not in TOLD:
+    if p["family"] not in KNOWN_TASK:
         raise Unavailable(f"there is no oracle for the tasks of {p['family']}")
-    spec = told(bench)
+    spec = widened_spec(bench)
     if reason := PretrainingCompiled.unavailable(spec):
         raise Unavailable(reason)
-    stream = Stream(family(TOLD[p["family"]]), bench.case.seed, p["tasks"], p["shots"], p["queries"])
+    stream = Stream(family(KNOWN_TASK[p["family"]]), bench.case.seed, p["tasks"], p["shots"], p["queries"])
     every = max(1, p["iterations"] // LOOKS)
     batches = (bench.tensors(stream.batch(i)) for i in range(p["iterations"]))
     training = outer_loop(Setup(spec, PretrainingCompiled(spec)), p["outer_lr"], batches)
     for iteration, _ in enumerate(training, start=1):
         if iteration % every == 0:
             yield iteration / p["iterations"]
-    return Trained(spec.model, 0.0, TOLD[p["family"]])
+    return Trained(spec.model, 0.0, KNOWN_TASK[p["family"]])
 
 
-def told(bench: Bench) -> Spec:
-    """The case's network with two more inputs."""
+def widened_spec(bench: Bench) -> Spec:
+    """Return the case's spec with two more inputs to its network."""
     spec = bench.spec(bench.dtype)
     wider = networks.build({"inputs": 3, **bench.params["model"]}).double()
     initialise(wider, bench.case.seed, bench.params["initial"])

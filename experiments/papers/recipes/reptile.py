@@ -1,8 +1,9 @@
-"""Reptile by its own recipe for sinusoids: the code that OpenAI published with Nichol et al. 2018.
+"""Train Reptile on sinusoids as the code does that OpenAI published with Nichol et al. 2018.
 
 30,000 iterations of one task each: 50 points, one epoch of plain gradient descent on minibatches of 10, that is, 5
 inner steps of 0.02; then θ ← θ + ε (φ − θ), with ε falling linearly from 0.1 to 0. Tasks, network and initial weights
-are those of the case. (There x are 50 points on a grid, here they are drawn; its network has 64 tanh units per layer.)
+are those of the case. (In that code x are 50 points on a grid, here they are drawn; its network has 64 tanh units per
+layer.)
 """
 
 from collections.abc import Generator
@@ -21,7 +22,7 @@ INNER_LR, OUTER_LR = 0.02, 0.1
 
 
 def train(bench: Bench) -> Generator[float, None, Trained]:
-    """Its iterations, as many times fewer as those of the case are fewer than in full."""
+    """Train for the case's share of the published 30,000 iterations."""
     p = bench.params
     iterations = max(1, round(ITERATIONS * p["share"]))
     model = bench.model(bench.dtype)
@@ -42,7 +43,7 @@ def train(bench: Bench) -> Generator[float, None, Trained]:
 
 
 def step(model: nn.Module, loss: Tensor) -> None:
-    """Plain gradient descent, in place."""
+    """Take one step of plain gradient descent, in place."""
     parameters = list(model.parameters())
     for q, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         q.data.sub_(INNER_LR * g)

@@ -1,1 +1,1 @@
-"""Data that has to be fetched: from official archives, checked, to one array that measuring reads with NumPy alone."""
+"""Prepare data that has to be downloaded: turn official archives into one array that NumPy alone can read."""

@@ -1,4 +1,4 @@
-"""Omniglot (Lake et al. 2015): the two official archives, fetched or brought along, to one array of 28×28 images.
+"""Prepare Omniglot (Lake et al. 2015): turn its two official archives into one array of 28×28 images.
 
 Every image is resized with Pillow's Lanczos filter, as in the code released with Finn et al. 2017. Archives are checked
 by their SHA-256 before anything in them is read, and read in place: no member is ever written to disk.
@@ -27,11 +27,11 @@ CHUNK = 1 << 16
 MEMBER = re.compile(r"images_(?:background|evaluation)/([^/]+/character\d+)/\d+_(\d+)\.png")
 
 Progress = Callable[[str, int, int], None]
-"""What is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 class Archive(NamedTuple):
-    """Its size in bytes and its SHA-256."""
+    """The size in bytes and the SHA-256 of an official archive."""
 
     size: int
     sha256: str
@@ -47,9 +47,10 @@ OFFICIAL = {
 def prepare(
     folder: Path, progress: Progress, archives: Mapping[str, Archive] = OFFICIAL, source: str = SOURCE
 ) -> tuple[Path, int]:
-    """The array's file in `folder`, made from the archives there, and how many characters it has.
+    """Write the array of images to a file in `folder`; return its path and the number of characters.
 
-    Missing archives are fetched. Raises ValueError for one that is damaged or another, OSError where fetching fails.
+    Archives that are not in `folder` are downloaded. Raises ValueError for one that is not the official one, OSError
+    where downloading fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, archive in archives.items():
@@ -64,7 +65,10 @@ def prepare(
 
 
 def fetch(url: str, to: Path, archive: Archive, progress: Progress) -> None:
-    """Download what is missing of an archive; what there is of it stays beside it until it is whole."""
+    """Download an archive, or the rest of one; until it is complete, its bytes are in `<name>.part`.
+
+    Raises OSError where that fails, ValueError where the archive is not the official one.
+    """
     part = to.with_name(f"{to.name}.part")
     done = part.stat().st_size if part.exists() else 0
     if done > archive.size:
@@ -82,8 +86,8 @@ def fetch(url: str, to: Path, archive: Archive, progress: Progress) -> None:
                         done += len(chunk)
                         progress(f"fetching {to.name}", done, archive.size)
         except urllib.error.URLError as error:
-            why = error if isinstance(error, urllib.error.HTTPError) else error.reason
-            raise OSError(f"{to.name} could not be fetched: {why}") from error
+            reason = error if isinstance(error, urllib.error.HTTPError) else error.reason
+            raise OSError(f"{to.name} could not be fetched: {reason}") from error
     if done < archive.size:
         raise OSError(f"{to.name}: only {done} of {archive.size} bytes came; the same command goes on from there")
     try:
@@ -95,7 +99,7 @@ def fetch(url: str, to: Path, archive: Archive, progress: Progress) -> None:
 
 
 def check(file: Path, archive: Archive) -> None:
-    """Raise ValueError unless its SHA-256 is the archive's."""
+    """Raise ValueError unless a file's SHA-256 is that of the official archive."""
     digest = hashlib.sha256()
     with file.open("rb") as opened:
         while chunk := opened.read(CHUNK):
@@ -108,28 +112,28 @@ def check(file: Path, archive: Archive) -> None:
 
 
 def read(file: Path, progress: Progress) -> NDArray[np.uint8]:
-    """All images of an archive by alphabet and character, (characters, drawers, side·side), 255 for ink.
+    """Read all images of an archive, (characters, drawers, side·side), 255 for ink; sorted by alphabet and character.
 
     Raises ValueError where a character does not have one image of each drawer.
     """
-    found: dict[str, dict[int, NDArray[np.uint8]]] = {}
+    images: dict[str, dict[int, NDArray[np.uint8]]] = {}
     with zipfile.ZipFile(file) as archive:
         members = [(m, matched) for m in archive.infolist() if (matched := MEMBER.fullmatch(m.filename))]
         for done, (member, matched) in enumerate(members, start=1):
             if member.file_size > LARGEST:
                 raise ValueError(f"{file.name}: {member.filename} has {member.file_size} bytes, {LARGEST} are allowed")
             try:
-                found.setdefault(matched[1], {})[int(matched[2])] = _resized(archive.read(member))
+                images.setdefault(matched[1], {})[int(matched[2])] = _resized(archive.read(member))
             except OSError as error:
                 raise ValueError(f"{file.name}: {member.filename} is no PNG image") from error
             if done % 500 == 0 or done == len(members):
                 progress(f"reading {file.name}", done, len(members))
-    if not found:
+    if not images:
         raise ValueError(f"{file.name}: there is no images_…/ALPHABET/characterNN/NNNN_NN.png in it")
-    for character, drawn in found.items():
+    for character, drawn in images.items():
         if sorted(drawn) != list(range(1, DRAWERS + 1)):
             raise ValueError(f"{file.name}: {character} has {len(drawn)} images, not one of each of {DRAWERS} drawers")
-    return np.stack([np.stack([drawn[i] for i in sorted(drawn)]) for _, drawn in sorted(found.items())])
+    return np.stack([np.stack([drawn[i] for i in sorted(drawn)]) for _, drawn in sorted(images.items())])
 
 
 def _resized(png: bytes) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The networks that every implementation adapts, and their initial weights."""
+"""Build the networks that every implementation adapts, and draw their initial weights."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ TRAITS = ("loss", "tied", "frozen", "unused")
 
 
 def build(description: dict[str, Any]) -> nn.Sequential:
-    """The module that a description stands for; `experiments.judging.oracles.described` says what is in one."""
+    """Build the torch module of a network description; `experiments.judging.oracles.described` says what is in one."""
     layers = {key: value for key, value in description.items() if key not in TRAITS}
     model = cnn(**layers) if "blocks" in layers else mlp(**layers)
     for name, shape in description.get("unused", {}).items():

@@ -1,4 +1,4 @@
-"""A small convolutional network like those of Finn et al. 2017, section 5.2: blocks of 3×3 convolutions."""
+"""Build small convolutional networks like those of Finn et al. 2017, section 5.2: blocks of 3×3 convolutions."""
 
 from collections import OrderedDict
 
@@ -14,11 +14,11 @@ def cnn(
     running: bool = False,
     strided: bool = False,
 ) -> nn.Sequential:
-    """Blocks of convolution, batch normalisation, ReLU and 2×2 max-pooling, then a linear layer named out.
+    """Build blocks of convolution, batch normalisation, ReLU and 2×2 max-pooling, then a linear layer named out.
 
-    Maps (points, channels, side, side) to (points, outputs). Batch normalisation takes the statistics of the points
-    at hand; with `running` it also keeps running ones, which only evaluation mode looks at. With `strided`,
-    convolutions of stride 2 take the place of pooling, as the paper has it for Omniglot.
+    Maps (points, channels, side, side) to (points, outputs). Batch normalisation uses the statistics of the points at
+    hand; with `running` it also keeps running ones, which only evaluation mode uses. With `strided`, convolutions of
+    stride 2 take the place of pooling, as in the paper's network for Omniglot.
     """
     stride = 2 if strided else 1
     layers: OrderedDict[str, nn.Module] = OrderedDict()

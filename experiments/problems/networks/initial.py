@@ -1,6 +1,6 @@
-"""Initial weights from the project's own draws, so that they are equal on every torch version and device.
+"""Draw initial weights from the project's random draws, so that they are equal on every torch version and device.
 
-Linear and convolutional layers are drawn, by one of SCHEMES:
+Weights and biases of linear and convolutional layers are drawn by one of SCHEMES:
 
 - `uniform fan-in`: U[−1/√fan_in, 1/√fan_in] for weights and biases, what PyTorch's default initialisation amounts to;
 - `truncated normal`: weights N(0, 0.01²) cut off at two standard deviations, biases zero, as in the code released with
@@ -26,7 +26,7 @@ SD, CUT = 0.01, 2.0
 
 
 def initialise(model: nn.Module, seed: int, scheme: str = FAN_IN) -> str:
-    """Set the weights of `model` in place; returns the SHA-256 of the draws and of what was not drawn."""
+    """Draw the weights of `model` in place; return the SHA-256 of the draws and of the parameters that keep theirs."""
     digest = hashlib.sha256(scheme.encode())
     drawn: set[int] = set()
     with torch.no_grad():
@@ -56,4 +56,4 @@ def _truncated(draws: Floats, weight: Tensor, p: Tensor) -> Floats:
 
 
 SCHEMES: dict[str, Callable[[Floats, Tensor, Tensor], Floats]] = {FAN_IN: _fan_in, TRUNCATED: _truncated}
-"""Values from uniforms, for a parameter of a layer with this weight."""
+"""By name, a function from uniforms, a layer's weight and one of its parameters to the values of that parameter."""

@@ -1,4 +1,4 @@
-"""The losses that a network's description can ask for: functions of prediction and target, the mean over points."""
+"""Define the losses that a network description can name: means over points of a function of prediction and target."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +7,7 @@ from baselines.contract import Loss
 
 
 def pseudo_huber(prediction: Tensor, target: Tensor) -> Tensor:
-    """√(1 + d²) − 1 of the difference d; unlike a squared error, its curvature depends on the target."""
+    """Compute the mean of √(1 + d²) − 1, d = prediction − target; its curvature depends on the target, unlike d²'s."""
     difference = prediction - target
     return ((1 + difference * difference).sqrt() - 1).mean()
 

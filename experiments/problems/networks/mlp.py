@@ -1,4 +1,4 @@
-"""The multilayer perceptron of the tutorial notebook and of Finn et al. 2017, section 5.1: 1 → 40 → 40 → 1."""
+"""Build multilayer perceptrons, such as 1 → 40 → 40 → 1 of the tutorial notebook and Finn et al. 2017, section 5.1."""
 
 from collections import OrderedDict
 
@@ -8,9 +8,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 def mlp(inputs: int, hidden: int, width: int, activation: str, outputs: int = 1) -> nn.Sequential:
-    """`hidden` layers of `width` units named hidden1, hidden2, … and a linear one named out.
+    """Build `hidden` layers of `width` units named hidden1, hidden2, …, and a linear layer named out.
 
-    Maps (points, inputs) to (points, outputs). With no hidden layer it is linear regression.
+    activation: "relu" or "tanh". Maps (points, inputs) to (points, outputs). With no hidden layer it is linear
+    regression.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i in range(1, hidden + 1):

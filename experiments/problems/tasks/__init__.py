@@ -1,4 +1,4 @@
-"""Task families as seeded, digested streams; one file is one family, found by its name."""
+"""Look up task families by name, one file each, and make streams of meta-batches of them."""
 
 import importlib
 import sys
@@ -8,36 +8,36 @@ from typing import Any
 from experiments.problems.tasks.episodes import Classes, Episodes
 from experiments.problems.tasks.stream import Family, Stream
 
-_on_demand: set[str] = set()  # what was imported for a family that was asked for by its name
+_on_demand: set[str] = set()  # modules that were imported to load a task family
 
 
 def family(name: str) -> Family:
-    """The regression family that the file `<name>.py` defines as FAMILY."""
-    found: Family = _found(name)
-    return found
+    """Return the task family of regression that the file `<name>.py` of this folder defines as FAMILY."""
+    loaded: Family = _load(name)
+    return loaded
 
 
-def stream(wanted: Mapping[str, Any], seed: int, tasks: int, purpose: str) -> Stream | Episodes:
-    """Meta-batches of the family that a case's parameters name; episodes where they say how many ways."""
-    name, shots, queries = wanted["family"], wanted["shots"], wanted["queries"]
-    if "ways" not in wanted:
+def stream(params: Mapping[str, Any], seed: int, tasks: int, purpose: str) -> Stream | Episodes:
+    """Return a stream of meta-batches of `tasks` tasks as a case has them; of episodes if it has `ways`."""
+    name, shots, queries = params["family"], params["shots"], params["queries"]
+    if "ways" not in params:
         return Stream(family(name), seed, tasks, shots, queries, purpose)
-    classes: Classes = _found(name)
-    return Episodes(classes, seed, tasks, wanted["ways"], shots, queries, purpose)
+    classes: Classes = _load(name)
+    return Episodes(classes, seed, tasks, params["ways"], shots, queries, purpose)
 
 
 def forget() -> None:
-    """Take the families asked for so far out of this process, as if it had none.
+    """Remove the modules of all task families loaded so far from sys.modules.
 
-    A process measures one case after the other, and the sources of a cell are those that its own case needs.
+    A process measures one case after the other, and a cell's sources must be those that its own case needs.
     """
     for module in _on_demand:
         sys.modules.pop(module, None)
     _on_demand.clear()
 
 
-def _found(name: str) -> Any:
+def _load(name: str) -> Any:
     before = set(sys.modules)
-    found = importlib.import_module(f"experiments.problems.tasks.{name}").FAMILY
+    loaded = importlib.import_module(f"experiments.problems.tasks.{name}").FAMILY
     _on_demand.update(new for new in sys.modules.keys() - before if new.startswith("experiments."))
-    return found
+    return loaded

@@ -1,8 +1,8 @@
-"""The handwritten digits that scikit-learn brings along: 1,797 real images of 8×8 pixels.
+"""Define few-shot classification of the handwritten digits of scikit-learn: 1,797 real images of 8×8 pixels.
 
 From E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository. Ten
-classes are few: 5 to 9 test, and 0 to 4 train, each of these turned by multiples of 90 degrees and mirrored to make 40
-classes. What is looked at while training are 5 to 9, too: nothing is chosen by it.
+classes are few, so digits 0 to 4 become 40 training classes, each turned by multiples of 90 degrees and mirrored; 5 to
+9 are the test classes. They are the validation classes, too: no choice depends on validation.
 """
 
 import functools
@@ -16,7 +16,7 @@ VIEWS = 8
 
 
 class Digits:
-    """As many images of each class as the rarest has, 174."""
+    """The classes of digits, with 174 images each, as many as the rarest digit has."""
 
     name = "digits"
     version = 1
@@ -25,21 +25,21 @@ class Digits:
     per_image = 0
 
     def split(self, name: str) -> Ids:
-        """See `Classes.split`; class 10·v + d is digit d in view v, of which 0 is upright."""
+        """Return the numbers of a split's classes; class 10·v + d is digit d in view v, and view 0 is upright."""
         if name == "train":
             return np.add.outer(10 * np.arange(VIEWS), np.arange(5)).ravel()
         return np.arange(5, 10)
 
     def images(self, classes: Ids, chosen: Floats, varied: Floats) -> Floats:
-        """See `Classes.images`."""
+        """Return different images of each class, see `Classes.images`."""
         which = without_replacement(chosen, varied.shape[1])
-        found: Floats = _images(self.per_class)[classes[:, None], which]
-        return found
+        images: Floats = _images(self.per_class)[classes[:, None], which]
+        return images
 
 
 @functools.cache
 def _images(each: int) -> Floats:
-    """(10·VIEWS, each, 64), from 0 to 1."""
+    """Return `each` images of every class, (10·VIEWS, each, 64), with pixels from 0 to 1."""
     from sklearn.datasets import load_digits
 
     data = load_digits()

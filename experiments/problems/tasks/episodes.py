@@ -1,7 +1,7 @@
-"""Few-shot classification: a stream of meta-batches whose tasks are episodes, N classes with K support images each.
+"""Define streams of few-shot classification: tasks are episodes of N classes with K support images each.
 
-Training, validation and test classes are disjoint. A label is the place of a class in its episode, written one-hot, so
-that the cross-entropy with it is that of the label.
+Training classes are in no other split. A label is the position of a class in its episode, as a one-hot vector, so that
+a cross-entropy with targets of probabilities serves.
 """
 
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from experiments.problems.tasks.draws import Floats, Source
 from experiments.problems.tasks.stream import Arrays
 
 Ids = NDArray[np.int64]
-SPLITS = {"heldout": "test", "sheet": "test", "look": "validation"}  # of a stream's purpose; the others train
+SPLITS = {"heldout": "test", "sheet": "test", "look": "validation"}  # by a stream's purpose; other purposes train
 
 
 class Classes(Protocol):
-    """A set of classes, and images of them as functions of uniform draws."""
+    """A set of classes of images, written as functions of uniform draws."""
 
     name: str
     version: int
-    """Changes whenever the same draws give other images."""
+    """A number to increase whenever the same draws give other images."""
     side: int
     """Images have side×side pixels, 0 for paper to 1 for ink."""
     per_class: int
@@ -31,21 +31,21 @@ class Classes(Protocol):
     """The number of uniforms that it draws for each image besides."""
 
     def split(self, name: str) -> Ids:
-        """The classes that "train", "validation" or "test" has."""
+        """Return the numbers of the classes of "train", "validation" or "test"."""
 
     def images(self, classes: Ids, chosen: Floats, varied: Floats) -> Floats:
-        """Different images of each class.
+        """Return different images of each class, (n, points, side·side).
 
         classes: (n,); chosen: (n, per_class) uniforms; varied: (n, points, per_image) uniforms.
-        Returns (n, points, side·side). Raises ValueError where a class has fewer than `points` images.
+        Raises ValueError where a class has fewer than `points` images.
         """
 
 
 @dataclass
 class Episodes:
-    """Meta-batches of `tasks` episodes of `ways` classes, each with `shots` support and `queries` query images.
+    """Meta-batches of `tasks` episodes of `ways` classes with `shots` support and `queries` query images each.
 
-    Support and query points come class by class. Raises ValueError where there are fewer classes than `ways`.
+    Support and query points are ordered by class. Raises ValueError where there are fewer classes than `ways`.
     """
 
     family: Classes
@@ -68,11 +68,11 @@ class Episodes:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the raw draws of every batch taken so far, with the names and sizes behind them."""
+        """Return the SHA-256 of the raw draws of every meta-batch so far, with the names and sizes behind them."""
         return self.source.digest
 
     def batch(self, index: int) -> Arrays:
-        """Meta-batch `index`, in O(1)."""
+        """Return meta-batch `index`, in O(1)."""
         family, points = self.family, self.shots + self.queries
         n, pixels = self.tasks * self.ways, family.side * family.side
         sizes = np.cumsum([len(self.classes), self.ways * family.per_class, self.ways * points * family.per_image])
@@ -88,8 +88,11 @@ class Episodes:
 
 
 def without_replacement(draws: Floats, points: int) -> Ids:
-    """`points` different ones of the items that each row has a uniform for, (rows, points); raises ValueError."""
+    """Choose `points` different items in each row, (rows, points) indices; every item of a row has one uniform.
+
+    Raises ValueError where there are fewer items.
+    """
     if points > draws.shape[1]:
         raise ValueError(f"{points} images of a class are too many: there are {draws.shape[1]}")
-    found: Ids = np.argsort(draws, axis=1)[:, :points]
-    return found
+    indices: Ids = np.argsort(draws, axis=1)[:, :points]
+    return indices

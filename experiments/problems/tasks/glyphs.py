@@ -1,9 +1,9 @@
-"""Handwritten-like characters that are drawn by the computer: few-shot images that need no data.
+"""Define few-shot classification of generated characters that look handwritten, and need no data.
 
-A class is an alphabet's character as it is meant: two to four strokes, each a cubic Bézier curve whose control points
-lie anywhere. An image is one writing of it: control points shaken, the whole turned, sheared, scaled and shifted, with
-a pen of its own width. There are 1,623 classes in the split that Finn et al. 2017 give Omniglot: 1,100 to train,
-100 to validate, 423 to test.
+A class is a character: two to four strokes, each a cubic Bézier curve with random control points. An image is one
+handwriting of it: the control points are moved a little, the whole is turned, sheared, scaled and shifted, and the
+width of the pen varies. There are 1,623 classes, split like Omniglot in Finn et al. 2017: 1,100 to train, 100 to
+validate, 423 to test.
 """
 
 import functools
@@ -21,7 +21,7 @@ DENSITY = 1.0  # of ink where a single point of a stroke lies; strokes are many 
 
 
 class Glyphs:
-    """1,623 classes; their strokes are drawn once, from the number of the class."""
+    """The 1,623 classes of characters; the number of a class determines its strokes."""
 
     version = 1
     classes = 1623
@@ -32,12 +32,12 @@ class Glyphs:
         self.name, self.side = name, side
 
     def split(self, name: str) -> Ids:
-        """See `Classes.split`."""
+        """Return the numbers of a split's classes, see `Classes.split`."""
         first, last = {"train": (0, 1100), "validation": (1100, 1200), "test": (1200, self.classes)}[name]
         return np.arange(first, last)
 
     def images(self, classes: Ids, chosen: Floats, varied: Floats) -> Floats:
-        """See `Classes.images`; there is no end of them."""
+        """Return different images of each class, see `Classes.images`; a class has as many as are asked for."""
         controls, drawn = _characters(self.classes)
         n, points = varied.shape[:2]
         signed = 2 * varied - 1
@@ -53,13 +53,16 @@ class Glyphs:
         down, across = (np.exp(-(((pixels - at[..., axis, None]) / pen) ** 2) / 2) for axis in (1, 0))
         down *= DENSITY * drawn[classes][:, None, :, None, None]  # strokes that a class does not have leave no ink
         ink = np.einsum("npksi,npksj->npij", down, across, optimize=True)
-        found: Floats = np.minimum(ink, 1.0).reshape(n, points, -1)
-        return found
+        images: Floats = np.minimum(ink, 1.0).reshape(n, points, -1)
+        return images
 
 
 @functools.cache
 def _characters(count: int) -> tuple[Floats, Floats]:
-    """Control points, (classes, strokes, controls, 2), in the unit square; and which strokes there are."""
+    """Draw all classes' control points, (classes, strokes, controls, 2) in the unit square, and a mask of strokes.
+
+    The mask, (classes, strokes), is 1 for strokes that a class has and 0 for others.
+    """
     draws = uniform(raw("glyphs classes v1", 0, 0, count * (STROKES * CONTROLS * 2 + 1))).reshape(count, -1)
     controls = 0.05 + 0.9 * draws[:, 1:].reshape(count, STROKES, CONTROLS, 2)
     strokes = 2 + np.floor(draws[:, :1] * (STROKES - 1))
@@ -68,7 +71,7 @@ def _characters(count: int) -> tuple[Floats, Floats]:
 
 @functools.cache
 def _bezier() -> Floats:
-    """The weights of a cubic curve's control points along it, (steps, controls)."""
+    """Return the weights of a cubic Bézier curve's control points along the curve, (steps, controls)."""
     t = np.linspace(0, 1, STEPS)[:, None]
     weights: Floats = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
     return weights

@@ -1,4 +1,4 @@
-"""Regression on images of s×s pixels: a small task for convolutional networks.
+"""Define regression on images of s×s pixels, a small task family for convolutional networks.
 
 y = w·x / s,   w ~ U[−1, 1]^(s·s),   x ~ U[−1, 1]^(s·s), row by row
 """
@@ -7,7 +7,7 @@ from experiments.problems.tasks.draws import Floats
 
 
 class Images:
-    """A task is a weight per pixel."""
+    """The task family in which a task is a weight per pixel."""
 
     version = 1
 
@@ -16,7 +16,7 @@ class Images:
         self.inputs = self.parameters = side * side
 
     def points(self, task: Floats, x: Floats) -> tuple[Floats, Floats]:
-        """See `Family.points`."""
+        """Return the tasks' points, see `Family.points`."""
         weight = -1.0 + 2.0 * task[:, :, None]
         x = -1.0 + 2.0 * x
         return x, x @ weight / self.side

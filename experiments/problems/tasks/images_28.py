@@ -1,4 +1,4 @@
-"""The regression of `images` on 28×28 pixels, the size of Omniglot's images in Finn et al. 2017."""
+"""Define the regression of `images` on 28×28 pixels, the size of Omniglot's images in Finn et al. 2017."""
 
 from experiments.problems.tasks.images import Images
 

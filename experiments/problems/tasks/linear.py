@@ -1,4 +1,4 @@
-"""Linear regression in three dimensions, whose meta-gradient has a closed form.
+"""Define linear regression in three dimensions, whose meta-gradient has a closed form.
 
 y = w·x + b,   w ~ U[−2, 2]³,   b ~ U[−1, 1],   x ~ U[−1, 1]³
 """
@@ -7,7 +7,7 @@ from experiments.problems.tasks.draws import Floats
 
 
 class Linear:
-    """A task is a weight vector and an offset."""
+    """The task family in which a task is a weight vector and an offset."""
 
     name = "linear"
     version = 1
@@ -15,7 +15,7 @@ class Linear:
     parameters = 4
 
     def points(self, task: Floats, x: Floats) -> tuple[Floats, Floats]:
-        """See `Family.points`."""
+        """Return the tasks' points, see `Family.points`."""
         weight, offset = -2.0 + 4.0 * task[:, :3, None], -1.0 + 2.0 * task[:, 3:, None]
         x = -1.0 + 2.0 * x
         return x, x @ weight + offset

@@ -1,7 +1,7 @@
-"""Omniglot's handwritten characters (Lake et al. 2015), as Finn et al. 2017 split them: 1,623 classes, 20 images each.
+"""Define few-shot classification of Omniglot (Lake et al. 2015): 1,623 handwritten characters, 20 images each.
 
-All characters are shuffled, whatever their alphabet; 1,100 train, 100 validate, 423 test. An episode turns each of its
-classes by a multiple of 90 degrees that it draws. `maml-bench fetch` makes the file that is read here.
+As in Finn et al. 2017, all characters are shuffled, whatever their alphabet; 1,100 train, 100 validate, 423 test. An
+episode turns each of its classes by a random multiple of 90 degrees. `maml-bench fetch` makes the file that is read.
 """
 
 import functools
@@ -16,11 +16,11 @@ from experiments.problems.tasks.episodes import Ids, without_replacement
 
 SIDE, DRAWERS = 28, 20
 FILE = "omniglot-28.npz"
-FOLDER = "MAML_BENCH_DATA"  # the environment variable that says where it lies, else in data/
+FOLDER = "MAML_BENCH_DATA"  # the environment variable with the file's folder; without it, data/
 
 
 class Omniglot:
-    """Raises FileNotFoundError or ValueError when images are first asked for and there are none."""
+    """The classes of Omniglot; `split` and `images` raise FileNotFoundError or ValueError without a usable file."""
 
     name = "omniglot"
     version = 1
@@ -29,36 +29,36 @@ class Omniglot:
     per_image = 0
 
     def split(self, name: str) -> Ids:
-        """See `Classes.split`."""
+        """Return the numbers of a split's classes, see `Classes.split`."""
         count = len(images())
         shuffled = np.argsort(uniform(raw("omniglot split v1", 0, 0, count)))
         first, last = {"train": (0, 1100), "validation": (1100, 1200), "test": (1200, count)}[name]
         return shuffled[first:last]
 
     def images(self, classes: Ids, chosen: Floats, varied: Floats) -> Floats:
-        """See `Classes.images`."""
+        """Return different images of each class, see `Classes.images`."""
         which = without_replacement(chosen[:, :DRAWERS], varied.shape[1])
-        found = images()[classes[:, None], which].reshape(*which.shape, SIDE, SIDE) / 255.0
+        upright = images()[classes[:, None], which].reshape(*which.shape, SIDE, SIDE) / 255.0
         turns = np.floor(4 * chosen[:, DRAWERS]).astype(int)
-        turned = np.stack([np.rot90(x, k, axes=(1, 2)) for x, k in zip(found, turns, strict=True)])
+        turned = np.stack([np.rot90(x, k, axes=(1, 2)) for x, k in zip(upright, turns, strict=True)])
         return turned.reshape(*which.shape, SIDE * SIDE)
 
 
 def path() -> Path:
-    """Where the file of images is looked for."""
+    """Return where the file of images is looked for."""
     return Path(os.environ.get(FOLDER, "data")) / FILE
 
 
 @functools.cache
 def images() -> NDArray[np.uint8]:
-    """(characters, drawers, side·side), 255 for ink."""
+    """Read all images, (characters, drawers, side·side), 255 for ink; raises FileNotFoundError or ValueError."""
     if not path().exists():
         raise FileNotFoundError(f"there is no {FILE}: `maml-bench fetch` makes it")
     with np.load(path(), allow_pickle=False) as file:
-        found: NDArray[np.uint8] = file["images"]
-    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[1:] != (DRAWERS, SIDE * SIDE):
+        array: NDArray[np.uint8] = file["images"]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[1:] != (DRAWERS, SIDE * SIDE):
         raise ValueError(f"{FILE} is not what `maml-bench fetch` makes")
-    return found
+    return array
 
 
 FAMILY = Omniglot()

@@ -1,4 +1,4 @@
-"""Sinusoid regression (Finn et al. 2017, section 5.1).
+"""Define sinusoid regression (Finn et al. 2017, section 5.1).
 
 y = A sin(x − φ),   A ~ U[0.1, 5],   φ ~ U[0, π],   x ~ U[−5, 5],   no noise
 """
@@ -9,7 +9,7 @@ from experiments.problems.tasks.draws import Floats
 
 
 class Sinusoid:
-    """A task is an amplitude and a phase."""
+    """The task family in which a task is an amplitude and a phase."""
 
     name = "sinusoid"
     version = 1
@@ -17,7 +17,7 @@ class Sinusoid:
     parameters = 2
 
     def points(self, task: Floats, x: Floats) -> tuple[Floats, Floats]:
-        """See `Family.points`."""
+        """Return the tasks' points, see `Family.points`."""
         amplitude = 0.1 + 4.9 * task[:, 0, None, None]
         phase = np.pi * task[:, 1, None, None]
         x = -5.0 + 10.0 * x

@@ -1,4 +1,4 @@
-"""Sinusoid regression with a frequency of its own for each task (Li et al. 2017, Meta-SGD, section 4.1).
+"""Define sinusoid regression with a different frequency in each task (Li et al. 2017, Meta-SGD, section 4.1).
 
 y = A sin(ω x + φ),   A ~ U[0.1, 5],   ω ~ U[0.8, 1.2],   φ ~ U[0, π],   x ~ U[−5, 5],   no noise
 """
@@ -9,7 +9,7 @@ from experiments.problems.tasks.draws import Floats
 
 
 class SinusoidFrequency:
-    """A task is an amplitude, a frequency and a phase."""
+    """The task family in which a task is an amplitude, a frequency and a phase."""
 
     name = "sinusoid_frequency"
     version = 1
@@ -17,7 +17,7 @@ class SinusoidFrequency:
     parameters = 3
 
     def points(self, task: Floats, x: Floats) -> tuple[Floats, Floats]:
-        """See `Family.points`."""
+        """Return the tasks' points, see `Family.points`."""
         amplitude = 0.1 + 4.9 * task[:, 0, None, None]
         frequency = 0.8 + 0.4 * task[:, 1, None, None]
         phase = np.pi * task[:, 2, None, None]

@@ -1,4 +1,4 @@
-"""A stream of meta-batches: batch i is a function of the seed and i alone."""
+"""Define streams of meta-batches of regression tasks: meta-batch i is a function of the seed and i alone."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -9,26 +9,25 @@ from experiments.problems.tasks.draws import Floats, Source
 
 
 class Family(Protocol):
-    """A distribution over tasks, written as a function of uniform draws."""
+    """A task family: a distribution over tasks, written as a function of uniform draws."""
 
     name: str
     version: int
-    """Changes whenever the same draws give other tasks."""
+    """A number to increase whenever the same draws give other tasks."""
     inputs: int
     """The number of input features."""
     parameters: int
-    """The number of uniforms that decide a task."""
+    """The number of uniforms that determine a task."""
 
     def points(self, task: Floats, x: Floats) -> tuple[Floats, Floats]:
-        """The tasks' points.
+        """Return the tasks' points, x (tasks, points, inputs) and y (tasks, points, 1).
 
         task: (tasks, parameters) uniforms; x: (tasks, points, inputs) uniforms.
-        Returns x: (tasks, points, inputs) and y: (tasks, points, 1).
         """
 
 
 class Arrays(NamedTuple):
-    """One meta-batch in float64; (tasks, points, inputs) and (tasks, points, outputs)."""
+    """One meta-batch in float64: x (tasks, points, inputs) and y (tasks, points, outputs), support and query."""
 
     support_x: Floats
     support_y: Floats
@@ -38,7 +37,7 @@ class Arrays(NamedTuple):
 
 @dataclass
 class Stream:
-    """Meta-batches of `tasks` tasks with `shots` support and `queries` query points each.
+    """A stream of meta-batches of `tasks` tasks with `shots` support and `queries` query points each.
 
     As in the tutorial notebook, the points of a task are drawn together and split at random. `purpose` separates
     streams of one seed, such as training and held-out tasks.
@@ -58,11 +57,11 @@ class Stream:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the raw draws of every batch taken so far, with the names and sizes behind them."""
+        """Return the SHA-256 of the raw draws of every meta-batch so far, with the names and sizes behind them."""
         return self.source.digest
 
     def batch(self, index: int) -> Arrays:
-        """Meta-batch `index`, in O(1)."""
+        """Return meta-batch `index`, in O(1)."""
         family, points = self.family, self.shots + self.queries
         sizes = np.cumsum([family.parameters, points * family.inputs, points])
         draws = self.source.uniforms(index, int(sizes[-1]))

@@ -1,9 +1,9 @@
-"""The process that runs a user's `meta_step`: one standalone file, so that it works in the user's own environment.
+"""Run a user's `meta_step` in a process of its own; a standalone file, so that it works in the user's environment.
 
-`python child.py FD FOLDER`: requests and answers are JSON over the socket FD, so that whatever the user's code prints
-cannot disturb them. Of this project it loads only the file beside it, by its path, and FOLDER, where the user's file
-lies, comes first on the path: a package of the user's named like one of ours is the one that is found. Python 3.9 and
-PyTorch 1.13 or newer suffice.
+`python worker.py FD FOLDER`: requests and responses are JSON over the socket FD, so that whatever the user's code
+prints cannot disturb them. Of this project it loads only two files of this folder, by their paths. FOLDER, where the
+user's file lies, comes first on sys.path: `import analysis` imports the user's package, if there is one, and not ours.
+Needs Python 3.9 and PyTorch 1.13 or newer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,78 +27,45 @@ import torch
 from torch import Tensor, nn
 
 PARAMETERS = ("model", "loss_fn", "support", "query", "inner_lr", "inner_steps")
-LONGEST = 200
-SETTLING = 5  # calls after which the allocator has what it needs
+LONGEST = 200  # characters of an exception's message
+SETTLING = 5  # calls after which the allocator holds all the memory that it needs
 PR_SET_PDEATHSIG = 1
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-RECORDER = "recorder.py"
+RECORDER, ARGUMENTS = "recorder.py", "arguments.py"
+"""The files of this folder that the worker loads."""
 
 
 class Unusable(Exception):
-    """What was asked for cannot be used; the message says why."""
-
-
-# -- what the calls are made with
-
-
-def network(layers: Sequence[int], activation: str, normalised: bool = False) -> nn.Module:
-    """`layers` = (inputs, width, …, outputs): linear layers with tanh or relu between them, named as our oracles do.
-
-    normalised: with batch normalisation by the points at hand, without running statistics, after every hidden layer.
-    """
-    model = nn.Sequential()
-    for i in range(1, len(layers) - 1):
-        model.add_module(f"hidden{i}", nn.Linear(layers[i - 1], layers[i]))
-        if normalised:
-            model.add_module(f"norm{i}", nn.BatchNorm1d(layers[i], track_running_stats=False))
-        model.add_module(f"{activation}{i}", nn.Tanh() if activation == "tanh" else nn.ReLU())
-    model.add_module("out", nn.Linear(layers[-2], layers[-1]))
-    return model
-
-
-def loss_function(kind: str, scale: float) -> Loss:
-    """The mean over points of the pseudo-Huber loss √(1 + d²) − 1, or of d², times `scale`; d = prediction − target."""
-
-    def pseudo_huber(prediction: Tensor, target: Tensor) -> Tensor:
-        difference = prediction - target
-        return scale * (torch.sqrt(1 + difference * difference) - 1).mean()
-
-    def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-        difference = prediction - target
-        return scale * (difference * difference).mean()
-
-    return {"pseudo-huber": pseudo_huber, "squared error": squared_error}[kind]
+    """Raised where the user's file or function cannot be used; the message says why."""
 
 
 class Calls:
-    """The user's function, and one model of every kind, whose weights change in place from call to call."""
+    """The user's function, and one model for each network and dtype; their weights change in place between calls."""
 
     def __init__(self, file: str, function: str) -> None:
         self.file, self.function = file, load(file, function)
-        self.recorder = execute(
-            "_recorder", os.path.join(os.path.dirname(os.path.abspath(__file__)), RECORDER)
-        ).Recorder
+        self.recorder = load_sibling(RECORDER).Recorder
+        self.arguments = load_sibling(ARGUMENTS)
         self.models: dict[str, nn.Module] = {}
 
-    def make(self, request: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments of a call, and its model with the weights of the request."""
+    def build_arguments(self, request: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the six arguments of a call, PARAMETERS, with the request's weights in the model."""
         dtype = getattr(torch, request["dtype"])
         key = json.dumps([request["network"], request["dtype"]], sort_keys=True)
         if key not in self.models:
-            self.models[key] = network(**request["network"]).to(dtype)
+            self.models[key] = self.arguments.network(**request["network"]).to(dtype)
         model = self.models[key]
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.copy_(torch.tensor(request["theta"][name], dtype=torch.float64))
                 parameter.grad = None
         support_x, support_y, query_x, query_y = (torch.tensor(part, dtype=dtype) for part in request["batch"])
-        loss = loss_function(request["loss"], request["scale"])
+        loss = self.arguments.loss_function(request["loss"], request["scale"])
         return model, loss, (support_x, support_y), (query_x, query_y), request["lr"], request["steps"]
 
     def call(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One call: the meta-gradient it left or returned, and what else it changed."""
-        arguments = model, loss, support, query, lr, steps = self.make(request)
+        """Call the function once; return the meta-gradient that it left or returned, and what else it changed."""
+        arguments = model, loss, support, query, lr, steps = self.build_arguments(request)
         seed(request["seed"])
         recorder = None
         if request.get("record"):
@@ -112,12 +79,12 @@ class Calls:
             else:
                 returned = self.function(*arguments)
             grads = {name: p.grad for name, p in model.named_parameters()}
-            left = any(g is not None and bool((g.to_dense() != 0).any()) for g in grads.values())
-            instead = {} if left else gradients(returned, model)
+            any_left = any(g is not None and bool((g.to_dense() != 0).any()) for g in grads.values())
+            returned_grads = {} if any_left else find_gradients(returned, model)
             return {
-                "grads": {name: as_list(grad) for name, grad in (instead or grads).items()},
-                "returned": bool(instead),
-                "nonsense": "" if left else nonsense(returned),
+                "grads": {name: as_list(grad) for name, grad in (returned_grads or grads).items()},
+                "returned": bool(returned_grads),
+                "unusable_type": "" if any_left else unusable_type(returned),
                 "changed": changes(before, state(model)),
                 "calls": recorder.calls if recorder else None,
                 "lines": recorder.lines if recorder else None,
@@ -126,13 +93,13 @@ class Calls:
             restore(model, before)
 
     def memory(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The growth of this process' resident bytes per call, after garbage collection.
+        """Measure by how many bytes a call makes this process grow, after garbage collection.
 
-        The lower quartile: what is kept adds up in every call, what the allocator does in some. None where the calls
-        are so slow that `seconds` are over before they are all made.
+        That is the lower quartile over calls: kept tensors add up in every call, the allocator grows in some only. None
+        where `seconds` pass before all `repeat` calls are done.
         """
-        arguments = self.make(request)
-        gc.freeze()  # what is there already need not be looked through after every call
+        arguments = self.build_arguments(request)
+        gc.freeze()  # so that the collection after every call does not look through what exists already
         levels: list[int] = []
         end = time.monotonic() + request["seconds"]
         while len(levels) < request["repeat"]:
@@ -147,11 +114,11 @@ class Calls:
         return {"growth": max(0, growth[len(growth) // 4])}
 
 
-# -- what a call may change
+# -- what a call has to leave as it was
 
 
 def state(model: nn.Module) -> dict[str, Any]:
-    """Everything of the process and the model that a call has to leave as it was."""
+    """Copy the weights, modes and gradient mode that a call has to leave as they were."""
     return {
         "weights": {name: p.detach().clone() for name, p in model.named_parameters()},
         "modes": {name: m.training for name, m in model.named_modules()},
@@ -161,8 +128,8 @@ def state(model: nn.Module) -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[str]]:
-    """Names of what changed, by kind."""
-    found = {}
+    """Return the names of what differs between two states, by kind; kinds without a difference are left out."""
+    changed = {}
     for kind, old in before.items():
         new = after[kind]
         if isinstance(old, dict):
@@ -170,19 +137,19 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[str
         else:
             names = [] if same(old, new) else [kind]
         if names:
-            found[kind] = names
-    return found
+            changed[kind] = names
+    return changed
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal; numbers that are none are equal to each other."""
+    """Tell whether two values are equal; a NaN counts as equal to a NaN."""
     if not isinstance(a, torch.Tensor):
         return bool(a == b)
     return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def restore(model: nn.Module, before: dict[str, Any]) -> None:
-    """Undo what a call changed, so that the next one starts from what was asked for."""
+    """Set the model and the gradient mode back to an earlier state, and clear the gradients."""
     torch.set_grad_enabled(before["grad mode"])
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -194,45 +161,45 @@ def restore(model: nn.Module, before: dict[str, Any]) -> None:
 
 
 def seed(number: int) -> None:
-    """Give every generator that a call may draw from the same numbers again."""
+    """Seed the random generators of torch, Python and, where it is imported, NumPy."""
     torch.manual_seed(number)
     random.seed(number)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(number)
 
 
-def gradients(returned: Any, model: nn.Module) -> dict[str, Tensor]:
-    """Gradients by parameter among what a call returned: by name, or in the parameters' order; none if there are none.
+def find_gradients(returned: Any, model: nn.Module) -> dict[str, Tensor]:
+    """Find a gradient for every parameter in what a call returned, as a dict by name or a list in their order.
 
-    They may be the returned value or an item of it, as beside a loss.
+    That may be the returned value itself, or an item of it, as in (loss, gradients). Empty where there is none.
     """
     shapes = {name: p.shape for name, p in model.named_parameters()}
-    for found in (returned, *(returned if isinstance(returned, (tuple, list)) else ())):
-        if isinstance(found, (tuple, list)) and len(found) == len(shapes):
-            found = dict(zip(shapes, found))  # noqa: B905 - Python 3.9 has no `strict`
-        if not isinstance(found, dict) or found.keys() != shapes.keys():
+    for candidate in (returned, *(returned if isinstance(returned, (tuple, list)) else ())):
+        if isinstance(candidate, (tuple, list)) and len(candidate) == len(shapes):
+            candidate = dict(zip(shapes, candidate))  # noqa: B905 - Python 3.9 has no `strict`
+        if not isinstance(candidate, dict) or candidate.keys() != shapes.keys():
             continue
-        if all(isinstance(g, Tensor) and g.shape == shapes[name] for name, g in found.items()):
-            return found
+        if all(isinstance(g, Tensor) and g.shape == shapes[name] for name, g in candidate.items()):
+            return candidate
     return {}
 
 
 def as_list(grad: Tensor | None) -> list[Any] | None:
-    """A gradient's numbers; None where there is none."""
+    """Return a gradient as nested lists of numbers; None for None."""
     return None if grad is None else list(grad.detach().to_dense().double().cpu().tolist())
 
 
-def nonsense(returned: Any) -> str:
-    """What a call returned, if it cannot be a loss."""
+def unusable_type(returned: Any) -> str:
+    """Return the type's name of a returned value that cannot be a loss or contain one; empty for any other."""
     if returned is None or isinstance(returned, (int, float, torch.Tensor)):
         return ""
     if isinstance(returned, (tuple, list, dict)) or hasattr(returned, "__float__"):
-        return ""  # losses by task, or with something beside
+        return ""  # perhaps losses by task, or a loss and a log
     return type(returned).__name__
 
 
 def resident() -> int:
-    """Resident bytes of this process."""
+    """Return the resident bytes of this process; where there is no /proc, the highest number that there was."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -246,12 +213,12 @@ def resident() -> int:
 
 
 def load(file: str, name: str) -> Callable[..., Any]:
-    """The function `name` of `file`; raises Unusable where it cannot be called as a meta_step."""
+    """Load the function `name` from `file`; raises Unusable where it cannot be called as a meta_step."""
     module = execute(os.path.splitext(os.path.basename(file))[0], file)
     function = getattr(module, name, None)
     if function is None:
-        own = module.__name__
-        callables = [n for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == own]
+        here = module.__name__
+        callables = [n for n, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == here]
         raise Unusable(f"there is no {name} in it; it defines: {', '.join(sorted(callables)) or 'no functions'}")
     if not callable(function):
         raise Unusable(f"{name} is not a function but {type(function).__name__}")
@@ -265,7 +232,7 @@ def load(file: str, name: str) -> Callable[..., Any]:
 
 
 def execute(name: str, file: str) -> Any:
-    """The module `name` that a file defines."""
+    """Execute a Python file as the module `name`; return the module."""
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise Unusable("it is not a Python file")
@@ -275,8 +242,14 @@ def execute(name: str, file: str) -> Any:
     return module
 
 
-def problem(error: BaseException, file: str) -> str:
-    """One line for whatever was raised, with the place in the user's file."""
+def load_sibling(file: str) -> Any:
+    """Load a file of this folder as a module whose name cannot hide one of the user's."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), file)
+    return execute(f"_{os.path.splitext(file)[0]}", path)
+
+
+def describe_error(error: BaseException, file: str) -> str:
+    """Describe an exception in one line, with the line of the user's file that raised it."""
     text = " ".join(str(error).split())
     if isinstance(error, Unusable):
         return text
@@ -290,10 +263,10 @@ def problem(error: BaseException, file: str) -> str:
 
 
 def main(descriptor: int, folder: str) -> None:
-    """Serve the parent until it goes away."""
+    """Answer the requests that come over a socket, until the other side closes it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    sys.path[0] = folder  # in the place of this file's own, whose names are none of the user's business
+    sys.path[0] = folder  # in the place of this file's folder, which would hide modules of the user's
     torch.set_num_threads(1)
     connection = Connection(descriptor)
     calls: Calls | None = None
@@ -305,13 +278,13 @@ def main(descriptor: int, folder: str) -> None:
         try:
             if request["op"] == "load":
                 calls = Calls(request["file"], request["function"])
-                answer = {"torch": torch.__version__, "python": sys.version.split()[0]}
+                response = {"torch": torch.__version__, "python": sys.version.split()[0]}
             else:
-                answer = getattr(calls, request["op"])(request)
+                response = getattr(calls, request["op"])(request)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             torch.set_grad_enabled(True)
-            answer = {"problem": problem(error, request.get("file") or calls.file)}  # type: ignore[union-attr]
-        connection.send_bytes(json.dumps(answer).encode())
+            response = {"raised": describe_error(error, request.get("file") or calls.file)}  # type: ignore[union-attr]
+        connection.send_bytes(json.dumps(response).encode())
 
 
 if __name__ == "__main__":
