@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.beside import Beside
 from analysis.columns.frame import with_computed
 from analysis.figures import style
 from analysis.figures.plots import FORMATS, Drawn, draw
+from analysis.forks import ForkedCalls
 from analysis.page import Pivot, Reproduction, Slopes
 from analysis.statistics.sections import sections
 from analysis.store.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
@@ -66,7 +66,7 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
     for name in wanted:
         refuse_mixed_digests(stored[name])
     looks = style.assign((cell.computes, cell.implementation) for e in stored.values() for cell in e.cells)
-    with Beside[list[Path]]() as beside:
+    with ForkedCalls[list[Path]]() as calls:
         for name in wanted:
             experiment = stored[name]
             rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
@@ -74,11 +74,11 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
             rendered.framed[name] = experiment, frame
             sections(experiment, frame)  # now, for tables and figures alike
             if plots:
-                beside.start(partial(_plots, results, experiment, frame, looks))
+                calls.start(partial(_plots, results, experiment, frame, looks))
         for experiment, frame in rendered.framed.values():
             for drawn in _tables(experiment, frame):
                 rendered.files += _save(results / "tables", drawn, ("csv", "md"))
-        for files in beside.results():
+        for files in calls.results():
             rendered.files += files
     return rendered
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns.column import REFERENCE
-from analysis.columns.computed import Ratio
 from analysis.columns.frame import with_computed
+from analysis.columns.times import Ratio
 from analysis.columns.values import interval_of
 from analysis.statistics import stats
 from analysis.store.cells import Cell

@@ -155,6 +155,14 @@ class Time(Sample):
     timing: ClassVar[bool] = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class Computed(Column):
+    """A column that no cell stores; its name follows from what it is computed of."""
+
+    name: str = ""
+    stored: ClassVar[bool] = False
+
+
 def plain(name: str) -> Column:
     """Return the kind of a column that is on no page, which its name tells.
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.columns.column import Column
-from analysis.columns.computed import Ratio
+from analysis.columns.times import Ratio
 from analysis.columns.values import interval_of, value_of
 from analysis.figures import dots, style
 from analysis.page import Intervals

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import pages, text
 from analysis.columns.column import Column, plain
-from analysis.columns.computed import BreakEven
+from analysis.columns.times import BreakEven
 from analysis.columns.values import interval_of, number_of, value_of
 from analysis.statistics.sections import OK
 from analysis.store.cells import computes_order

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from analysis import text
-from analysis.columns.computed import Difference
+from analysis.columns.losses import Difference
 from analysis.columns.values import with_ends
 from analysis.findings.published import TEXTS, Missing, Run, Table, kind, shown
 from analysis.statistics import stats

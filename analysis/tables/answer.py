@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import text
 from analysis.columns.column import Error
-from analysis.columns.computed import Ratio
+from analysis.columns.times import Ratio
 from analysis.columns.values import Row, interval_of
 from analysis.statistics import study
 from analysis.statistics.sections import OK, Section, labels, sections

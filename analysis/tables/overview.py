@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from analysis.columns.column import Column
-from analysis.columns.computed import Difference
+from analysis.columns.losses import Difference
 from analysis.columns.values import Row, number_of
 from analysis.statistics.sections import Section
 from analysis.store.cells import STATUSES, computes_order

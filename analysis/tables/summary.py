@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis.columns.column import REFERENCE, Column
-from analysis.columns.computed import Ratio
 from analysis.columns.frame import with_computed
+from analysis.columns.times import Ratio
 from analysis.columns.values import value_of, word_of
 from analysis.page import Slopes
 from analysis.statistics import study

@@ -8,7 +8,9 @@ import pandas as pd
 
 from analysis import text
 from analysis.columns.column import Column
-from analysis.columns.computed import Agreement, Difference, Ratio, TrendRate
+from analysis.columns.losses import Agreement, Difference
+from analysis.columns.times import Ratio
+from analysis.columns.trends import TrendRate
 from analysis.columns.values import number_of, word_of
 from analysis.statistics.sections import OK, Section, gaps, labels, sections
 from analysis.store import machines

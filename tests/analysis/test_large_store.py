@@ -7,9 +7,9 @@ import pytest
 from results_factory import Store
 from rich.console import Console
 
-from analysis.columns import computed, peers
-from analysis.columns.computed import Agreement
+from analysis.columns import losses, peers
 from analysis.columns.frame import with_computed
+from analysis.columns.losses import Agreement
 from analysis.figures import curves, intervals
 from analysis.page import Curves, Intervals, Points
 from analysis.render import render
@@ -72,7 +72,7 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
 
     monkeypatch.setattr("os.sched_getaffinity", lambda of: {0})  # figures are drawn here, where calls are counted
     count(load, "parse_cell")
-    count(computed.Difference, "_compare")
+    count(losses.Difference, "_compare")
     count(sections, "_sections")
     rendered = render(large.results)
     print_summary(large.results, Console(quiet=True), rendered.framed)
@@ -89,7 +89,7 @@ def test_peers_are_found_without_a_search_through_all(large: Store, monkeypatch:
     """Of each cell only cells of its own case are asked for their curve."""
     asked: list[str] = []
     own = peers.curve
-    for module in (peers, computed):
+    for module in (peers, losses):
         monkeypatch.setattr(module, "curve", lambda cell, *names: asked.append(cell.file) or own(cell, *names))
     with_computed(load.load(large.results, "e"))
     cells = CASES * SEEDS * len(IMPLEMENTATIONS)
