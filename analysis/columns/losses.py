@@ -37,12 +37,12 @@ class Difference(Computed):
         return peers.once(key, lambda: self._compare(cell, peers))
 
     def _compare(self, cell: Cell, peers: Peers) -> dict[str, Value]:
-        others = [other for other in peers.of_setting(cell) if self.of in other.observations]
-        reference = reference_for(others, cell.computes)
+        cells = [other for other in peers.of_setting(cell) if self.of in other.observations]
+        reference = reference_for(cells, cell.computes)
         difference, verdict = stats.NOTHING, REFERENCE
         if cell.implementation != reference:
-            own = self._by_seed(cell, others, cell.implementation, cell.environment)
-            difference, verdict = stats.paired_difference(own, self._by_seed(cell, others, reference))
+            losses = self._by_seed(cell, cells, cell.implementation, cell.environment)
+            difference, verdict = stats.paired_difference(losses, self._by_seed(cell, cells, reference))
         return dict(zip(self.fields, (reference, *difference, verdict), strict=True))
 
     def _by_seed(
@@ -88,15 +88,15 @@ class Agreement(Computed):
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
         """Compare a cell's curve with the reference's of its case."""
-        own = curve(cell, self.series, self.curve)
-        if not own or cell.case.dtype != self.in_dtype:
+        entries = curve(cell, self.series, self.curve)
+        if not entries or cell.case.dtype != self.in_dtype:
             return {}
-        other = curve_reference(cell, peers.of_case(cell), self.series, self.curve)
-        if other is None:
+        reference = curve_reference(cell, peers.of_case(cell), self.series, self.curve)
+        if reference is None:
             return {}
-        if other.implementation == cell.implementation:
+        if reference.implementation == cell.implementation:
             return dict(zip(self.fields, (math.nan, REFERENCE), strict=True))
-        distance = stats.agreement(own, curve(other, self.series, self.curve), self.first)
+        distance = stats.agreement(entries, curve(reference, self.series, self.curve), self.first)
         if math.isnan(distance):
             return {}
         return dict(zip(self.fields, (distance, "within" if distance <= self.tolerance else "beyond"), strict=True))

@@ -42,12 +42,12 @@ class Ratio(Computed):
         if self.of not in cell.samples or cell.round_group is None:
             return {}
         if cell.implementation == self.against:
-            return self._named(stats.Interval(1.0, 1.0, 1.0), REFERENCE)
+            return self._as_fields(stats.Interval(1.0, 1.0, 1.0), REFERENCE)
         references = (c for c in peers.in_turns(cell) if c.implementation == self.against and self.of in c.samples)
-        if (other := partner(cell, references)) is None:
+        if (reference := partner(cell, references)) is None:
             return {}
-        ratio = stats.ratio_interval(other.samples[self.of], cell.samples[self.of])
-        return self._named(ratio, stats.ratio_verdict(ratio))
+        ratio = stats.ratio_interval(reference.samples[self.of], cell.samples[self.of])
+        return self._as_fields(ratio, stats.ratio_verdict(ratio))
 
     def over_seeds(self, rows: Sequence[Row]) -> Row:
         """Take the geometric mean over the seeds, and the verdict on its interval."""
@@ -55,7 +55,7 @@ class Ratio(Computed):
         ratio = stats.geometric_interval(numbers)
         verdicts = [row[self.verdict] for row in rows]
         judged = bool(set(verdicts) - {None, REFERENCE})
-        return self._named(ratio, stats.ratio_verdict(ratio) if judged else combined(verdicts))
+        return self._as_fields(ratio, stats.ratio_verdict(ratio) if judged else combined(verdicts))
 
     def text(self, row: Mapping[Any, object]) -> str:
         """Show the ratio, its interval and the verdict."""
@@ -82,7 +82,7 @@ class Ratio(Computed):
         """Name the reference only."""
         return f"vs {self.against}"
 
-    def _named(self, ratio: stats.Interval, verdict: Any) -> dict[str, Any]:
+    def _as_fields(self, ratio: stats.Interval, verdict: Any) -> dict[str, Any]:
         return dict(zip(self.fields, (*ratio, verdict), strict=True))
 
 
@@ -102,8 +102,8 @@ class BreakEven(Computed):
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
         """Compare a cell that compiled with those that took turns with it."""
-        own = _start(cell, compiled=True)
-        if own is None or cell.round_group is None:
+        own_start = _start(cell, compiled=True)
+        if own_start is None or cell.round_group is None:
             return {}
         others = [
             (start, other.implementation)
@@ -113,7 +113,7 @@ class BreakEven(Computed):
         if not others:
             return {}
         (step_s, first_s), name = min(others)
-        steps = stats.breakeven_steps(own[1], own[0], first_s, step_s)
+        steps = stats.breakeven_steps(own_start[1], own_start[0], first_s, step_s)
         return dict(zip(self.fields, (int(steps) if math.isfinite(steps) else "never", name), strict=True))
 
     def text(self, row: Mapping[Any, object]) -> str:
