@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from analysis.columns.column import Column
-from analysis.columns.computed import Difference, Ratio
+from analysis.columns.losses import Difference
+from analysis.columns.times import Ratio
 
 
 @dataclass(frozen=True, kw_only=True)

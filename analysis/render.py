@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.beside import Beside
 from analysis.columns.frame import with_computed
 from analysis.figures import style
-from analysis.figures.plots import FORMATS, Drawn, draw
+from analysis.figures.plots import FORMATS, Output, draw
+from analysis.forks import ForkedCalls
 from analysis.page import Pivot, Reproduction, Slopes
 from analysis.statistics.sections import sections
 from analysis.store.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
@@ -34,19 +34,19 @@ class Rendered:
 
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    framed: dict[str, tuple[Experiment, pd.DataFrame]] = field(default_factory=dict)
+    frames: dict[str, tuple[Experiment, pd.DataFrame]] = field(default_factory=dict)
     """Each experiment that was rendered and its rows, so that nobody has to read its cells again."""
 
 
 @contextmanager
 def without_collector() -> Iterator[None]:
     """Millions of values without a cycle: looking for cycles again and again would take a quarter of the time."""
-    looking = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if looking:
+        if was_enabled:
             gc.enable()
 
 
@@ -57,40 +57,40 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
     did not see the same draws.
     """
     rendered = Rendered()
-    stored = _stored(results, rendered.warnings)
-    wanted = [name for name in stored if experiments is None or name in experiments]
+    stored = _read_experiments(results, rendered.warnings)
+    names = [name for name in stored if experiments is None or name in experiments]
     missing = sorted(set(experiments or ()) - set(stored))
-    if missing or not wanted:
+    if missing or not names:
         what = f"nothing to render of {', '.join(missing)}" if missing else "nothing to render"
         raise NothingToRender(f"{what} in {results}: run `maml-bench run` first")
-    for name in wanted:
+    for name in names:
         refuse_mixed_digests(stored[name])
     looks = style.assign((cell.computes, cell.implementation) for e in stored.values() for cell in e.cells)
-    with Beside[list[Path]]() as beside:
-        for name in wanted:
+    with ForkedCalls[list[Path]]() as calls:
+        for name in names:
             experiment = stored[name]
             rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
             frame = with_computed(experiment)
-            rendered.framed[name] = experiment, frame
+            rendered.frames[name] = experiment, frame
             sections(experiment, frame)  # now, for tables and figures alike
             if plots:
-                beside.start(partial(_plots, results, experiment, frame, looks))
-        for experiment, frame in rendered.framed.values():
+                calls.start(partial(_plots, results, experiment, frame, looks))
+        for experiment, frame in rendered.frames.values():
             for drawn in _tables(experiment, frame):
                 rendered.files += _save(results / "tables", drawn, ("csv", "md"))
-        for files in beside.results():
+        for files in calls.results():
             rendered.files += files
     return rendered
 
 
 def _plots(results: Path, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> list[Path]:
     figures = draw(experiment, frame, looks)
-    return [file for drawn in figures for file in _save(results / "plots", drawn, FORMATS)]
+    return [file for output in figures for file in _save(results / "plots", output, FORMATS)]
 
 
-def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
+def _read_experiments(results: Path, warnings: list[str]) -> dict[str, Experiment]:
     """Every experiment that has cells; looks are assigned over all of them, so that they stay the same."""
-    stored = {}
+    experiments = {}
     for name in experiments_in(results):
         try:
             experiment = read(results, name)
@@ -98,20 +98,20 @@ def _stored(results: Path, warnings: list[str]) -> dict[str, Experiment]:
             warnings.append(str(error))
             continue
         if experiment.cells:
-            stored[name] = experiment
+            experiments[name] = experiment
         else:
             warnings += [f"{name}: {line}" for line in experiment.warnings]
-    return stored
+    return experiments
 
 
-def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Drawn]:
+def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Output]:
     """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
     yield _table(experiment.name, frame, tidy.markdown(experiment, frame))
     for spec in experiment.page.tables:
         module = KINDS[type(spec)]
         table = module.frame(spec, experiment, frame)
         markdown = module.markdown(spec, experiment, table) if len(table) else ""
-        yield _table(spec.name, table, markdown) if markdown else Drawn(spec.name, {})
+        yield _table(spec.name, table, markdown) if markdown else Output(spec.name, {})
 
 
 def further_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -122,17 +122,17 @@ def further_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tupl
             yield spec.name, table
 
 
-def _table(name: str, frame: pd.DataFrame, markdown: str) -> Drawn:
-    return Drawn(name, {"csv": tidy.csv(frame).encode(), "md": markdown.encode()})
+def _table(name: str, frame: pd.DataFrame, markdown: str) -> Output:
+    return Output(name, {"csv": tidy.csv(frame).encode(), "md": markdown.encode()})
 
 
-def _save(folder: Path, drawn: Drawn, endings: Iterable[str]) -> list[Path]:
+def _save(folder: Path, output: Output, endings: Iterable[str]) -> list[Path]:
     """Write the files of a figure or a table; one that has no data any more leaves none behind."""
     written = []
     for ending in endings:
-        file = folder / f"{drawn.name}.{ending}"
-        if ending in drawn.files:
-            write(file, drawn.files[ending])
+        file = folder / f"{output.name}.{ending}"
+        if ending in output.files:
+            write(file, output.files[ending])
             written.append(file)
         else:
             file.unlink(missing_ok=True)

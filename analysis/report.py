@@ -24,7 +24,7 @@ from analysis.tables.legend import meaning
 
 NAME = "report.html"
 _PLAIN = str.maketrans("", "", "*`")  # Markdown's
-Behind = Mapping[Hashable, list[Cell]]
+CellGroups = Mapping[Hashable, list[Cell]]
 """The cells of each setting and implementation."""
 
 
@@ -74,18 +74,18 @@ def report(results: Path) -> tuple[Path, Rendered]:
     Raises as `render` does: NothingToRender, MixedDigests.
     """
     rendered = render(results)
-    framed = list(rendered.framed.values())
-    stored = [experiment for experiment, _ in framed]
+    frames = list(rendered.frames.values())
+    experiments = [experiment for experiment, _ in frames]
     page = Environment(
         loader=PackageLoader("analysis", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("report.html.jinja")  # fmt: skip
     content = page.render(
-        answers=list(_answers(framed)),
-        chapters=[_chapter(experiment, frame, results) for experiment, frame in framed],
-        environments=_environments(stored),
-        finished=_when(stored),
-        missing=_missing(stored),
+        answers=list(_answers(frames)),
+        chapters=[_chapter(experiment, frame, results) for experiment, frame in frames],
+        environments=_environments(experiments),
+        finished=_days(experiments),
+        missing=_missing(experiments),
         warnings=rendered.warnings,
     )
     file = results / NAME
@@ -93,20 +93,24 @@ def report(results: Path) -> tuple[Path, Rendered]:
     return file, rendered
 
 
-def _answers(framed: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
+def _answers(frames: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
     """Who is right, who is fastest, what each costs."""
-    every = [experiment for experiment, _ in framed]
-    yield _plain("Which implementations are right", answer.verdicts(every), _machines(every))
-    for experiment, frame in framed:
-        of = experiment.page.ratio_of
+    experiments = [experiment for experiment, _ in frames]
+    yield _plain("Which implementations are right", answer.verdicts(experiments), _machines(experiments))
+    for experiment, frame in frames:
+        quantity = experiment.page.ratio_of
         compared = any(cell.computes for cell in experiment.cells)  # else these are no implementations
-        if of and compared and (found := answer.fastest(experiment, frame)):
-            said = f"{experiment.name}: {experiment.columns[of].meaning or of}"
-            mixed = _machines([experiment])
+        if quantity and compared and (table := answer.fastest(experiment, frame)):
+            description = f"{experiment.name}: {experiment.columns[quantity].meaning or quantity}"
+            machine_note = _machines([experiment])
             yield _plain(
-                "Which is fastest", found, ". ".join(filter(None, [f"{said}; medians and 95 % intervals", mixed]))
+                "Which is fastest",
+                table,
+                ". ".join(filter(None, [f"{description}; medians and 95 % intervals", machine_note])),
             )
-            yield _plain("What each costs", answer.costs(experiment, frame), ". ".join(filter(None, [said, mixed])))
+            yield _plain(
+                "What each costs", answer.costs(experiment, frame), ". ".join(filter(None, [description, machine_note]))
+            )
 
 
 def _plain(title: str, table: answer.Table, conditions: str = "") -> Grid:
@@ -125,11 +129,12 @@ def _key(cell: str) -> float | str:
 def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chapter:
     page = experiment.page
     columns = tidy.shown_columns(experiment, frame.columns)
-    found = sections(experiment, frame)
-    behind = grouped(experiment.cells, lambda cell: (cell.case.setting, cell.implementation))
+    section_list = sections(experiment, frame)
+    cell_groups = grouped(experiment.cells, lambda cell: (cell.case.setting, cell.implementation))
     grids = [*_further(experiment, frame)]  # first, since of many sections the last are folded away
     grids += [
-        _grid(name, section, columns, experiment, behind) for name, section in zip(labels(found), found, strict=True)
+        _grid(name, section, columns, experiment, cell_groups)
+        for name, section in zip(labels(section_list), section_list, strict=True)
     ]
     pictures = []
     for figure in page.figures:
@@ -161,26 +166,26 @@ def _entry(value: object) -> Entry:
     return Entry(text.number(number), number)
 
 
-def _grid(name: str, section: Section, columns: list[Column], experiment: Experiment, behind: Behind) -> Grid:
+def _grid(name: str, section: Section, columns: list[Column], experiment: Experiment, cell_groups: CellGroups) -> Grid:
     """A section as its Markdown shows it; every row links to the cells behind it."""
-    table = tidy.shown(section, columns)
+    table = tidy.text_cells(section, columns)
     rows = []
     for position, row in enumerate(section.lines):
         entries = []
         for column, cells in table.items():
             value = value_of(row, column)
             entries.append(Entry(cells[position], cells[position] if math.isnan(value) else value))
-        rows.append([*entries, Entry("", links=_files(row, section, behind))])
+        rows.append([*entries, Entry("", links=_files(row, section, cell_groups))])
     headers = [(column, meaning(column, experiment)) for column in table]
     return Grid(name, [*headers, ("cells", "the stored cells that a row is made of")], rows, _conditions(section))
 
 
-def _files(row: dict[Any, Any], section: Section, behind: Behind) -> tuple[str, ...]:
+def _files(row: dict[Any, Any], section: Section, cell_groups: CellGroups) -> tuple[str, ...]:
     """The cells of a row, relative to the results folder."""
     setting = (section.case, section.device, section.dtype, section.threads)
     return tuple(
         cell.file
-        for cell in behind[setting, row["implementation"]]
+        for cell in cell_groups[setting, row["implementation"]]
         if cell.environment[:SHORT] == row["environment"]
         and (section.rounds == 1 or _in_groups(cell.round_group, row["round_group"]))
     )
@@ -197,29 +202,29 @@ def _conditions(section: Section) -> str:
     return ", ".join(filter(None, [words, section.device, section.dtype, threads]))
 
 
-def _environments(stored: Iterable[Experiment]) -> dict[str, str]:
+def _environments(experiments: Iterable[Experiment]) -> dict[str, str]:
     """Each environment in words, by its digest."""
-    said: dict[str, str] = {}
-    for experiment in stored:
+    descriptions: dict[str, str] = {}
+    for experiment in experiments:
         for digest, environment in experiment.environments.items():
-            cells = [cell for other in stored for cell in other.cells if cell.environment == digest]
-            said[digest[:SHORT]] = tidy.in_words(environment, cells)
-    return said
+            cells = [cell for other in experiments for cell in other.cells if cell.environment == digest]
+            descriptions[digest[:SHORT]] = tidy.in_words(environment, cells)
+    return descriptions
 
 
-def _when(stored: Iterable[Experiment]) -> str:
+def _days(experiments: Iterable[Experiment]) -> str:
     """The days on which something was measured."""
-    days = sorted({cell.finished[:10] for experiment in stored for cell in experiment.cells if cell.finished})
+    days = sorted({cell.finished[:10] for experiment in experiments for cell in experiment.cells if cell.finished})
     return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
 
 
-def _missing(stored: Iterable[Experiment]) -> Grid:
+def _missing(experiments: Iterable[Experiment]) -> Grid:
     """Every cell that is not ok, with its reason."""
-    bad = [cell for experiment in stored for cell in experiment.cells if not cell.ok]
+    cells = [cell for experiment in experiments for cell in experiment.cells if not cell.ok]
     rows = [
         [Entry(t) for t in (c.experiment, c.case.name, c.implementation, c.status, c.reason)]
         + [Entry("", links=(c.file,))]
-        for c in sorted(bad, key=lambda c: (c.experiment, c.status, c.implementation, text.natural(c.case.name)))
+        for c in sorted(cells, key=lambda c: (c.experiment, c.status, c.implementation, text.natural(c.case.name)))
     ]
     names = ("experiment", "case", "implementation", "status", "reason", "cells")
     return Grid("What is not there, and why", [(name, "") for name in names], rows)

@@ -52,10 +52,10 @@ def number(value: float, digits: int = 3) -> str:
     return _fixed(value, _decimals(value, digits)) if _plain(value) else f"{value:.1e}"
 
 
-def named(table: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def quote_names(table: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """The same table, with what implementations are called and compute as Markdown shows it literally.
 
-    >>> named({"implementation": ["a"], "computes": ["x|y"], "ms": ["1"]})
+    >>> quote_names({"implementation": ["a"], "computes": ["x|y"], "ms": ["1"]})
     {'implementation': ['`a`'], 'computes': ['x\\\\|y'], 'ms': ['1']}
     """
     quote = {"implementation": code, "computes": escape}
@@ -80,10 +80,10 @@ def grid(table: Mapping[str, list[str]], left: Container[str]) -> str:
     return lines
 
 
-def wrapped(markdown: str) -> str:
+def wrap(markdown: str) -> str:
     """Break the prose of a page at 120 characters; tables, images, headings and code stay as they are.
 
-    >>> print(wrapped("A\\nB\\n\\n| a |\\n|---|\\n"))
+    >>> print(wrap("A\\nB\\n\\n| a |\\n|---|\\n"))
     A B
     <BLANKLINE>
     | a |
@@ -91,7 +91,7 @@ def wrapped(markdown: str) -> str:
     <BLANKLINE>
     """
     blocks = [block for block in re.split(r"\n\s*\n", markdown.strip()) if block.strip()]
-    return "\n\n".join(_wrapped_block(block.strip("\n")) for block in blocks) + "\n"
+    return "\n\n".join(_wrap_block(block.strip("\n")) for block in blocks) + "\n"
 
 
 def interval(x: Interval, sign: bool = False) -> str:
@@ -189,7 +189,7 @@ def _fixed(value: float, decimals: int, sign: bool = False) -> str:
     return f"+{text}" if sign and value > 0 else text
 
 
-def _wrapped_block(block: str) -> str:
+def _wrap_block(block: str) -> str:
     if block.startswith(("|", "<", "#", "```", "    ")):
         return block
     items = re.split(r"\n(?=- )", _CODE.sub(lambda span: span[0].replace(" ", _KEPT), block))

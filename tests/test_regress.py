@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import baselines
-from analysis.checks.regress import Key, Unusable, Verdict, accept, differences, expected
+from analysis.checks.regress import Key, Unusable, Verdict, accept, differences, read_expected
 from baselines import limitations
 from experiments.__main__ import main
 from experiments.checks import regress
@@ -55,7 +55,7 @@ def verdict(b: Bench) -> str:
 @pytest.mark.parametrize("name", ALL)
 def test_every_implementation_does_what_is_expected_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regress, "conform", lambda *_: None)  # the next test's
-    verdicts = expected(files.FOLDER / "expected.csv")
+    verdicts = read_expected(files.FOLDER / "expected.csv")
     for golden in (golden for golden in SAMPLE if Key(name, golden, "float64") in verdicts):
         assert verdict(bench(name, golden)) == verdicts[Key(name, golden, "float64")].verdict, golden
 
@@ -79,7 +79,7 @@ def test_every_network_is_met_thoroughly_by_all_that_take_part_and_each_dtype_on
 
 
 def test_expected_covers_every_implementation_case_and_dtype_and_names_nothing_wrong() -> None:
-    verdicts = expected(files.FOLDER / "expected.csv")
+    verdicts = read_expected(files.FOLDER / "expected.csv")
     assert verdicts.keys() == {
         Key(name, case, dtype)
         for name in ALL
@@ -170,10 +170,10 @@ def test_expected_verdicts_survive_a_file(tmp_path: Path) -> None:
     rows = {Key("a", "case", "float64"): Verdict("expected", 'a issues 1, 2 and "3"')}
     others = {Key("b", "case", "float32"): Verdict("right")}
     accept(file, rows, others)
-    assert expected(file) == rows | others
+    assert read_expected(file) == rows | others
     file.write_text("implementation,case\na,b\n")
     with pytest.raises(Unusable, match="cannot be read as a table"):
-        expected(file)
+        read_expected(file)
 
 
 @pytest.fixture

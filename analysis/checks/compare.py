@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns.column import REFERENCE
-from analysis.columns.computed import Ratio
 from analysis.columns.frame import with_computed
+from analysis.columns.times import Ratio
 from analysis.columns.values import interval_of
 from analysis.statistics import stats
 from analysis.store.cells import Cell
@@ -39,16 +39,16 @@ class Finding(NamedTuple):
     implementation: str
     quantity: str
     verdict: str
-    said: str
+    details: str
 
 
 def compare(first: Path, second: Path) -> list[Finding]:
     """Every finding, by experiment and case. Raises NothingToCompare, MixedDigests, Unreadable."""
     names = [name for name in experiments_in(first) if name in experiments_in(second)]
-    found = [f for name in names for f in _experiment(load(first, name), load(second, name))]
-    if not found:
+    findings = [f for name in names for f in _experiment(load(first, name), load(second, name))]
+    if not findings:
         raise NothingToCompare(f"{first} and {second} have no cell of the same experiment, case and implementation")
-    return found
+    return findings
 
 
 def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
@@ -64,7 +64,7 @@ def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
             )
         elif not a.ok:
             yield Finding(*at, "status", SAME, b.status)
-        elif _drawn(a) != _drawn(b):
+        elif _digests(a) != _digests(b):
             yield Finding(*at, "status", NOT_COMPARABLE, "other tasks or initial weights")
         elif page.ratio_of in a.samples and page.ratio_of in b.samples:
             sides = rows[0].get(a.file, {}), rows[1].get(b.file, {})
@@ -106,39 +106,41 @@ def _ratio(column: Ratio, old: dict[str, object], new: dict[str, object]) -> tup
         return None
     quotient = b.value / a.value
     half = math.hypot(*(math.log(x.hi / x.lo) / 2 for x in (a, b)))  # the two runs are independent
-    found = stats.ratio_verdict(stats.Interval(quotient, quotient / math.exp(half), quotient * math.exp(half)))
+    verdict = stats.ratio_verdict(stats.Interval(quotient, quotient / math.exp(half), quotient * math.exp(half)))
     words = {"faster": BETTER, "slower": WORSE}
-    return words.get(found, found), f"{a.value:.3g}× → {b.value:.3g}×"
+    return words.get(verdict, verdict), f"{a.value:.3g}× → {b.value:.3g}×"
 
 
-def _losses(of: str, old: Experiment, new: Experiment) -> Iterator[Finding]:
+def _losses(quantity: str, old: Experiment, new: Experiment) -> Iterator[Finding]:
     """Held-out losses of the same tasks, of each implementation over the seeds that both folders have."""
     a, b = _newest(old), _newest(new)
-    same = {key for key in a if key in b and _drawn(a[key]) == _drawn(b[key])}
-    before, after = (_means(of, [cells[key] for key in cells if key in same]) for cells in (a, b))
+    same = {key for key in a if key in b and _digests(a[key]) == _digests(b[key])}
+    before, after = (_means(quantity, [cells[key] for key in cells if key in same]) for cells in (a, b))
     for key in (key for key in before if key in after):
         case, implementation = key
         difference, verdict = stats.paired_difference(after[key], before[key])
         if verdict:
-            said = f"difference {difference.value:+.3g} over {len(before[key].keys() & after[key].keys())} seeds"
-            yield Finding(new.name, case, implementation, of, SAME if before[key] == after[key] else verdict, said)
+            details = f"difference {difference.value:+.3g} over {len(before[key].keys() & after[key].keys())} seeds"
+            yield Finding(
+                new.name, case, implementation, quantity, SAME if before[key] == after[key] else verdict, details
+            )
 
 
-def _drawn(cell: Cell) -> tuple[str, str]:
+def _digests(cell: Cell) -> tuple[str, str]:
     return cell.stream_digest, cell.init_digest
 
 
-def _means(of: str, cells: Iterable[Cell]) -> dict[tuple[str, str], dict[int, float]]:
+def _means(quantity: str, cells: Iterable[Cell]) -> dict[tuple[str, str], dict[int, float]]:
     """Mean held-out losses by case and implementation, of each seed."""
     means: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:
-        if cell.ok and of in cell.observations:
+        if cell.ok and quantity in cell.observations:
             seeds = means.setdefault((_name(cell, seed=False), cell.implementation), {})
-            seeds[-1 if cell.case.seed is None else cell.case.seed] = float(np.mean(cell.observations[of]))
+            seeds[-1 if cell.case.seed is None else cell.case.seed] = float(np.mean(cell.observations[quantity]))
     return means
 
 
-def counted(findings: list[Finding]) -> pd.Series:
+def count_verdicts(findings: list[Finding]) -> pd.Series:
     """How many of each verdict, the alarming ones first."""
     counts = pd.Series([finding.verdict for finding in findings]).value_counts()
     return counts.reindex([verdict for verdict in VERDICTS if verdict in counts])

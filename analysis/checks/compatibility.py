@@ -47,7 +47,7 @@ def read(folder: Path) -> pd.DataFrame:
     return frame(pd.read_csv(file, dtype=dict.fromkeys(_TEXTS, str)).to_dict("records"))
 
 
-def ordered(table: pd.DataFrame) -> pd.DataFrame:
+def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
     """By version, then implementations as everywhere: second order first."""
     keys = [(text.natural(row["torch"]), text.natural(row["python"]), *_place(row)) for row in table.to_dict("records")]
     return table.iloc[sorted(range(len(keys)), key=keys.__getitem__)].reset_index(drop=True)
@@ -65,7 +65,7 @@ def titles(table: pd.DataFrame) -> dict[str, str]:
     return {name: f"{name} (misuse)" if name in misuses else name for name in implementations(table)}
 
 
-def served(row: Mapping[Any, Any]) -> int:
+def count_served(row: Mapping[Any, Any]) -> int:
     """How many cases an implementation took on, whatever came of it."""
     return int(row["cases_right"] + row["cases_expected"] + row["cases_wrong"])
 
@@ -82,7 +82,7 @@ def outcome(row: Mapping[Any, Any]) -> str:
     if verdict in ("right", UNAVAILABLE):
         return f"{row['cases_right']} right" if verdict == "right" else UNAVAILABLE
     counts = {"off": row["cases_expected"], "wrong": row["cases_wrong"]}
-    return ", ".join(f"{count} of {served(row)} {word}" for word, count in counts.items() if count)
+    return ", ".join(f"{count} of {count_served(row)} {word}" for word, count in counts.items() if count)
 
 
 def files(table: pd.DataFrame) -> dict[str, bytes]:
@@ -119,8 +119,8 @@ def _pair(rows: list[dict[Hashable, Any]], names: Mapping[str, str]) -> dict[str
     by_name = {row["implementation"]: row for row in rows}
     for name, title in names.items():
         row = by_name.get(name, by_name.get(EVERYTHING))
-        said = [outcome(row), text.number(row["error_float64"])] if row else []
-        line[text.code(name) + title.removeprefix(name)] = ", ".join(filter(None, said))
+        parts = [outcome(row), text.number(row["error_float64"])] if row else []
+        line[text.code(name) + title.removeprefix(name)] = ", ".join(filter(None, parts))
     return line
 
 

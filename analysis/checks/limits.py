@@ -10,36 +10,36 @@ from analysis.store.load import Experiment
 from analysis.tables import tidy
 
 RENDERING, STEADINESS = EXPERIMENTS = ("rendering", "steadiness")
-Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
+Frames = Mapping[str, tuple[Experiment, pd.DataFrame]]
 
 
-def shown(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[str]]]]:
+def text_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """The experiment's tables as its Markdown has them: name, and cells by header."""
-    found = sections(experiment, frame)
+    section_list = sections(experiment, frame)
     columns = tidy.shown_columns(experiment, frame.columns)
-    for name, section in zip(labels(found), found, strict=True):
-        yield f"{experiment.name}, {name}", tidy.shown(section, columns)
+    for name, section in zip(labels(section_list), section_list, strict=True):
+        yield f"{experiment.name}, {name}", tidy.text_cells(section, columns)
 
 
-def problems(framed: Framed, asked: Collection[tuple[Any, ...]], environment: str) -> Iterator[str]:
+def problems(frames: Frames, keys: Collection[tuple[Any, ...]], environment: str) -> Iterator[str]:
     """A line for each limit that is not shown to be kept by the newest cells of what was asked for.
 
     asked: experiment, `analysis.store.cells.Case.id` and implementation. What is not available breaks no limit.
     """
-    for name, (experiment, frame) in framed.items():
+    for name, (experiment, frame) in frames.items():
         newest = {
             (name, cell.case.id, cell.implementation): position
             for position, cell in sorted(enumerate(experiment.cells), key=lambda numbered: numbered[1].finished)
             if cell.environment == environment
         }
-        for key in asked:
+        for key in keys:
             if key[0] != name:
                 continue
             if key not in newest:
                 yield f"{name}, {key[-1]}: not measured"
                 continue
             for row in frame.loc[[newest[key]]].to_dict("records"):
-                yield from (f"{name}, {key[-1]}: {said}" for said in _broken(name, row))
+                yield from (f"{name}, {key[-1]}: {problem}" for problem in _broken(name, row))
 
 
 def _broken(name: str, row: Mapping[Any, Any]) -> Iterator[str]:

@@ -33,17 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m analysis.checks.matrix", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("stores", nargs="*", type=Path, metavar="STORE")
     parser.add_argument("--into", type=Path, default=TABLE, metavar="DIR", help="the folder of the table")
-    asked = parser.parse_args(arguments)
-    found = [pair(store) for store in asked.stores if (store / ABOUT).exists()]
-    table = merge(compatibility.read(asked.into), found)
+    options = parser.parse_args(arguments)
+    parts = [pair(store) for store in options.stores if (store / ABOUT).exists()]
+    table = merge(compatibility.read(options.into), parts)
     if table.empty:
         print("there is no table yet, and nothing to put into it: run `make matrix`", file=sys.stderr)
         sys.exit(2)
     for name, content in (compatibility.files(table) | heatmap.files(table)).items():
-        write(asked.into / name, content)
-    for part in found:
+        write(options.into / name, content)
+    for part in parts:
         print(_line(part, table))
-    for store in asked.stores:
+    for store in options.stores:
         if not (store / ABOUT).exists():
             print(f"{store.name}: its check did not end, so its rows stay as they were")
 
@@ -62,16 +62,16 @@ def pair(store: Path) -> pd.DataFrame:
     return compatibility.frame(rows or [versions | nothing])
 
 
-def merge(table: pd.DataFrame, found: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def merge(table: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """The table with the rows of these pairs in the place of those it had.
 
     What was measured once stays where the same pair cannot be checked today: that says nothing about the versions.
     """
-    for part in found:
+    for part in parts:
         same = _same(table, part)
         if not (_missing(part) and same.any() and not _missing(table[same])):
             table = pd.concat([table[~same], part]) if len(table) else part
-    return compatibility.ordered(table)
+    return compatibility.sort_rows(table)
 
 
 def _same(table: pd.DataFrame, part: pd.DataFrame) -> "pd.Series[bool]":
@@ -95,10 +95,10 @@ def _line(part: pd.DataFrame, table: pd.DataFrame) -> str:
 def _implementations(experiment: Experiment) -> Iterable[dict[str, object]]:
     """A row for each implementation: counts by verdict, the worst errors, and the reasons of what is not right."""
     cells = experiment.rows.assign(verdict=[_BY_STATUS.get(status, "wrong") for status in experiment.rows["status"]])
-    for name, own in cells.groupby("implementation"):
-        first = experiment.cells[own.index[0]]
+    for name, group in cells.groupby("implementation"):
+        first = experiment.cells[group.index[0]]
         environment = experiment.environments.get(first.environment, Environment())
-        counts = Counter(own["verdict"])
+        counts = Counter(group["verdict"])
         yield {
             "implementation": name,
             "computes": first.computes,
@@ -110,8 +110,8 @@ def _implementations(experiment: Experiment) -> Iterable[dict[str, object]]:
             "numpy_version": environment.numpy,
             "verdict": _verdict(counts),
             **{f"cases_{verdict}": counts[verdict] for verdict in VERDICTS},
-            **_worst(own),
-            "reason": _reasons(own.loc[own["verdict"] != "right", "reason"]),
+            **_worst(group),
+            "reason": _reasons(group.loc[group["verdict"] != "right", "reason"]),
         }
 
 
@@ -124,23 +124,23 @@ def _verdict(counts: Counter[str]) -> str:
     return next(verdict for verdict in ("wrong", "expected", "right", UNAVAILABLE) if counts[verdict])
 
 
-def _reasons(given: Iterable[str]) -> str:
+def _reasons(reasons: Iterable[str]) -> str:
     """Each once, and not too many.
 
     >>> _reasons(["a", "b", "a", "c", "d", "e"])
     'a; b; c; and 2 more'
     """
-    different = list(dict.fromkeys(filter(None, given)))
-    more = [f"and {len(different) - REASONS} more"] if len(different) > REASONS else []
-    return "; ".join(different[:REASONS] + more)
+    distinct = list(dict.fromkeys(filter(None, reasons)))
+    more = [f"and {len(distinct) - REASONS} more"] if len(distinct) > REASONS else []
+    return "; ".join(distinct[:REASONS] + more)
 
 
-def _worst(own: pd.DataFrame) -> dict[str, float]:
+def _worst(cells: pd.DataFrame) -> dict[str, float]:
     """By dtype the largest error, and the largest in units of its tolerance."""
     worst: dict[str, float] = {}
     for dtype in _DTYPES:
         errors, tolerances = (
-            pd.to_numeric(own.loc[own["dtype"] == dtype, name], errors="coerce") for name in ("error", "tolerance")
+            pd.to_numeric(cells.loc[cells["dtype"] == dtype, name], errors="coerce") for name in ("error", "tolerance")
         )
         worst |= {f"error_{dtype}": errors.max(), f"of_tolerance_{dtype}": (errors / tolerances).max()}
     return worst

@@ -46,14 +46,14 @@ class Unusable(ValueError):
     """There is no table of expected verdicts, or it is damaged; one line."""
 
 
-def measured(results: Path, keys: Collection[Key], environment: str) -> tuple[Verdicts, dict[Key, str]]:
+def read_verdicts(results: Path, keys: Collection[Key], environment: str) -> tuple[Verdicts, dict[Key, str]]:
     """The verdicts stored for `keys` in one environment, and the reasons of those that are not right."""
     cells = [cell for cell in read(results, EXPERIMENT).cells if cell.environment == environment and _key(cell) in keys]
-    found = {_key(cell): Verdict(cell.verdict, _pointer(cell)) for cell in sorted(cells, key=lambda c: c.finished)}
-    return found, {_key(cell): cell.reason for cell in cells if not cell.ok}
+    verdicts = {_key(cell): Verdict(cell.verdict, _pointer(cell)) for cell in sorted(cells, key=lambda c: c.finished)}
+    return verdicts, {_key(cell): cell.reason for cell in cells if not cell.ok}
 
 
-def expected(file: Path) -> Verdicts:
+def read_expected(file: Path) -> Verdicts:
     """The committed verdicts; raises Unusable."""
     try:
         with file.open(newline="", encoding="utf-8") as lines:
@@ -64,37 +64,37 @@ def expected(file: Path) -> Verdicts:
         raise Unusable(f"{file} {why}; --accept writes it") from None
 
 
-def accept(file: Path, found: Verdicts, others: Verdicts) -> None:
+def accept(file: Path, verdicts: Verdicts, others: Verdicts) -> None:
     """Make what was found what is expected; `others` are the verdicts on what was not part of the check."""
-    lines = [(*Key._fields, *Verdict._fields), *sorted((*key, *value) for key, value in (others | found).items())]
+    lines = [(*Key._fields, *Verdict._fields), *sorted((*key, *value) for key, value in (others | verdicts).items())]
     write(file, "".join(f"{','.join(map(_quoted, line))}\n" for line in lines).encode())
 
 
-def differences(wanted: Verdicts, found: Verdicts, reasons: dict[Key, str]) -> Iterator[str]:
+def differences(committed: Verdicts, verdicts: Verdicts, reasons: dict[Key, str]) -> Iterator[str]:
     """A line for each verdict that is not as expected, for each that is missing, and for each implementation or row
     that nothing is known of."""
-    for key in sorted(wanted.keys() | found.keys()):
-        if key not in found:
-            yield f"{key}: no verdict; expected {wanted[key]}"
-        elif key not in wanted:
-            if any(key.implementation == known.implementation for known in wanted):
-                yield f"{key}: {_told(key, found, reasons)}; nothing was expected of this case: {ACCEPT}"
-        elif found[key] != wanted[key]:
-            news = f": if that is no mistake, {ACCEPT}" if found[key].verdict == "right" else ""
-            yield f"{key}: {_told(key, found, reasons)}; expected {wanted[key]}{news}"
-    known = {key.implementation for key in wanted}
-    for name in sorted({key.implementation for key in found} - known):
-        counts = Counter(value.verdict for key, value in found.items() if key.implementation == name)
-        yield f"{name}: new, {counted(counts)}; nothing was expected of it: {ACCEPT}"
+    for key in sorted(committed.keys() | verdicts.keys()):
+        if key not in verdicts:
+            yield f"{key}: no verdict; expected {committed[key]}"
+        elif key not in committed:
+            if any(key.implementation == known.implementation for known in committed):
+                yield f"{key}: {_explain(key, verdicts, reasons)}; nothing was expected of this case: {ACCEPT}"
+        elif verdicts[key] != committed[key]:
+            news = f": if that is no mistake, {ACCEPT}" if verdicts[key].verdict == "right" else ""
+            yield f"{key}: {_explain(key, verdicts, reasons)}; expected {committed[key]}{news}"
+    known = {key.implementation for key in committed}
+    for name in sorted({key.implementation for key in verdicts} - known):
+        counts = Counter(value.verdict for key, value in verdicts.items() if key.implementation == name)
+        yield f"{name}: new, {count_in_words(counts)}; nothing was expected of it: {ACCEPT}"
 
 
-def counted(counts: Counter[str]) -> str:
+def count_in_words(counts: Counter[str]) -> str:
     """Most frequent first."""
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 
-def _told(key: Key, found: Verdicts, reasons: dict[Key, str]) -> str:
-    return ": ".join(filter(None, [found[key].verdict, reasons.get(key, "")]))
+def _explain(key: Key, verdicts: Verdicts, reasons: dict[Key, str]) -> str:
+    return ": ".join(filter(None, [verdicts[key].verdict, reasons.get(key, "")]))
 
 
 def _key(cell: Cell) -> Key:

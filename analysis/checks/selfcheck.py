@@ -55,8 +55,8 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether every trial has a verdict, and the bound is kept."""
-        found = sum(self.counts[verdict] for verdict in self.bound.verdicts)
-        return not self.missing and self.bound.least <= found <= self.bound.most
+        count = sum(self.counts[verdict] for verdict in self.bound.verdicts)
+        return not self.missing and self.bound.least <= count <= self.bound.most
 
 
 def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> list[Outcome]:
@@ -66,34 +66,34 @@ def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> lis
     verdicts = with_computed(experiment).get(ratio.verdict, {})
     by_time = sorted(enumerate(experiment.cells), key=lambda numbered: numbered[1].finished)
     newest = {(c.implementation, c.case.id): (i, c) for i, c in by_time if c.environment == environment}
-    found = []
-    for subject, bound in BOUNDS.items():
+    outcome_list = []
+    for implementation, bound in BOUNDS.items():
         counts: Counter[str] = Counter()
         missing = []
         for trial in trials:
-            position, own = newest.get((subject, trial), (-1, None))
+            position, cell = newest.get((implementation, trial), (-1, None))
             _, reference = newest.get((REFERENCE, trial), (-1, None))
             if (verdict := verdicts.get(position)) in VERDICTS:
                 counts[verdict] += 1
             else:
-                missing.append(f"trial {trial[-1]}, {subject}: no verdict: {_why(own, reference)}")
-        found.append(Outcome(bound, counts, missing))
-    return found
+                missing.append(f"trial {trial[-1]}, {implementation}: no verdict: {_why(cell, reference)}")
+        outcome_list.append(Outcome(bound, counts, missing))
+    return outcome_list
 
 
-def table(found: Collection[Outcome]) -> Table:
+def table(outcome_list: Collection[Outcome]) -> Table:
     """A line for each subject."""
-    shown = Table("an implementation compared", "trials", *VERDICTS, "allowed", "")
-    for outcome in found:
+    lines = Table("an implementation compared", "trials", *VERDICTS, "allowed", "")
+    for outcome in outcome_list:
         counts = [outcome.counts[verdict] for verdict in VERDICTS]
         verdict = "passed" if outcome.passed else "not passed"
-        shown.add_row(outcome.bound.compared, *map(str, [sum(counts), *counts]), str(outcome.bound), verdict)
-    return shown
+        lines.add_row(outcome.bound.compared, *map(str, [sum(counts), *counts]), str(outcome.bound), verdict)
+    return lines
 
 
-def _why(own: Cell | None, reference: Cell | None) -> str:
+def _why(cell: Cell | None, reference: Cell | None) -> str:
     """What went wrong in a trial."""
-    for cell in filter(None, (own, reference)):
-        if not cell.ok:
-            return f"{cell.implementation} {cell.status}: {cell.reason}"
-    return "not measured" if own is None or reference is None else "measured apart from its reference"
+    for failed in filter(None, (cell, reference)):
+        if not failed.ok:
+            return f"{failed.implementation} {failed.status}: {failed.reason}"
+    return "not measured" if cell is None or reference is None else "measured apart from its reference"

@@ -100,9 +100,9 @@ class Error(Column):
 
     worst_counts: ClassVar[bool] = True
 
-    def dtype(self, of_case: str) -> str:
+    def dtype(self, case_dtype: str) -> str:
         """Return the dtype that it was measured in: the one that its name ends with, else the case's."""
-        return self.name.removeprefix("error_") if self.name.startswith("error_") else of_case
+        return self.name.removeprefix("error_") if self.name.startswith("error_") else case_dtype
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ class Mean(Column):
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
         """Average the observations of a cell."""
         observed = cell.observations.get(self.name)
-        return {} if observed is None else self.named(stats.mean_interval(observed))
+        return {} if observed is None else self.as_fields(stats.mean_interval(observed))
 
     def over_seeds(self, rows: Sequence[Row]) -> Row:
         """Average over the seeds, with an interval over them."""
         numbers = [float(row[self.name]) for row in rows if row[self.name] is not None and _is_number(row[self.name])]
-        return self.named(stats.t_interval(numbers)) if f"{self.name}_lo" in rows[0] else super().over_seeds(rows)
+        return self.as_fields(stats.t_interval(numbers)) if f"{self.name}_lo" in rows[0] else super().over_seeds(rows)
 
-    def named(self, interval: stats.Interval) -> dict[str, Value]:
+    def as_fields(self, interval: stats.Interval) -> dict[str, Value]:
         """Return an interval as the fields."""
         return dict(zip(with_ends(self.name), interval, strict=True))
 
@@ -145,7 +145,7 @@ class Sample(Mean):
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
         """Take the median of a cell's samples."""
         processes = cell.samples.get(self.name)
-        return {} if processes is None else self.named(stats.time_interval(processes))
+        return {} if processes is None else self.as_fields(stats.time_interval(processes))
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,14 @@ class Time(Sample):
     """The time of something that was repeated in several processes."""
 
     timing: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed(Column):
+    """A column that no cell stores; its name follows from what it is computed of."""
+
+    name: str = ""
+    stored: ClassVar[bool] = False
 
 
 def plain(name: str) -> Column:

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from analysis.columns.column import Column
-from analysis.columns.computed import BreakEven
 from analysis.columns.peers import Peers
+from analysis.columns.times import BreakEven
 from analysis.store.cells import Value
 from analysis.store.load import COMMON, Experiment
 

@@ -41,17 +41,17 @@ def draw_curves(spec: Curves, experiment: Experiment, frame: pd.DataFrame, looks
     cells = [cell for cell in cells if cell.case.setting in settings]
     kinds = [""] if spec.together else sorted({cell.computes for cell in cells}, key=computes_order)
     figure, axes = _panels(len(settings), len(kinds))
-    seconds = "" if spec.together else reference_for(cells, "maml")
+    second_order = "" if spec.together else reference_for(cells, "maml")
     for row, setting in enumerate(settings):
-        here = [cell for cell in cells if cell.case.setting == setting]
+        row_cells = [cell for cell in cells if cell.case.setting == setting]
         for column, kind in enumerate(kinds):
             axis = axes[row, column]
-            if kind != "maml" and seconds:
-                x, means, _, _ = _over_seeds([cell for cell in here if cell.implementation == seconds], spec)
+            if kind != "maml" and second_order:
+                x, means, _, _ = _over_seeds([cell for cell in row_cells if cell.implementation == second_order], spec)
                 axis.plot(x, means, color=style.GREY, linewidth=1.2, zorder=1)
-            lines = _by_name([cell for cell in here if spec.together or cell.computes == kind], looks)
-            for name, own in lines:
-                x, means, lo, hi = _over_seeds(own, spec)
+            lines = _by_name([cell for cell in row_cells if spec.together or cell.computes == kind], looks)
+            for name, group in lines:
+                x, means, lo, hi = _over_seeds(group, spec)
                 _line(axis, x, means, looks[name], looks[name].width)
                 _band(axis, x, lo, hi, looks[name], max(0.06, 0.2 / len(lines)))  # bands that coincide add up
             if not lines:
@@ -61,8 +61,8 @@ def draw_curves(spec: Curves, experiment: Experiment, frame: pd.DataFrame, looks
         axes[row, 0].set_ylabel(_row_label(setting, settings, spec.ylabel or plain(spec.y).axis_label))
     _label_x(axes, spec)
     handles = [_handle(name, looks[name]) for name in _names(cells, looks)]
-    if seconds and len(kinds) > 1:
-        handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label=f"{seconds}, for comparison"))
+    if second_order and len(kinds) > 1:
+        handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label=f"{second_order}, for comparison"))
     seeds = {cell.case.seed for cell in cells}
     caption = more + ([f"Mean over {len(seeds)} seeds, band: 95 % t interval over seeds."] if len(seeds) > 1 else [])
     block = max(_block(len(_x(cell, spec))) for cell in cells)
@@ -79,27 +79,27 @@ def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: 
     if not pairs:
         return None
     settings, more = style.first(sorted({_any_dtype(cell) for cell, _ in pairs}, key=_natural), _CASES)
-    pairs = [(cell, other) for cell, other in pairs if _any_dtype(cell) in settings]
-    distances = [(cell, _distance(cell, other, spec)) for cell, other in pairs]
+    pairs = [(cell, reference) for cell, reference in pairs if _any_dtype(cell) in settings]
+    distances = [(cell, _distance(cell, reference, spec)) for cell, reference in pairs]
     dtypes = sorted({cell.case.dtype for cell, _ in pairs})
     figure, axes = _panels(len(settings), len(dtypes))
     floored = False
     for row, setting in enumerate(settings):
         for column, dtype in enumerate(dtypes):
             axis = axes[row, column]
-            here = [
+            panel_distances = [
                 (cell, distance)
                 for cell, distance in distances
                 if _any_dtype(cell) == setting and cell.case.dtype == dtype
             ]
-            by_cell = {id(cell): distance for cell, distance in here}
-            for name, own in _by_name([cell for cell, _ in here], looks):
-                stacked = _stack([by_cell[id(cell)] for cell in own])
-                x, stacked = _thinned(_x(own[0], spec)[: stacked.shape[1]], np.maximum, stacked)
+            by_cell = {id(cell): distance for cell, distance in panel_distances}
+            for name, group in _by_name([cell for cell, _ in panel_distances], looks):
+                stacked = _stack([by_cell[id(cell)] for cell in group])
+                x, stacked = _thinned(_x(group[0], spec)[: stacked.shape[1]], np.maximum, stacked)
                 floored = floored or bool((stacked <= style.FLOOR).any())
                 _line(axis, x, np.median(stacked, axis=0), looks[name], width=1.6)
                 _band(axis, x, stacked.min(axis=0), stacked.max(axis=0), looks[name], alpha=0.12)
-            if not here:
+            if not panel_distances:
                 style.no_result(axis)
             if dtype in ("float32", "float64"):
                 axis.axhline(float(np.finfo(dtype).eps), color=style.GREY, linewidth=1.2, zorder=1)
@@ -110,7 +110,7 @@ def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: 
         label = spec.ylabel or f"relative distance of {plain(spec.y).axis_label}"
         axes[row, 0].set_ylabel(_row_label(setting, settings, label))
     _label_x(axes, spec)
-    references = sorted({other.implementation for _, other in pairs})
+    references = sorted({reference.implementation for _, reference in pairs})
     caption = [f"The largest distance so far from the reference that computes the same ({', '.join(references)})."]
     caption += more
     if len({cell.case.seed for cell, _ in pairs}) > 1:
@@ -134,7 +134,7 @@ def _cells(experiment: Experiment, frame: pd.DataFrame, spec: Curves) -> list[Ce
 def _by_name(cells: list[Cell], looks: style.Looks) -> list[tuple[str, list[Cell]]]:
     """Implementations with their cells, in the order in which they are drawn."""
     cells = sorted(cells, key=lambda c: (looks[c.implementation].layer, c.implementation, str(c.case.seed)))
-    return [(name, list(own)) for name, own in groupby(cells, key=lambda cell: cell.implementation)]
+    return [(name, list(group)) for name, group in groupby(cells, key=lambda cell: cell.implementation)]
 
 
 def _natural(setting: tuple[Any, ...]) -> list[tuple[str, int]]:
@@ -155,14 +155,14 @@ def _pairs(cells: list[Cell], spec: Curves) -> Iterator[tuple[Cell, Cell]]:
     """Each cell with the one that its curve is measured against, where that is another implementation's."""
     same_case = grouped(cells, lambda cell: cell.case.id)
     for cell in cells:
-        other = curve_reference(cell, same_case[cell.case.id], spec.series, spec.y)
-        if other is not None and other.implementation != cell.implementation:
-            yield cell, other
+        reference = curve_reference(cell, same_case[cell.case.id], spec.series, spec.y)
+        if reference is not None and reference.implementation != cell.implementation:
+            yield cell, reference
 
 
-def _distance(cell: Cell, other: Cell, spec: Curves) -> Array:
-    own, theirs = (curve(c, spec.series, spec.y) for c in (cell, other))
-    return np.maximum.accumulate(np.maximum(stats.relative_drift(own, theirs), style.FLOOR))
+def _distance(cell: Cell, reference: Cell, spec: Curves) -> Array:
+    values, reference_values = (curve(c, spec.series, spec.y) for c in (cell, reference))
+    return np.maximum.accumulate(np.maximum(stats.relative_drift(values, reference_values), style.FLOOR))
 
 
 def _panels(rows: int, columns: int) -> tuple[Figure, Any]:

@@ -15,15 +15,15 @@ from analysis.store.load import Experiment
 from analysis.tables.legend import why_empty
 
 
-def numbers(section: Section, column: str) -> bool:
+def has_number(section: Section, column: str) -> bool:
     """Whether a section has any number in this column."""
     return any(not math.isnan(value_of(line, column)) for line in section.lines)
 
 
-def with_data(spec: Dots, found: list[Section], experiment: Experiment) -> tuple[list[Section], list[Column]]:
+def with_data(spec: Dots, section_list: list[Section], experiment: Experiment) -> tuple[list[Section], list[Column]]:
     """Return the sections and the columns that have a number anywhere."""
-    values = [name for name in spec.values if any(numbers(section, name) for section in found)]
-    shown = [section for section in found if any(numbers(section, name) for name in values)]
+    values = [name for name in spec.values if any(has_number(section, name) for section in section_list)]
+    shown = [section for section in section_list if any(has_number(section, name) for name in values)]
     return shown, [experiment.columns[name] for name in values]
 
 
@@ -69,10 +69,10 @@ def missing(spec: Dots, values: list[Column], experiment: Experiment) -> list[st
     return [f"No panel for {column.axis_label}: {why_empty(column.name, experiment)}." for column in absent]
 
 
-def not_ok(found: list[Section], where: str, names: Container[str] | None = None) -> list[str]:
+def not_ok(section_list: list[Section], where: str, names: Container[str] | None = None) -> list[str]:
     """Which rows, of these implementations, have no dot since they are not ok; `where`: what a section is here."""
     status: dict[str, set[str]] = {}
-    for section in found:
+    for section in section_list:
         for line in section.lines:
             name, word = str(line["implementation"]), str(line["status"])
             if word != OK and (names is None or name in names):

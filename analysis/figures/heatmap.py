@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis import text
-from analysis.checks.compatibility import EVERYTHING, MEANINGS, NAME, NAMES, UNAVAILABLE, served, titles
+from analysis.checks.compatibility import EVERYTHING, MEANINGS, NAME, NAMES, UNAVAILABLE, count_served, titles
 from analysis.figures import style
 from analysis.figures.plots import FORMATS, encode
 
@@ -38,18 +38,18 @@ def draw(table: pd.DataFrame) -> Figure:
         figsize=(max(style.WIDTH, _MARGIN + _COLUMN * pairs.ngroups), 2.4 + _ROW * height), layout="constrained"
     )
     axis = figure.subplots()
-    at = 0.0
+    left = 0.0
     places: dict[str, list[tuple[float, str]]] = {}
-    for (torch, python), own in pairs:
-        at += _GAP if places and torch not in places else 0.0
-        places.setdefault(torch, []).append((at, python))
-        for row in own.to_dict("records"):
+    for (torch, python), group in pairs:
+        left += _GAP if places and torch not in places else 0.0
+        places.setdefault(torch, []).append((left, python))
+        for row in group.to_dict("records"):
             if row["implementation"] == EVERYTHING:
-                _absent(axis, row, at, height)
+                _absent(axis, row, left, height)
             else:
-                _cell(axis, row, at, rows[row["implementation"]])
-        at += 1
-    axis.set_xlim(0, at)
+                _cell(axis, row, left, rows[row["implementation"]])
+        left += 1
+    axis.set_xlim(0, left)
     axis.set_ylim(height, 0)
     axis.set_yticks([position + 0.5 for position in rows.values()], list(names.values()))
     axis.tick_params(axis="y", length=0)
@@ -65,7 +65,7 @@ def _cell(axis: Axes, row: dict[Any, Any], x: float, y: float) -> None:
     """What came of the cases in one word, and small beneath it of how many, and the errors."""
     verdict = row["verdict"]
     _patch(axis, verdict, x, y, 1)
-    off = f"of {served(row)}" if verdict in ("expected", "wrong") else ""
+    off = f"of {count_served(row)}" if verdict in ("expected", "wrong") else ""
     absent = f"{row['cases_unavailable']} n/a" if row["cases_unavailable"] and verdict != UNAVAILABLE else ""
     numbers = [text.number(row[f"error_{dtype}"]) for dtype in ("float64", "float32")]
     small = "\n".join(filter(None, [", ".join(filter(None, [off, absent])), *numbers]))
@@ -75,10 +75,10 @@ def _cell(axis: Axes, row: dict[Any, Any], x: float, y: float) -> None:
 
 
 def _word(row: dict[Any, Any]) -> str:
-    counted = {"right": "cases_right", "expected": "cases_expected", "wrong": "cases_wrong"}
+    count_fields = {"right": "cases_right", "expected": "cases_expected", "wrong": "cases_wrong"}
     words = {"right": "right", "expected": "off", "wrong": "wrong"}
     verdict = row["verdict"]
-    return f"{row[counted[verdict]]} {words[verdict]}" if verdict in counted else "n/a"
+    return f"{row[count_fields[verdict]]} {words[verdict]}" if verdict in count_fields else "n/a"
 
 
 def _absent(axis: Axes, row: dict[Any, Any], x: float, height: int) -> None:
@@ -95,12 +95,12 @@ def _patch(axis: Axes, verdict: str, x: float, y: float, height: float) -> None:
 
 def _versions(axis: Axes, places: dict[str, list[tuple[float, str]]]) -> None:
     """Python above each column, and PyTorch once above its columns."""
-    columns = [place for own in places.values() for place in own]
-    axis.set_xticks([at + 0.5 for at, _ in columns], [python for _, python in columns])
+    columns = [place for group in places.values() for place in group]
+    axis.set_xticks([left + 0.5 for left, _ in columns], [python for _, python in columns])
     axis.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=2)
     above: dict[str, Any] = {"textcoords": "offset points", "xycoords": axis.get_xaxis_transform(), "va": "bottom"}
-    for torch, own in places.items():
-        middle = (own[0][0] + own[-1][0] + 1) / 2
+    for torch, group in places.items():
+        middle = (group[0][0] + group[-1][0] + 1) / 2
         axis.annotate(torch, (middle, 1), xytext=(0, 18), ha="center", weight="bold", fontsize=9, **above)
     for name, offset in (("PyTorch", 18), ("Python", 4)):
         axis.annotate(name, (0, 1), xytext=(-6, offset), ha="right", fontsize=8, color=style.INK, **above)

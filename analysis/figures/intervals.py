@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.columns.column import Column
-from analysis.columns.computed import Ratio
+from analysis.columns.times import Ratio
 from analysis.columns.values import interval_of, value_of
 from analysis.figures import dots, style
 from analysis.page import Intervals
@@ -22,21 +22,23 @@ _CASES = 8  # a row of panels each
 
 def draw_intervals(spec: Intervals, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
     """A row of panels per section, a panel per column of `values`; in `_order`. None without data."""
-    found, values = dots.with_data(spec, sections(experiment, frame), experiment)
+    section_list, values = dots.with_data(spec, sections(experiment, frame), experiment)
     if not values:
         return None
-    found, more = style.first(found, _CASES)
-    orders = [_order(section, values) for section in found]
+    section_list, more = style.first(section_list, _CASES)
+    orders = [_order(section, values) for section in section_list]
     heights = [len(order) + 1.2 for order in orders]
-    figure = Figure(figsize=(style.WIDTH, 1.0 + _LINE * sum(heights) + 0.35 * len(found)), layout="constrained")
-    axes: Any = figure.subplots(len(found), len(values), squeeze=False, height_ratios=heights, sharex="col")
-    for row, section, order, title in zip(axes, found, orders, labels(found, in_words=True), strict=True):
+    figure = Figure(figsize=(style.WIDTH, 1.0 + _LINE * sum(heights) + 0.35 * len(section_list)), layout="constrained")
+    axes: Any = figure.subplots(len(section_list), len(values), squeeze=False, height_ratios=heights, sharex="col")
+    for row, section, order, title in zip(axes, section_list, orders, labels(section_list, in_words=True), strict=True):
         _panels(row, section, order, values, looks)
         row[0].set_title(title, loc="left")
     for column, axis in zip(values, axes[-1], strict=True):
         axis.set_xlabel((spec.xlabel if len(spec.values) == 1 else "") or column.axis_label)
         _room_for_numbers(axis)
-    caption = _caption(found, values) + dots.missing(spec, values, experiment) + dots.not_ok(found, "panel")
+    caption = (
+        _caption(section_list, values) + dots.missing(spec, values, experiment) + dots.not_ok(section_list, "panel")
+    )
     return style.finish(figure, spec.title, [], [*filter(None, [spec.caption]), *more, *caption])
 
 
@@ -46,7 +48,7 @@ def _panels(axes: Any, section: Section, order: list[int], values: list[Column],
     for column, axis in zip(values, axes, strict=True):
         for position, row in enumerate(rows):
             _dot(axis, position, row, column, looks)
-        if not dots.numbers(section, column.name):
+        if not dots.has_number(section, column.name):
             style.no_result(axis)
         axis.set_yticks(range(len(rows)), [row["implementation"] if axis is axes[0] else "" for row in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
@@ -84,9 +86,9 @@ def _dot(axis: Axes, position: int, row: dict[Any, Any], column: Column, looks: 
         axis.hlines(position, lo, hi, color=look.colour, linewidth=2.2, alpha=0.6, zorder=2)
     axis.plot(value, position, look.marker, color=look.colour, markersize=6.5, zorder=3)
     end = max(value, hi) if np.isfinite(hi) else value
-    beside: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
-    beside["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-    axis.annotate(column.label(value), (end, position), color=style.INK, **beside)
+    text_style: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+    text_style["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axis.annotate(column.label(value), (end, position), color=style.INK, **text_style)
 
 
 def _room_for_numbers(axis: Axes) -> None:
@@ -99,15 +101,15 @@ def _room_for_numbers(axis: Axes) -> None:
     style.log_numbers(axis.xaxis)
 
 
-def _caption(found: list[Section], values: list[Column]) -> list[str]:
+def _caption(section_list: list[Section], values: list[Column]) -> list[str]:
     """How the rows are ordered, what bars are, and what single implementations say of having no dot."""
-    kinds = [str(line["computes"]) for section in found for line in section.lines]
-    said = []
+    kinds = [str(line["computes"]) for section in section_list for line in section.lines]
+    lines = []
     if len(set(kinds)) > 1:
-        said.append(f"Best first among what computes the same: {dots.kinds_in_words(kinds)}.")
-    if any(dots.numbers(section, f"{column.name}_lo") for section in found for column in values):
-        said.append("Bar: 95 % interval, where it is wider than the dot.")
+        lines.append(f"Best first among what computes the same: {dots.kinds_in_words(kinds)}.")
+    if any(dots.has_number(section, f"{column.name}_lo") for section in section_list for column in values):
+        lines.append("Bar: 95 % interval, where it is wider than the dot.")
     labels_of = {column.name: column.axis_label for column in values}
-    for (column, why), names in gaps(found, [column.name for column in values]).items():
-        said.append(f"Empty in single rows: {labels_of[column]} of {', '.join(names)} ({why}).")
-    return said
+    for (column, why), names in gaps(section_list, [column.name for column in values]).items():
+        lines.append(f"Empty in single rows: {labels_of[column]} of {', '.join(names)} ({why}).")
+    return lines

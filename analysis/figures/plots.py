@@ -32,14 +32,14 @@ KINDS: dict[type[Plot], Draw] = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Output:
     """One figure or table: file ending to content; empty if there is nothing to show."""
 
     name: str
     files: dict[str, bytes]
 
 
-def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Iterator[Drawn]:
+def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Iterator[Output]:
     """Draw the figures of the experiment's page.
 
     `frame` comes from `columns.frame.with_computed`, `looks` from `style.assign`.
@@ -48,11 +48,11 @@ def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Ite
         with mpl.rc_context(style.rc()):
             rows = frame if spec.studies else study.outside(experiment, frame)
             rows = _where(rows, spec.where)
-            several = machines.several(experiment.cells[position] for position in rows.index)
-            titled = replace(spec, title=f"{spec.title} (from {several})") if several else spec
-            figure = KINDS[type(spec)](titled, experiment, rows, looks)
+            machines_in_words = machines.several(experiment.cells[position] for position in rows.index)
+            titled_spec = replace(spec, title=f"{spec.title} (from {machines_in_words})") if machines_in_words else spec
+            figure = KINDS[type(spec)](titled_spec, experiment, rows, looks)
             files = {} if figure is None else {ending: encode(figure, ending) for ending in FORMATS}
-        yield Drawn(spec.name, files)
+        yield Output(spec.name, files)
 
 
 def _where(frame: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:

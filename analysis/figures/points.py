@@ -40,14 +40,14 @@ def draw_points(spec: Points, experiment: Experiment, frame: pd.DataFrame, looks
 
     Hollow where the row is not ok.
     """
-    found, values = dots.with_data(spec, sections(experiment, frame), experiment)
+    section_list, values = dots.with_data(spec, sections(experiment, frame), experiment)
     if not values:
         return None
-    found, more = _first(found)
-    panels = _points(found, values)
-    every = [point for points in panels.values() for point in points]
-    names = [name for name in looks if name in {point.implementation for point in every}]
-    cases = list(dict.fromkeys(point.case for point in every))
+    section_list, more = _first(section_list)
+    panels = _points(section_list, values)
+    all_points = [point for points in panels.values() for point in points]
+    names = [name for name in looks if name in {point.implementation for point in all_points}]
+    cases = list(dict.fromkeys(point.case for point in all_points))
     markers = {case: style.MARKERS[i % len(style.MARKERS)] for i, case in enumerate(cases)}
     row = max(0.27, _LANE * (len(cases) + 1))
     figure = Figure(figsize=(style.WIDTH, 1.9 + row * len(names)), layout="constrained")
@@ -66,31 +66,31 @@ def draw_points(spec: Points, experiment: Experiment, frame: pd.DataFrame, looks
     handles = [Line2D([], [], color=style.INK, marker=markers[case], linestyle="", label=case) for case in cases]
     if any(isinstance(column, Error) for column in values):
         handles.append(Line2D([], [], color=style.GREY, label="machine epsilon"))
-    caption = [*filter(None, [spec.caption]), *more, *_caption(every), *dots.missing(spec, values, experiment)]
-    return style.finish(figure, spec.title, handles, caption + dots.not_ok(found, "case", names))
+    caption = [*filter(None, [spec.caption]), *more, *_caption(all_points), *dots.missing(spec, values, experiment)]
+    return style.finish(figure, spec.title, handles, caption + dots.not_ok(section_list, "case", names))
 
 
-def _first(found: list[Section]) -> tuple[list[Section], list[str]]:
+def _first(section_list: list[Section]) -> tuple[list[Section], list[str]]:
     """The sections of as many cases as there is room for, in all dtypes, and what to say of the others."""
-    cases = _cases(found)
+    cases = _cases(section_list)
     shown, more = style.first(list(dict.fromkeys(cases)), _CASES)
-    return [section for section, case in zip(found, cases, strict=True) if case in shown], more
+    return [section for section, case in zip(section_list, cases, strict=True) if case in shown], more
 
 
-def _cases(found: list[Section]) -> list[str]:
+def _cases(section_list: list[Section]) -> list[str]:
     """What each section's case is called by: what tells it from the others, apart from the dtype."""
-    return labels([replace(section, dtype="") for section in found])
+    return labels([replace(section, dtype="") for section in section_list])
 
 
-def _points(found: list[Section], values: list[Column]) -> Panels:
+def _points(section_list: list[Section], values: list[Column]) -> Panels:
     """What there is to show."""
     panels: Panels = {}
-    cases = _cases(found)
+    cases = _cases(section_list)
     for column in values:
-        for dtype in sorted({section.dtype for section in found}):
+        for dtype in sorted({section.dtype for section in section_list}):
             points = [
                 Point(str(row["implementation"]), case, value_of(row, column.name), row["status"] == OK)
-                for section, case in zip(found, cases, strict=True)
+                for section, case in zip(section_list, cases, strict=True)
                 for row in (section.lines if section.dtype == dtype else ())
             ]
             if shown := [point for point in points if math.isfinite(point.value)]:

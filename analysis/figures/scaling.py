@@ -38,13 +38,13 @@ def draw_scaling(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, loo
     The implementation `gradient` and the columns of `lines` are guides: dashed, whatever `computes` says.
     """
     value = spec.value
-    found = study.points(experiment, frame)
-    found = found[found["factor"].isin(spec.factors)] if value in found.columns else found[:0]
-    if found.empty:
+    points = study.points(experiment, frame)
+    points = points[points["factor"].isin(spec.factors)] if value in points.columns else points[:0]
+    if points.empty:
         return None
-    found = found.assign(shown=_of(found, spec) & _numbers(found[value]).notna())
-    shown = found[found["shown"]]
-    rows = [(label, own) for label, own in study.setups(found) if own["shown"].any()]
+    points = points.assign(shown=_is_shown(points, spec) & _numbers(points[value]).notna())
+    shown = points[points["shown"]]
+    rows = [(label, group) for label, group in study.setups(points) if group["shown"].any()]
     if not rows:
         return None
     factors = [factor for factor in spec.factors if factor in set(shown["factor"])]
@@ -54,23 +54,23 @@ def draw_scaling(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, loo
     figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
     axes: Any = figure.subplots(len(rows), len(factors), squeeze=False, sharey="row")
     base = study.base(experiment, factors)
-    for (label, own), row in zip(rows, axes, strict=True):
+    for (label, group), row in zip(rows, axes, strict=True):
         for factor, axis in zip(factors, row, strict=True):
-            everything = own[own["factor"] == factor]
-            points = everything[everything["shown"]]
+            factor_points = group[group["factor"] == factor]
+            shown_points = factor_points[factor_points["shown"]]
             axis.set_xlabel(spec.factors[factor])
-            if points.empty:
+            if shown_points.empty:
                 style.no_result(axis)
                 axis.set_xticks([])
                 continue
-            _panel(axis, points, everything, spec, lines)
+            _panel(axis, shown_points, factor_points, spec, lines)
             if factor in base:
                 axis.axvline(base[factor], color="0.85", linewidth=3, zorder=0.5)
-            _ticks(axis, points["x"], 0.8 * style.WIDTH / len(factors))
+            _ticks(axis, shown_points["x"], 0.8 * style.WIDTH / len(factors))
         style.log_numbers(row[0].yaxis)
         row[0].set_ylabel("\n".join(filter(None, [label, spec.ylabel or experiment.columns[value].axis_label])))
     handles = [Line2D([], [], label=name, **line) for name, line in lines.items()]
-    for title, dash in _guides(spec, found):
+    for title, dash in _guides(spec, points):
         handles.append(Line2D([], [], color=style.GREY, linestyle=dash, linewidth=1.6, label=title))
     if spec.gradient in names:
         handles.append(Line2D([], [], label=f"one plain gradient ({spec.gradient})", **_GRADIENT))
@@ -79,39 +79,39 @@ def draw_scaling(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, loo
 
 
 def _panel(
-    axis: Axes, own: pd.DataFrame, all_here: pd.DataFrame, spec: Scaling, lines: dict[str, dict[str, Any]]
+    axis: Axes, shown_points: pd.DataFrame, factor_points: pd.DataFrame, spec: Scaling, lines: dict[str, dict[str, Any]]
 ) -> None:
     """`own` are the points with lines of their own, `all_here` those that the guides may be taken from."""
     value = spec.value
-    zero = _zero(own["x"])
+    zero = _zero(shown_points["x"])
     for name, line in {spec.gradient: _GRADIENT, **lines}.items():
-        points = own[own["implementation"] == name]
+        points = shown_points[shown_points["implementation"] == name]
         x, y = _place(points["x"], zero), points[value].to_numpy(dtype=float)
         _plot(axis, x, y, zero, line)
         if f"{value}_lo" in points and name != spec.gradient:
             lo, hi = (points[f"{value}_{end}"].to_numpy(dtype=float) for end in ("lo", "hi"))
             axis.vlines(x, lo, hi, color=line["color"], linewidth=1.1, zorder=3)
-    for (column, _), (_, dash) in zip(_present(spec, all_here), _guides(spec, all_here), strict=True):
-        median = _numbers(all_here[column]).groupby(all_here["x"]).median().dropna()
-        look_of_it = {"color": style.GREY, "linestyle": dash, "linewidth": 1.6, "marker": "_", "zorder": 1.5}
-        _plot(axis, _place(median.index.to_series(), zero), median.to_numpy(dtype=float), zero, look_of_it)
+    for (column, _), (_, dash) in zip(_present(spec, factor_points), _guides(spec, factor_points), strict=True):
+        median = _numbers(factor_points[column]).groupby(factor_points["x"]).median().dropna()
+        guide_look = {"color": style.GREY, "linestyle": dash, "linewidth": 1.6, "marker": "_", "zorder": 1.5}
+        _plot(axis, _place(median.index.to_series(), zero), median.to_numpy(dtype=float), zero, guide_look)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.spines[["top", "right"]].set_visible(False)
     if zero:
-        style.break_axis(axis, zero * _apart(own["x"]) ** 0.5)
+        style.break_axis(axis, zero * _zero_distance(shown_points["x"]) ** 0.5)
 
 
-def _of(found: pd.DataFrame, spec: Scaling) -> pd.Series:
+def _is_shown(points: pd.DataFrame, spec: Scaling) -> pd.Series:
     """Which points belong to what computes the right thing, or to the gradient."""
-    chosen = found["computes"].isin(spec.computes) if spec.computes else pd.Series(True, found.index)
-    return chosen | (found["implementation"] == spec.gradient)
+    is_shown = points["computes"].isin(spec.computes) if spec.computes else pd.Series(True, points.index)
+    return is_shown | (points["implementation"] == spec.gradient)
 
 
-def _present(spec: Scaling, found: pd.DataFrame) -> list[tuple[str, str]]:
+def _present(spec: Scaling, points: pd.DataFrame) -> list[tuple[str, str]]:
     """The declared lines that have a number here, and what they are called."""
     return [
-        (column, title) for column, title in spec.lines.items() if column in found and _numbers(found[column]).any()
+        (column, title) for column, title in spec.lines.items() if column in points and _numbers(points[column]).any()
     ]
 
 
@@ -121,9 +121,9 @@ def _numbers(values: pd.Series) -> pd.Series:
     return numbers.where(numbers > 0)
 
 
-def _guides(spec: Scaling, found: pd.DataFrame) -> list[tuple[str, style.Dash]]:
+def _guides(spec: Scaling, points: pd.DataFrame) -> list[tuple[str, style.Dash]]:
     dashes = dict(zip(spec.lines, cycle(_GUIDES), strict=False))
-    return [(title, dashes[column]) for column, title in _present(spec, found)]
+    return [(title, dashes[column]) for column, title in _present(spec, points)]
 
 
 def _lines(names: list[str], looks: style.Looks) -> dict[str, dict[str, Any]]:
@@ -154,7 +154,7 @@ def _plot(axis: Axes, x: Array, y: Array, zero: float, look: dict[str, Any]) -> 
     axis.plot(x[~rest], y[~rest], **look | {"linestyle": "", "markersize": look.get("markersize", 9)})
 
 
-def _apart(x: pd.Series) -> float:
+def _zero_distance(x: pd.Series) -> float:
     """The ratio between the smallest positive value and the place of 0."""
     positive = x[x > 0]
     return max(1.5, float((positive.max() / positive.min()) ** _GAP)) if len(positive) else 1.5
@@ -163,7 +163,7 @@ def _apart(x: pd.Series) -> float:
 def _zero(x: pd.Series) -> float:
     """Where 0 is drawn; 0 if it does not occur."""
     positive = x[x > 0]
-    return float(positive.min() if len(positive) else 1.0) / _apart(x) if (x == 0).any() else 0.0
+    return float(positive.min() if len(positive) else 1.0) / _zero_distance(x) if (x == 0).any() else 0.0
 
 
 def _place(x: pd.Series, zero: float) -> Array:
@@ -221,8 +221,8 @@ def _absent(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, drawn: s
     status: dict[str, set[str]] = {}
     reasons: dict[str, set[str]] = {}
     for cell in (experiment.cells[position] for position in frame.index.unique()):
-        wanted = cell.implementation == spec.gradient or cell.computes in (spec.computes or (cell.computes,))
-        if not wanted or not cell.case.factors.keys() & spec.factors.keys():
+        belongs = cell.implementation == spec.gradient or cell.computes in (spec.computes or (cell.computes,))
+        if not belongs or not cell.case.factors.keys() & spec.factors.keys():
             continue
         if not cell.ok:
             status.setdefault(cell.implementation, set()).add(cell.status)
@@ -231,5 +231,5 @@ def _absent(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, drawn: s
     for reason, names in sorted(reasons.items()):
         yield f"No line for {', '.join(sorted(names))}: {reason}."
     if status:
-        gone = [f"{name} ({', '.join(sorted(words))})" for name, words in sorted(status.items())]
-        yield f"Not at every point: {'; '.join(gone)}."
+        names_in_words = [f"{name} ({', '.join(sorted(words))})" for name, words in sorted(status.items())]
+        yield f"Not at every point: {'; '.join(names_in_words)}."

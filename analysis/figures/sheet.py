@@ -57,14 +57,14 @@ def _ways(cell: Cell, name: str) -> int:
 
 
 def _draw_episode(line: list[Axes], cell: Cell, name: str, ways: int) -> None:
-    for way, taken in enumerate(_labels(cell, name)):
+    for way, prediction in enumerate(_labels(cell, name)):
         _image(line[way], curve(cell, name, f"support_{way}"))
         line[way].set_title(_letter(way), fontsize=9, color=style.INK, pad=2)
-        asked = line[ways + 1 + way]
-        _image(asked, curve(cell, name, f"query_{way}"))
-        right = taken == way
-        said = _letter(taken) if right else f"{_letter(taken)}, is {_letter(way)}"
-        asked.set_title(said, fontsize=9, color=_RIGHT if right else _WRONG, pad=2)
+        query_axis = line[ways + 1 + way]
+        _image(query_axis, curve(cell, name, f"query_{way}"))
+        right = prediction == way
+        label = _letter(prediction) if right else f"{_letter(prediction)}, is {_letter(way)}"
+        query_axis.set_title(label, fontsize=9, color=_RIGHT if right else _WRONG, pad=2)
 
 
 def _labels(cell: Cell, name: str) -> Iterator[int]:

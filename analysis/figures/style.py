@@ -110,8 +110,8 @@ def first(cases: Sequence[Option], most: int) -> tuple[list[Option], list[str]]:
     >>> first(["k1", "k5"], 2), first(["k1", "k5", "k10"], 2)
     ((['k1', 'k5'], []), (['k1', 'k5'], ['The first 2 of 3 cases; the tables have all.']))
     """
-    said = [f"The first {most} of {len(cases)} cases; the tables have all."] if len(cases) > most else []
-    return list(cases[:most]), said
+    caption = [f"The first {most} of {len(cases)} cases; the tables have all."] if len(cases) > most else []
+    return list(cases[:most]), caption
 
 
 def rc() -> Any:

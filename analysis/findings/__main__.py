@@ -34,30 +34,30 @@ RUNS = {
 _REGION = re.compile(r"(<!-- filled: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def filled(root: Path = ROOT) -> dict[Path, str]:
+def fill_pages(root: Path = ROOT) -> dict[Path, str]:
     """Return the text of every page that is filled, by its path within the project."""
     published = root / "results" / "published"
     runs = {word: Run(name, published) for word, name in RUNS.items()}
-    found = {FINDINGS: text.wrapped(_filled_template(runs, published))}
+    pages = {FINDINGS: text.wrap(_fill_template(runs, published))}
     for page in FILLED:
-        found[page] = _with_regions((root / page).read_text(), runs)
-    return found
+        pages[page] = _fill_regions((root / page).read_text(), runs)
+    return pages
 
 
 def main() -> int:
     """Write every page; where a number is missing, say which in one line and write none."""
     try:
-        found = filled()
+        pages = fill_pages()
     except Missing as error:
         print(f"findings: {error}", file=sys.stderr)
         return 1
-    for page, content in found.items():
+    for page, content in pages.items():
         (ROOT / page).write_text(content)
         print(f"written: {page}")
     return 0
 
 
-def _filled_template(runs: Mapping[str, Run], published: Path) -> str:
+def _fill_template(runs: Mapping[str, Run], published: Path) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     functions = {
         "correctness": correctness,
@@ -70,8 +70,8 @@ def _filled_template(runs: Mapping[str, Run], published: Path) -> str:
     return template.render(**runs, **functions, compatibility=read(published / "compatibility" / "compatibility.csv"))
 
 
-def _with_regions(page: str, runs: Mapping[str, Run]) -> str:
-    return _REGION.sub(lambda region: f"{region[1]}\n{text.wrapped(REGIONS[region[2]](runs))}\n{region[3]}", page)
+def _fill_regions(page: str, runs: Mapping[str, Run]) -> str:
+    return _REGION.sub(lambda region: f"{region[1]}\n{text.wrap(REGIONS[region[2]](runs))}\n{region[3]}", page)
 
 
 if __name__ == "__main__":

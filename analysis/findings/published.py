@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import pages, text
 from analysis.columns.column import Column, plain
-from analysis.columns.computed import BreakEven
+from analysis.columns.times import BreakEven
 from analysis.columns.values import interval_of, number_of, value_of
 from analysis.statistics.sections import OK
 from analysis.store.cells import computes_order
@@ -37,37 +37,37 @@ class Run:
 
         Raises `Missing` where the table or a column is not there, or no row is left.
         """
-        found = read(self.folder / "tables" / f"{table}.csv")
-        for column, wanted in where.items():
-            self._column(table, found, column)
-            values = [wanted] if isinstance(wanted, str | int | float) else list(wanted)
-            found = found[found[column].isin(values)]
-        if found.empty:
-            raise Missing(f"{self.name}/tables/{table}.csv: no row with {_spelled(where)}")
-        if "round_group" in found and found["round_group"].nunique() > 1 and "case" in where:
-            sizes = found.groupby("round_group").size()
-            found = found[found["round_group"] == max(sizes.index, key=lambda group: (sizes[group], group))]
-        return found
+        rows = read(self.folder / "tables" / f"{table}.csv")
+        for column, accepted in where.items():
+            self._column(table, rows, column)
+            values = [accepted] if isinstance(accepted, str | int | float) else list(accepted)
+            rows = rows[rows[column].isin(values)]
+        if rows.empty:
+            raise Missing(f"{self.name}/tables/{table}.csv: no row with {_in_words(where)}")
+        if "round_group" in rows and rows["round_group"].nunique() > 1 and "case" in where:
+            sizes = rows.groupby("round_group").size()
+            rows = rows[rows["round_group"] == max(sizes.index, key=lambda group: (sizes[group], group))]
+        return rows
 
     def row(self, table: str, **where: Where) -> Row:
         """Return the one row with the given values."""
-        found = self.rows(table, **where)
-        if len(found) != 1:
-            raise Missing(f"{self.name}/tables/{table}.csv: {len(found)} rows with {_spelled(where)}, not one")
-        row: Row = found.iloc[0].to_dict()
+        rows = self.rows(table, **where)
+        if len(rows) != 1:
+            raise Missing(f"{self.name}/tables/{table}.csv: {len(rows)} rows with {_in_words(where)}, not one")
+        row: Row = rows.iloc[0].to_dict()
         return row
 
     def number(self, table: str, column: str, **where: Where) -> float:
         """Return the number in one column of one row."""
-        found = number_of(self._cell(table, column, where))
-        if found != found:
-            raise Missing(f"{self.name}/tables/{table}.csv: no number in {column} with {_spelled(where)}")
-        return found
+        value = number_of(self._cell(table, column, where))
+        if value != value:
+            raise Missing(f"{self.name}/tables/{table}.csv: no number in {column} with {_in_words(where)}")
+        return value
 
     def cell(self, table: str, column: str, **where: Where) -> str:
         """Return one column of one row as tables show it, with its interval and verdict."""
         self._cell(table, column, where)
-        return shown(self.row(table, **where), column)
+        return cell_text(self.row(table, **where), column)
 
     def times(self, table: str, column: str, **where: Where) -> str:
         """Return a ratio for a sentence: "1.41 times (1.38–1.44)"."""
@@ -82,7 +82,7 @@ class Run:
         """
         rows = [row for row in self.rows(table, **where).to_dict("records") if row.get("status", OK) == OK]
         if not rows:
-            raise Missing(f"{self.name}/tables/{table}.csv: no row with {_spelled(where)} is ok")
+            raise Missing(f"{self.name}/tables/{table}.csv: no row with {_in_words(where)} is ok")
         headers = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
         for column in headers:
             if column not in ("published", *rows[0]):
@@ -90,8 +90,8 @@ class Run:
         first = next(iter(headers))
         rows.sort(key=lambda row: (computes_order(str(row.get("computes", ""))), *_rank(row, first)))
         cells: Table = {"implementation": [str(row["implementation"]) for row in rows]}
-        cells |= {header: [shown(row, column) for row in rows] for column, header in headers.items()}
-        return text.grid(text.named({name: values for name, values in cells.items() if any(values)}), TEXTS)
+        cells |= {header: [cell_text(row, column) for row in rows] for column, header in headers.items()}
+        return text.grid(text.quote_names({name: values for name, values in cells.items() if any(values)}), TEXTS)
 
     def figure(self, name: str, alt: str, up: str = "../") -> str:
         """Return one of its plots as an image 800 pixels wide; `up` leads from the page to the project."""
@@ -113,10 +113,10 @@ class Run:
     @property
     def environment(self) -> str:
         """Versions and processor, as its table of `cost` names them."""
-        found = re.findall(r"^Environment `\w+`: (.*)\.$", (self.folder / "tables" / "cost.md").read_text(), re.M)
-        if not found:
+        lines = re.findall(r"^Environment `\w+`: (.*)\.$", (self.folder / "tables" / "cost.md").read_text(), re.M)
+        if not lines:
             raise Missing(f"{self.name}/tables/cost.md: no line names the environment")
-        return "; ".join(found)
+        return "; ".join(lines)
 
     def _cell(self, table: str, column: str, where: Mapping[str, Where]) -> object:
         self._column(table, self.rows(table, **where), column)
@@ -130,16 +130,16 @@ class Run:
 @cache
 def kind(column: str) -> Column:
     """Return the kind of a column that pages of experiments have, or that its name tells."""
-    known = (own for name in pages.names() for own in pages.find(name).columns)
-    return next((own for own in known if own.name == column), plain(column))
+    candidates = (candidate for name in pages.names() for candidate in pages.find(name).columns)
+    return next((candidate for candidate in candidates if candidate.name == column), plain(column))
 
 
-def shown(row: Row, column: str) -> str:
+def cell_text(row: Row, column: str) -> str:
     """Return one column of a row for people: with its interval, and with its verdict where it has one.
 
-    >>> shown({"accuracy": 95.2, "accuracy_lo": 94.4, "accuracy_hi": 95.9}, "accuracy")
+    >>> cell_text({"accuracy": 95.2, "accuracy_lo": 94.4, "accuracy_hi": 95.9}, "accuracy")
     '95.2 (94.4–95.9)'
-    >>> shown({"published": 1.17, "published_half_width": 0.16}, "published")
+    >>> cell_text({"published": 1.17, "published_half_width": 0.16}, "published")
     '1.17 ± 0.16'
     """
     if column == "published":
@@ -171,5 +171,5 @@ def _rank(row: Row, column: str) -> tuple[float, str]:
     return (value if value == value else float("inf")), str(row["implementation"])
 
 
-def _spelled(where: Mapping[str, object]) -> str:
+def _in_words(where: Mapping[str, object]) -> str:
     return ", ".join(f"{column} {value}" for column, value in where.items()) or "anything"

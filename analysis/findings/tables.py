@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from analysis import text
-from analysis.columns.computed import Difference
+from analysis.columns.losses import Difference
 from analysis.columns.values import with_ends
-from analysis.findings.published import TEXTS, Missing, Run, Table, kind, shown
+from analysis.findings.published import TEXTS, Missing, Run, Table, cell_text, kind
 from analysis.statistics import stats
 from analysis.statistics.sections import OK
 from analysis.store.cells import computes_order
@@ -33,10 +33,10 @@ def summary(runs: Mapping[str, Run]) -> str:
     table: Table = {
         "implementation": list(HEADLINE_ROWS),
         "worst error": [text.number(_worst(run, name)) for name in HEADLINE_ROWS],
-        "ms per step": [shown(row, "step_ms") for row in rows],
-        "speed-up over learn2learn": [shown(row, "speedup_vs_learn2learn") for row in rows],
-        "first step, s": [shown(row, "first_step_cold_s") for row in rows],
-        "tensors, MiB": [shown(row, "peak_tensor_mib") for row in rows],
+        "ms per step": [cell_text(row, "step_ms") for row in rows],
+        "speed-up over learn2learn": [cell_text(row, "speedup_vs_learn2learn") for row in rows],
+        "first step, s": [cell_text(row, "first_step_cold_s") for row in rows],
+        "tensors, MiB": [cell_text(row, "peak_tensor_mib") for row in rows],
     }
     setting = rows[0]
     caption = (
@@ -46,7 +46,7 @@ def summary(runs: Mapping[str, Run]) -> str:
     )
     alt = "Time of one meta-gradient against tasks, inner steps and width, by implementation, log axes"
     picture = runs["growth"].figure("cost_scaling_time", alt, up="")
-    return "\n\n".join([picture, caption, text.grid(text.named(table), TEXTS)])
+    return "\n\n".join([picture, caption, text.grid(text.quote_names(table), TEXTS)])
 
 
 def sharding(runs: Mapping[str, Run]) -> str:
@@ -77,8 +77,8 @@ def sharding(runs: Mapping[str, Run]) -> str:
         "allreduce_bytes": "bytes",
     }
     table: Table = {name: [str(row[name]) for row in rows] for name in ("setting", "implementation")}
-    table |= {header: [shown(row, column) for row in rows] for column, header in headers.items()}
-    return text.grid(text.named(table), TEXTS)
+    table |= {header: [cell_text(row, column) for row in rows] for column, header in headers.items()}
+    return text.grid(text.quote_names(table), TEXTS)
 
 
 def correctness(run: Run) -> str:
@@ -92,46 +92,46 @@ def correctness(run: Run) -> str:
                      "largest share of the tolerance", "distance")
     }  # fmt: skip
     for _, name in names:
-        own = rows[rows["implementation"] == name]
-        statuses = own.drop_duplicates(["case", "dtype"])["status"].value_counts()
+        group = rows[rows["implementation"] == name]
+        statuses = group.drop_duplicates(["case", "dtype"])["status"].value_counts()
         table["implementation"].append(name)
-        table["computes"].append(str(own["computes"].iloc[0]))
+        table["computes"].append(str(group["computes"].iloc[0]))
         table["cases"].append(", ".join(f"{count} {status}" for status, count in statuses.items()))
         for dtype in ("float32", "float64"):
-            table[f"worst in {dtype}"].append(text.number(own[own["dtype"] == dtype]["error"].max()))
-        table["largest share of the tolerance"].append(text.number(own["of_tolerance"].max()))
-        table["distance"].append(_span(own["distance"]))
-    return text.grid(text.named(table), TEXTS)
+            table[f"worst in {dtype}"].append(text.number(group[group["dtype"] == dtype]["error"].max()))
+        table["largest share of the tolerance"].append(text.number(group["of_tolerance"].max()))
+        table["distance"].append(_span(group["distance"]))
+    return text.grid(text.quote_names(table), TEXTS)
 
 
 def exponents(run: Run, quantity: str, factors: Sequence[str]) -> str:
     """Return the exponents of one quantity against several factors, for all that compute second-order MAML."""
     rows = run.rows("cost_slopes", quantity=quantity, computes=SECOND_ORDER, factor=factors).to_dict("records")
     names = sorted({str(row["implementation"]) for row in rows})
-    said = {(row["implementation"], row["factor"]): exponent(row) for row in rows}
+    exponent_texts = {(row["implementation"], row["factor"]): exponent(row) for row in rows}
     table: Table = {"implementation": names}
-    table |= {factor: [said.get((name, factor), "") for name in names] for factor in factors}
-    return text.grid(text.named(table), TEXTS)
+    table |= {factor: [exponent_texts.get((name, factor), "") for name in names] for factor in factors}
+    return text.grid(text.quote_names(table), TEXTS)
 
 
 def over_seeds(run: Run, case: str, dtype: str, columns: Sequence[str]) -> str:
     """Return a line per implementation of `training`: means over seeds with 95 % t intervals."""
     rows = run.rows("training", case=case, dtype=dtype, status=OK)
     lines = []
-    for name, own in rows.groupby("implementation"):
-        line = own.iloc[0].to_dict() | {"implementation": name, "seeds": len(own)}
+    for name, group in rows.groupby("implementation"):
+        line = group.iloc[0].to_dict() | {"implementation": name, "seeds": len(group)}
         for column in columns:
             if not isinstance(kind(column), Difference):  # which is over the seeds already
-                line |= dict(zip(with_ends(column), stats.t_interval(own[column]), strict=True))
+                line |= dict(zip(with_ends(column), stats.t_interval(group[column]), strict=True))
         lines.append(line)
     table: Table = {name: [str(line[name]) for line in lines] for name in ("implementation", "seeds")}
-    table |= {column: [shown(line, column) for line in lines] for column in columns}
-    return text.grid(text.named(table), TEXTS)
+    table |= {column: [cell_text(line, column) for line in lines] for column in columns}
+    return text.grid(text.quote_names(table), TEXTS)
 
 
 def _worst(run: Run, name: str) -> float:
-    found = run.rows("metagradient", implementation=name, dtype="float64", status=OK)["error"]
-    return float(found.max())
+    errors = run.rows("metagradient", implementation=name, dtype="float64", status=OK)["error"]
+    return float(errors.max())
 
 
 def _span(values: pd.Series) -> str:

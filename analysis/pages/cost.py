@@ -1,7 +1,7 @@
 """How `cost` is shown."""
 
 from analysis.columns.column import Column, Duration, Error, Sample, Time
-from analysis.columns.computed import BreakEven, Ratio
+from analysis.columns.times import BreakEven, Ratio
 from analysis.page import Intervals, Page, Pivot, Scaling, Slopes
 
 PAGE = Page(

@@ -1,7 +1,7 @@
 """How `selfcheck` is shown."""
 
 from analysis.columns.column import Sample, Time
-from analysis.columns.computed import Ratio
+from analysis.columns.times import Ratio
 from analysis.page import Page
 
 PAGE = Page(

@@ -1,7 +1,7 @@
 """How `steadiness` is shown."""
 
 from analysis.columns.column import Column, Error
-from analysis.columns.computed import Trend, TrendRate
+from analysis.columns.trends import Trend, TrendRate
 from analysis.page import Curves, Page
 
 GROWTH = Trend(

@@ -1,7 +1,7 @@
 """How `training` is shown."""
 
 from analysis.columns.column import Column, Error, Mean
-from analysis.columns.computed import Agreement, Difference
+from analysis.columns.losses import Agreement, Difference
 from analysis.page import Curves, Drift, Page
 
 PAGE = Page(

@@ -54,29 +54,29 @@ def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
 
     Tables, figures and the summary ask for those of the very same frame: they are made once.
     """
-    for made_of, known in experiment.sections:
-        if made_of is frame:
-            return known
-    found = _sections(experiment, frame)
-    experiment.sections.append((frame, found))
-    return found
+    for known_frame, known_sections in experiment.sections:
+        if known_frame is frame:
+            return known_sections
+    section_list = _sections(experiment, frame)
+    experiment.sections.append((frame, section_list))
+    return section_list
 
 
 def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
     lines = frame.groupby(level="cell").cumcount()
     frame = frame.assign(round=_rounds(experiment, frame), line=lines, position=frame.index)
-    found = []
+    section_list = []
     for (case, device, dtype, threads), rows in _grouped(
         _records(frame), ["case", "device", "dtype", "threads"]
     ).items():
         rounds = max(row["round"] for row in rows)
         for (number,), group in sorted(_grouped(rows, ["round"]).items()):
             lines = [
-                _line(own, experiment.columns.values())
-                for _, own in sorted(_grouped(group, _LINE).items(), key=_line_order)
+                _line(line_rows, experiment.columns.values())
+                for _, line_rows in sorted(_grouped(group, _LINE).items(), key=_line_order)
             ]
             cells = [experiment.cells[row["position"]] for row in group]
-            found.append(
+            section_list.append(
                 Section(
                     case=str(case),
                     params=cells[0].case.params,
@@ -85,45 +85,47 @@ def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
                     threads=threads,
                     round=number,
                     rounds=rounds,
-                    lines=_sorted(lines, experiment.page.best_first),
-                    streams=_distinct(group, "stream_digest"),
-                    weights=_distinct(group, "init_digest"),
-                    environments=_distinct(group, "environment"),
+                    lines=_sort_lines(lines, experiment.page.best_first),
+                    streams=_distinct_values(group, "stream_digest"),
+                    weights=_distinct_values(group, "init_digest"),
+                    environments=_distinct_values(group, "environment"),
                     empty=_gaps(lines, cells),
                 )
             )
-    return sorted(found, key=_natural)
+    return sorted(section_list, key=_natural_key)
 
 
-def labels(found: list[Section], in_words: bool = False) -> list[str]:
+def labels(section_list: list[Section], in_words: bool = False) -> list[str]:
     """A name for each section: its case, and of device, dtype, threads and round only what tells sections apart.
 
     in_words: the case by its parameters, unless these do not tell one case from another.
     """
-    names = [section.case for section in found]
+    names = [section.case for section in section_list]
     if in_words:
-        words = {section.case: text.case_in_words(section.params) or section.case for section in found}
+        words = {section.case: text.case_in_words(section.params) or section.case for section in section_list}
         names = [words[name] for name in names] if len(set(words.values())) == len(words) else names
-    threads = [f"{section.threads} threads" for section in found]
-    rounds = [f"round group {section.round} of {section.rounds}" if section.rounds > 1 else "" for section in found]
-    parts = [[s.device for s in found], [s.dtype for s in found], threads]
+    threads = [f"{section.threads} threads" for section in section_list]
+    rounds = [
+        f"round group {section.round} of {section.rounds}" if section.rounds > 1 else "" for section in section_list
+    ]
+    parts = [[s.device for s in section_list], [s.dtype for s in section_list], threads]
     varying = [part for part in parts if len(set(part)) > 1] + [rounds]
     return [", ".join(filter(None, names)) for names in zip(names, *varying, strict=True)]
 
 
-def gaps(found: Iterable[Section], columns: Iterable[str]) -> Gaps:
+def gaps(section_list: Iterable[Section], columns: Iterable[str]) -> Gaps:
     """Which implementations have no value in these columns where others have one: by column and reason."""
-    together: Gaps = {}
+    merged: Gaps = {}
     for column in columns:
-        for section in found:
+        for section in section_list:
             for (empty, why), names in section.empty.items():
                 if empty == column:
-                    known = together.setdefault((column, why), [])
+                    known = merged.setdefault((column, why), [])
                     known += [name for name in names if name not in known]
-    return together
+    return merged
 
 
-def _natural(section: Section) -> list[tuple[str, int]]:
+def _natural_key(section: Section) -> list[tuple[str, int]]:
     return text.natural(f"{section.case} {section.device} {section.dtype} {section.threads} {section.round}")
 
 
@@ -133,15 +135,15 @@ def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
     Counting makes the seeds of one case comparable, each of which was timed in groups of its own. Rows that were
     not timed go with the first.
     """
-    began: dict[Hashable, dict[str, str]] = {}
+    group_starts: dict[Hashable, dict[str, str]] = {}
     for cell in experiment.cells:
         if cell.round_group is not None:
-            groups = began.setdefault(cell.case.id, {})
+            groups = group_starts.setdefault(cell.case.id, {})
             groups[cell.round_group] = min(groups.get(cell.round_group, cell.finished), cell.finished)
     numbers = []
     for position in frame.index:
         cell = experiment.cells[position]
-        groups = began.get(cell.case.id, {})
+        groups = group_starts.get(cell.case.id, {})
         order = sorted(groups, key=lambda group: (groups[group], group))
         numbers.append(1 if cell.round_group is None else order.index(cell.round_group) + 1)
     return numbers
@@ -180,33 +182,38 @@ def _line(rows: list[Row], columns: Iterable[Column]) -> Row:
 
 def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
     """What is not ok and why, the notes of what is, and what is not of today's sources; of several seeds how many."""
-    said: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
     ages: Counter[str] = Counter()
     for row in rows:
         status = str(row["status"])
         remark = str(row["note"]) if status == OK else ": ".join(filter(None, [status, str(row["reason"])]))
-        said[remark] += bool(remark)
+        remarks[remark] += bool(remark)
         ages[row["age"]] += 1
     if 0 < ok < len(rows):
         yield f"{ok} of {len(rows)} seeds ok"
-    for remark, count in (*said.items(), *ages.items()):
+    for remark, count in (*remarks.items(), *ages.items()):
         if remark:
             yield remark if count == len(rows) else f"{count} × {remark}"
 
 
 def _gaps(lines: list[Row], cells: list[Cell]) -> Gaps:
     """Why lines that are ok have no value where others have one, as far as a cell says so."""
-    found: Gaps = {}
+    missing: Gaps = {}
     filled = {column for line in lines for column, value in line.items() if value is not None}
     for line in (line for line in lines if line["status"] == OK):
-        own = [cell for cell in cells if cell.ok and cell.implementation == line["implementation"]]
-        reasons = {column: why for cell in own for column, why in cell.empty.items() if line.get(column) is None}
+        implementation_cells = [cell for cell in cells if cell.ok and cell.implementation == line["implementation"]]
+        reasons = {
+            column: why
+            for cell in implementation_cells
+            for column, why in cell.empty.items()
+            if line.get(column) is None
+        }
         for column in reasons.keys() & filled:
-            found.setdefault((column, reasons[column]), []).append(str(line["implementation"]))
-    return found
+            missing.setdefault((column, reasons[column]), []).append(str(line["implementation"]))
+    return missing
 
 
-def _sorted(lines: list[Row], best_first: str) -> list[Row]:
+def _sort_lines(lines: list[Row], best_first: str) -> list[Row]:
     """Best first among those that compute the same; what is not ok comes last, and so does what has no value."""
 
     def rank(line: Row) -> tuple[object, ...]:
@@ -217,5 +224,5 @@ def _sorted(lines: list[Row], best_first: str) -> list[Row]:
     return sorted(lines, key=rank)
 
 
-def _distinct(rows: list[Row], column: str) -> tuple[str, ...]:
+def _distinct_values(rows: list[Row], column: str) -> tuple[str, ...]:
     return tuple(sorted({str(row[column]) for row in rows if row[column]}))

@@ -88,7 +88,7 @@ def time_interval(processes: Processes) -> Interval:
     return Interval(_median(per_process.tolist()), lo, hi)
 
 
-def ratio_interval(reference: Processes, own: Processes) -> Interval:
+def ratio_interval(reference: Processes, candidate: Processes) -> Interval:
     """Speed-up: reference time over own time, above 1 where `own` is faster; no unit.
 
     The i-th processes of both ran side by side and form a pair, and so do their samples of one round, which were taken
@@ -100,9 +100,9 @@ def ratio_interval(reference: Processes, own: Processes) -> Interval:
     """
     ratios = []
     with np.errstate(divide="ignore", invalid="ignore"):  # a clock too coarse to see a step gives no ratio
-        for theirs, mine in zip(reference, own, strict=False):
-            rounds = min(len(theirs), len(mine))
-            logarithms = np.log(theirs[:rounds]) - np.log(mine[:rounds])
+        for reference_times, candidate_times in zip(reference, candidate, strict=False):
+            rounds = min(len(reference_times), len(candidate_times))
+            logarithms = np.log(reference_times[:rounds]) - np.log(candidate_times[:rounds])
             ratios.append(float(np.exp(_median(logarithms.tolist()))))
     return geometric_interval(ratios) if all(map(math.isfinite, ratios)) else NOTHING
 
@@ -134,7 +134,7 @@ def mean_interval(values: ArrayLike) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def paired_difference(own: Mapping[int, float], reference: Mapping[int, float]) -> tuple[Interval, str]:
+def paired_difference(candidate: Mapping[int, float], reference: Mapping[int, float]) -> tuple[Interval, str]:
     """Own mean loss minus the reference's, paired over the seeds that both have: t interval, and the verdict.
 
     `own`, `reference`: mean held-out loss by seed. The verdict is `better`, `worse`, `same` or `undecided`, with
@@ -143,8 +143,8 @@ def paired_difference(own: Mapping[int, float], reference: Mapping[int, float]) 
     >>> paired_difference({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0, 2: 9.0})
     (Interval(value=-1.0, lo=-1.0, hi=-1.0), 'better')
     """
-    seeds = sorted(own.keys() & reference.keys())
-    difference = t_interval([own[seed] - reference[seed] for seed in seeds])
+    seeds = sorted(candidate.keys() & reference.keys())
+    difference = t_interval([candidate[seed] - reference[seed] for seed in seeds])
     if not seeds:
         return difference, ""
     margin = MARGIN * abs(float(np.mean([reference[seed] for seed in seeds])))

@@ -12,17 +12,19 @@ SETUP = ["device", "dtype", "threads"]  # points that differ in one of these are
 _WORDS = {"threads": "{} threads", "environment": "environment {}"}
 
 
-def points(experiment: Experiment, frame: pd.DataFrame, apart: bool = False) -> pd.DataFrame:
+def points(experiment: Experiment, frame: pd.DataFrame, by_environment: bool = False) -> pd.DataFrame:
     """A row for each point that is ok: the columns of `Section.rows`, and `factor`, `x` and `rounds` beside them.
 
     A case that several studies share gives a point to each. Of an implementation that was timed in several round
     groups of a case the newest counts, but not where it was only a reference again; `rounds` is how many the case has.
     apart: the newest of each environment. Sorted by factor, then x.
     """
-    own = {(cell.case.id, cell.implementation) for cell in experiment.cells if cell.ok and not cell.reference_only}
-    again = [cell.reference_only and (cell.case.id, cell.implementation) in own for cell in experiment.cells]
-    point = [bool(cell.case.factors) and not again[i] for i, cell in enumerate(experiment.cells)]
-    frame = frame[[point[position] for position in frame.index]]
+    timed_itself = {
+        (cell.case.id, cell.implementation) for cell in experiment.cells if cell.ok and not cell.reference_only
+    }
+    repeats = [cell.reference_only and (cell.case.id, cell.implementation) in timed_itself for cell in experiment.cells]
+    is_point = [bool(cell.case.factors) and not repeats[i] for i, cell in enumerate(experiment.cells)]
+    frame = frame[[is_point[position] for position in frame.index]]
     factors = {cell.case.setting: cell.case.factors for cell in experiment.cells}
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
     # the round groups of a case come in the order of time
@@ -31,29 +33,29 @@ def points(experiment: Experiment, frame: pd.DataFrame, apart: bool = False) -> 
         for factor, x in factors[section.case, section.device, section.dtype, section.threads].items():
             for row in (line for line in section.lines if line["status"] == OK):
                 at = {"factor": factor, "x": x, "rounds": section.rounds, **setup}
-                environment = row["environment"] if apart else ""
+                environment = row["environment"] if by_environment else ""
                 newest[(*setup.values(), environment, factor, x, row["implementation"])] = row | at
-    found = pd.DataFrame(
+    table = pd.DataFrame(
         newest.values(), columns=None if newest else ["factor", "x", "implementation", "environment", *SETUP]
     )
-    return found.sort_values(["factor", "x"], kind="stable").reset_index(drop=True)
+    return table.sort_values(["factor", "x"], kind="stable").reset_index(drop=True)
 
 
 def outside(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of cases that are no point of a study: those that are shown one by one, whatever they are called."""
-    points = [bool(experiment.cells[position].case.factors) for position in frame.index]
-    return frame[[not point for point in points]] if any(points) else frame
+    is_point = [bool(experiment.cells[position].case.factors) for position in frame.index]
+    return frame[[not point for point in is_point]] if any(is_point) else frame
 
 
-def setups(found: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.DataFrame]]:
+def setups(points: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.DataFrame]]:
     """The points by device, dtype and threads, each group with a name that says in what it differs from the others."""
-    groups = list(found.groupby(by, dropna=False))
-    varying = [name for name in by if found[name].nunique(dropna=False) > 1]
+    groups = list(points.groupby(by, dropna=False))
+    varying = [name for name in by if points[name].nunique(dropna=False) > 1]
     named = []
-    for setup, own in groups:
-        said = dict(zip(by, setup, strict=True))
-        words = [_WORDS.get(name, "{}").format(said[name]) for name in varying]
-        named.append((", ".join(words), own))
+    for setup, group in groups:
+        values = dict(zip(by, setup, strict=True))
+        words = [_WORDS.get(name, "{}").format(values[name]) for name in varying]
+        named.append((", ".join(words), group))
     return sorted(named, key=lambda group: text.natural(group[0]))
 
 

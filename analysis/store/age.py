@@ -30,10 +30,10 @@ def age(sources: Sources, implementation: str, now: Sources) -> str:
     return OLDER if any(name in now or name.startswith(_PROJECT) for name in changed) else ""
 
 
-def counted(ages: Iterable[str]) -> Iterator[str]:
+def count_ages(ages: Iterable[str]) -> Iterator[str]:
     """A line for each kind of what is not of today."""
-    for said, count in sorted(Counter(filter(None, ages)).items()):
-        yield f"{count} {'cell is' if count == 1 else 'cells are'} marked `{said}`: measure again, or remove"
+    for mark, count in sorted(Counter(filter(None, ages)).items()):
+        yield f"{count} {'cell is' if count == 1 else 'cells are'} marked `{mark}`: measure again, or remove"
 
 
 def _is_of(name: str, implementation: str) -> bool:

@@ -38,9 +38,9 @@ def labels(raw: Json, name: str) -> dict[str, str]:
 
 def amounts(raw: Json, name: str) -> dict[str, float]:
     """An object of numbers that are not negative, in order."""
-    found = get(raw, name, dict)
-    for key, value in found.items():
+    numbers = get(raw, name, dict)
+    for key, value in numbers.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or value < 0:
             raise ValueError(f"`{name}`: {key} is not a number from 0 on")
-    return {key: float(value) for key, value in found.items()}
+    return {key: float(value) for key, value in numbers.items()}

@@ -63,11 +63,11 @@ class Experiment:
     @cached_property
     def reasons(self) -> dict[str, list[str]]:
         """Why cells have no value in a column, each reason once."""
-        found: dict[str, dict[str, None]] = {}
+        by_column: dict[str, dict[str, None]] = {}
         for cell in self.cells:
             for column, why in cell.empty.items():
-                found.setdefault(column, {})[why] = None
-        return {column: list(reasons) for column, reasons in found.items()}
+                by_column.setdefault(column, {})[why] = None
+        return {column: list(reasons) for column, reasons in by_column.items()}
 
 
 def experiments_in(results: Path) -> list[str]:
@@ -101,9 +101,9 @@ def read(results: Path, experiment: str) -> Experiment:
     for inside in _cell_files(folder):
         name = f"cells/{experiment}/{inside}"
         with _leaving_out(name, warnings):
-            cells.append(_own(_cell(f"{folder}/{inside}", name, now), experiment))
+            cells.append(_refuse_foreign(_cell(f"{folder}/{inside}", name, now), experiment))
     cells = _newest(cells, warnings)
-    warnings += age.counted(cell.age for cell in cells)
+    warnings += age.count_ages(cell.age for cell in cells)
 
     environments: dict[str, Environment] = {}
     for digest in sorted({cell.environment for cell in cells if cell.environment}):
@@ -174,7 +174,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _own(cell: Cell, experiment: str) -> Cell:
+def _refuse_foreign(cell: Cell, experiment: str) -> Cell:
     if cell.experiment != experiment:
         raise ValueError(f"belongs to the experiment {cell.experiment!r}")
     return cell
@@ -227,10 +227,10 @@ def _frame(cells: list[Cell], environments: dict[str, Environment], columns: dic
         for row in cell.rows or [{}]:
             shown = {name: v for name, v in row.items() if name not in COMMON and (cell.ok or name not in timing)}
             lines.append(common | shown)
-    own = [name for name, column in columns.items() if column.stored and name not in COMMON]
+    stored = [name for name, column in columns.items() if column.stored and name not in COMMON]
     frame = pd.DataFrame(lines, dtype=object)
-    others = [name for name in frame.columns if name not in {"cell", *COMMON, *own}]
-    frame = frame.reindex(columns=["cell", *COMMON, *own, *others]).set_index("cell").infer_objects()
+    others = [name for name in frame.columns if name not in {"cell", *COMMON, *stored}]
+    frame = frame.reindex(columns=["cell", *COMMON, *stored, *others]).set_index("cell").infer_objects()
     whole = ["threads", "tasks", "inner_steps", "shots", "seed"]  # stay whole although some may be missing
     frame[whole] = frame[whole].convert_dtypes()
     return frame

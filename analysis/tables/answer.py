@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import text
 from analysis.columns.column import Error
-from analysis.columns.computed import Ratio
+from analysis.columns.times import Ratio
 from analysis.columns.values import Row, interval_of
 from analysis.statistics import study
 from analysis.statistics.sections import OK, Section, labels, sections
@@ -29,16 +29,16 @@ def verdicts(experiments: Sequence[Experiment]) -> Table:
         if cell.computes and not cell.misuse
     }
     cells = [cell for experiment in experiments for cell in experiment.cells if id(cell) in errors]
-    dtypes = sorted({dtype for own in errors.values() for dtype in own}, reverse=True)
+    dtypes = sorted({dtype for by_dtype in errors.values() for dtype in by_dtype}, reverse=True)
     table: Table = {name: [] for name in ("implementation", "computes", "verdict", "cells")}
     table |= {f"worst error in {dtype}": [] for dtype in dtypes}
     for kind, name in sorted({(c.computes, c.implementation) for c in cells}, key=lambda k: (computes_order(k[0]), k)):
-        own = [cell for cell in cells if cell.implementation == name and cell.computes == kind]
-        counts = Counter(cell.verdict for cell in own if errors[id(cell)] or not cell.ok)
+        group = [cell for cell in cells if cell.implementation == name and cell.computes == kind]
+        counts = Counter(cell.verdict for cell in group if errors[id(cell)] or not cell.ok)
         if not counts:
             continue
         judged = [
-            errors[id(cell)] for cell in own if cell.status != "expected"
+            errors[id(cell)] for cell in group if cell.status != "expected"
         ]  # what is known to be off is told apart
         worst = {dtype: max((error[dtype] for error in judged if dtype in error), default=None) for dtype in dtypes}
         table["implementation"].append(name)
@@ -63,8 +63,8 @@ def _errors(cell: Cell, experiment: Experiment) -> dict[str, float]:
 
 def _verdict(counts: Counter[str]) -> str:
     """One word: what is wrong or failed anywhere comes first."""
-    found = [verdict for verdict in (*_BAD, "expected", "right", "unavailable") if counts[verdict]]
-    return found[0] if found else "unavailable"
+    words = [verdict for verdict in (*_BAD, "expected", "right", "unavailable") if counts[verdict]]
+    return words[0] if words else "unavailable"
 
 
 def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
@@ -72,19 +72,21 @@ def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
 
     By the verdict on pairs that took turns where there is one, which knows more than two intervals; else by overlap.
     """
-    of = experiment.page.ratio_of
-    table: Table = {name: [] for name in ("setting", "computes", "fastest", of, "not told apart")}
+    quantity = experiment.page.ratio_of
+    table: Table = {name: [] for name in ("setting", "computes", "fastest", quantity, "not told apart")}
     for label, section in _timed(experiment, frame):
         for kind in sorted({line["computes"] for line in section.lines}, key=computes_order):
             rows = [line for line in section.lines if line["computes"] == kind and line["status"] == OK]
-            own = {row["implementation"]: row for row in rows if row[of] is not None}
-            times = {name: interval_of(row, of) for name, row in own.items()}
+            rows_by_name = {row["implementation"]: row for row in rows if row[quantity] is not None}
+            times = {name: interval_of(row, quantity) for name, row in rows_by_name.items()}
             if not times:
                 continue
-            first = min(times, key=lambda name: times[name].value)
+            best = min(times, key=lambda name: times[name].value)
             ratios = {ratio.against: ratio for ratio in experiment.page.ratios}
-            close = [name for name in times if name != first and not _slower(name, own[first], times, first, ratios)]
-            values = (label, COMPUTES.get(kind, kind), first, text.interval(times[first]), ", ".join(close))
+            close = [
+                name for name in times if name != best and not _slower(name, rows_by_name[best], times, best, ratios)
+            ]
+            values = (label, COMPUTES.get(kind, kind), best, text.interval(times[best]), ", ".join(close))
             for cells, value in zip(table.values(), values, strict=True):
                 cells.append(value)
     return {name: cells for name, cells in table.items() if any(cells)}
@@ -98,29 +100,31 @@ def _slower(name: str, best: Row, times: dict[str, Interval], first: str, ratios
 
 def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
     """What each implementation takes, a column for each setting. Columns are of different round groups."""
-    of = experiment.page.ratio_of
+    quantity = experiment.page.ratio_of
     timed = _timed(experiment, frame)
-    named: dict[tuple[str, str], dict[str, str]] = {}
+    texts: dict[tuple[str, str], dict[str, str]] = {}
     for label, section in timed:
         for row in section.lines:
-            value = interval_of(row, of)
+            value = interval_of(row, quantity)
             if row["status"] == OK and value.value == value.value:
-                named.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
-    order = sorted(named, key=lambda key: (computes_order(key[0]), key[1]))
+                texts.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
+    order = sorted(texts, key=lambda key: (computes_order(key[0]), key[1]))
     table: Table = {"implementation": [name for _, name in order], "computes": [COMPUTES.get(k, k) for k, _ in order]}
-    return table | {label: [named[key].get(label, "") for key in order] for label, _ in timed}
+    return table | {label: [texts[key].get(label, "") for key in order] for label, _ in timed}
 
 
 def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Section]]:
     """The sections that stand for themselves and are no points of a study, by name, as far as they were timed."""
-    of = experiment.page.ratio_of
-    if not of or of not in frame.columns:
+    quantity = experiment.page.ratio_of
+    if not quantity or quantity not in frame.columns:
         return []
-    alone = study.outside(experiment, frame)
-    found = sections(experiment, alone) if len(alone) else []
-    named = zip(labels(found, in_words=True), found, strict=True)
-    apart = [one for label, section in named for one in _environments(label, section)]
-    return [(label, section) for label, section in apart if any(line[of] is not None for line in section.lines)]
+    rows = study.outside(experiment, frame)
+    section_list = sections(experiment, rows) if len(rows) else []
+    labelled = zip(labels(section_list, in_words=True), section_list, strict=True)
+    comparable = [pair for label, section in labelled for pair in _environments(label, section)]
+    return [
+        (label, section) for label, section in comparable if any(line[quantity] is not None for line in section.lines)
+    ]
 
 
 def _environments(label: str, section: Section) -> list[tuple[str, Section]]:

@@ -20,5 +20,5 @@ def meaning(name: str, experiment: Experiment) -> str:
 def why_empty(name: str, experiment: Experiment) -> str:
     """Return the reasons that the column or the cells give for a column without values."""
     column = experiment.columns.get(name)
-    own = "" if column is None else column.why_empty()
-    return own or "; ".join(experiment.reasons.get(name, ())) or "no row has a value"
+    reason = "" if column is None else column.why_empty()
+    return reason or "; ".join(experiment.reasons.get(name, ())) or "no row has a value"

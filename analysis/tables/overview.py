@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from analysis.columns.column import Column
-from analysis.columns.computed import Difference
+from analysis.columns.losses import Difference
 from analysis.columns.values import Row, number_of
 from analysis.statistics.sections import Section
 from analysis.store.cells import STATUSES, computes_order
@@ -12,26 +12,28 @@ from analysis.store.cells import STATUSES, computes_order
 FROM = 4  # as many sections as a reader no longer takes in at a glance
 
 
-def overview(found: list[Section], columns: Iterable[Column], short: bool = False) -> dict[str, list[str]]:
+def overview(section_list: list[Section], columns: Iterable[Column], short: bool = False) -> dict[str, list[str]]:
     """Return cells by header, without empty columns; names are not escaped.
 
     short: columns have their short names.
     """
     rows: dict[tuple[str, str], list[tuple[int, Row]]] = {}
-    for number, section in enumerate(found):
+    for number, section in enumerate(section_list):
         for row in section.lines:
             rows.setdefault((row["computes"], row["implementation"]), []).append((number, row))
-    dtypes = sorted({section.dtype for section in found})
+    dtypes = sorted({section.dtype for section in section_list})
     lines = []
-    for (computes, name), own in sorted(rows.items(), key=lambda g: (computes_order(g[0][0]), g[0][1])):
+    for (computes, name), numbered_rows in sorted(rows.items(), key=lambda g: (computes_order(g[0][0]), g[0][1])):
         line = {"implementation": name, "computes": computes}
-        counts = Counter(status for _, status in dict.fromkeys((number, row["status"]) for number, row in own))
+        counts = Counter(
+            status for _, status in dict.fromkeys((number, row["status"]) for number, row in numbered_rows)
+        )
         line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
         for column in (column for column in columns if not isinstance(column, Difference)):
             # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
             for dtype in dtypes if column.worst_counts else [""]:
-                chosen = [row.get(column.name) for _, row in own if not dtype or row["dtype"] == dtype]
-                line[_header(column.short_name if short else column.name, dtype)] = _range(column, chosen)
+                values = [row.get(column.name) for _, row in numbered_rows if not dtype or row["dtype"] == dtype]
+                line[_header(column.short_name if short else column.name, dtype)] = _range(column, values)
         lines.append(line)
     table = {header: [line[header] for line in lines] for header in lines[0]}
     return {header: cells for header, cells in table.items() if any(cells)}

@@ -34,8 +34,10 @@ def frame(spec: Pivot, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFra
             line[name] = max(line.get(name, value), value)
             line["status"].append(str(row["status"]))
     headers = [_header(spec.columns, value) for value in sorted(values, key=_natural)]
-    said = [line | {"status": ", ".join(sorted(set(line["status"])))} for _, line in sorted(lines.items(), key=_order)]
-    return pd.DataFrame(said, columns=[*by, *headers, "status"])
+    records = [
+        line | {"status": ", ".join(sorted(set(line["status"])))} for _, line in sorted(lines.items(), key=_order)
+    ]
+    return pd.DataFrame(records, columns=[*by, *headers, "status"])
 
 
 def markdown(spec: Pivot, experiment: Experiment, table: pd.DataFrame) -> str:
@@ -47,14 +49,14 @@ def markdown(spec: Pivot, experiment: Experiment, table: pd.DataFrame) -> str:
         f"{text.code(spec.columns)}, including rows that are not ok.",
         machines.sentence(experiment.cells),
     ]
-    for label, own in study.setups(table):
-        rows = own.to_dict("records")
+    for label, group in study.setups(table):
+        rows = group.to_dict("records")
         lines = {spec.rows: [text.code(str(row[spec.rows])) for row in rows]}
-        if "computes" in own:
+        if "computes" in group:
             lines["computes"] = [text.escape(row["computes"]) for row in rows]
-        numbers = [name for name in own.columns if name not in (*study.SETUP, spec.rows, "computes", "status")]
+        numbers = [name for name in group.columns if name not in (*study.SETUP, spec.rows, "computes", "status")]
         lines |= {name: [text.number(row[name]) for row in rows] for name in numbers}
-        if set(own["status"]) != {OK}:
+        if set(group["status"]) != {OK}:
             lines["status"] = [text.escape(row["status"]) for row in rows]
         blocks += [f"## {label}" if label else "", text.grid(lines, (spec.rows, "computes", "status"))]
     return "\n\n".join(filter(None, blocks)) + "\n"

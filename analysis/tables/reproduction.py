@@ -52,7 +52,7 @@ def frame(spec: Reproduction, experiment: Experiment, rows: pd.DataFrame) -> pd.
         return pd.DataFrame()
     ok = rows[rows["status"] == OK]
     by = [*_SETTING, "implementation", *spec.by]
-    lines = [_line(key, own, by, spec) for key, own in ok.groupby(by, dropna=False, sort=True)]
+    lines = [_line(key, group, by, spec) for key, group in ok.groupby(by, dropna=False, sort=True)]
     compared = sum(line["verdict"] == "" for line in lines)
     for line in lines:
         if line["verdict"] == "":
@@ -65,29 +65,29 @@ def frame(spec: Reproduction, experiment: Experiment, rows: pd.DataFrame) -> pd.
     return pd.DataFrame(lines)
 
 
-def _line(key: Hashable, own: pd.DataFrame, by: list[str], spec: Reproduction) -> dict[str, Any]:
+def _line(key: Hashable, rows: pd.DataFrame, by: list[str], spec: Reproduction) -> dict[str, Any]:
     """Ours and theirs; the verdict is left open where it can be told."""
     assert isinstance(key, tuple)
-    means = {int(row["seed"]): number_of(row[spec.value]) for row in own.to_dict("records")}
+    means = {int(row["seed"]): number_of(row[spec.value]) for row in rows.to_dict("records")}
     infinite = sum(not math.isfinite(mean) for mean in means.values())
-    found = Interval(math.nan, math.nan, math.nan) if infinite else stats.t_interval(list(means.values()))
-    tasks = float(pd.to_numeric(own[spec.task_half_width]).mean())
-    theirs = number_of(own[spec.published].iloc[0]) if spec.published in own else math.nan
-    half = number_of(own[spec.half_width].iloc[0]) if spec.half_width in own else math.nan
+    ours = Interval(math.nan, math.nan, math.nan) if infinite else stats.t_interval(list(means.values()))
+    tasks = float(pd.to_numeric(rows[spec.task_half_width]).mean())
+    theirs = number_of(rows[spec.published].iloc[0]) if spec.published in rows else math.nan
+    published_half = number_of(rows[spec.half_width].iloc[0]) if spec.half_width in rows else math.nan
     spread = float(np.std(list(means.values()), ddof=1)) if len(means) > 1 else math.nan
-    variance = (half / _Z) ** 2 + spread**2 * (1 + 1 / len(means)) + (tasks / _Z) ** 2
+    variance = (published_half / _Z) ** 2 + spread**2 * (1 + 1 / len(means)) + (tasks / _Z) ** 2
     return {
         **dict(zip(by, key, strict=True)),
         "seeds": len(means),
         "seeds_not_finite": infinite,
-        spec.value: found.value,
-        f"{spec.value}_lo": found.lo,
-        f"{spec.value}_hi": found.hi,
-        spec.median: float(pd.to_numeric(own[spec.median]).mean()),
+        spec.value: ours.value,
+        f"{spec.value}_lo": ours.lo,
+        f"{spec.value}_hi": ours.hi,
+        spec.median: float(pd.to_numeric(rows[spec.median]).mean()),
         "tasks_half_width": tasks,
         "published": theirs,
-        "published_half_width": half,
-        "source": str(own["source"].iloc[0]) if "source" in own else "",
+        "published_half_width": published_half,
+        "source": str(rows["source"].iloc[0]) if "source" in rows else "",
         "verdict": "" if math.isfinite(theirs) and math.isfinite(variance) else NOT_COMPARABLE,
         "seed_means": means,
         "standard_error": math.sqrt(variance) if math.isfinite(variance) else math.nan,
@@ -112,9 +112,9 @@ def _paired(line: dict[str, Any], other: dict[int, float], spec: Reproduction) -
     differences = [line["seed_means"][seed] - other[seed] for seed in seeds]
     if not all(map(math.isfinite, differences)):
         return {}
-    found = stats.t_interval(differences)
+    difference = stats.t_interval(differences)
     name = f"minus_{spec.against}"
-    return {name: found.value, f"{name}_lo": found.lo, f"{name}_hi": found.hi}
+    return {name: difference.value, f"{name}_lo": difference.lo, f"{name}_hi": difference.hi}
 
 
 def markdown(spec: Reproduction, experiment: Experiment, table: pd.DataFrame) -> str:
@@ -122,27 +122,27 @@ def markdown(spec: Reproduction, experiment: Experiment, table: pd.DataFrame) ->
     blocks = [f"# {text.escape(experiment.name)}: published and found", _HOW.format(margin=f"{100 * spec.margin:g}")]
     blocks += filter(None, [machines.sentence(experiment.cells)])
     rows = table.to_dict("records")
-    against = f"minus_{spec.against}"
+    difference_name = f"minus_{spec.against}"
     for case in sorted({str(row["case"]) for row in rows}, key=text.natural):
-        own = [row for row in rows if str(row["case"]) == case]
-        lines: dict[str, list[str]] = {"implementation": [str(row["implementation"]) for row in own]}
-        lines |= {name: [text.number(number_of(row[name])) for row in own] for name in spec.by}
+        case_rows = [row for row in rows if str(row["case"]) == case]
+        lines: dict[str, list[str]] = {"implementation": [str(row["implementation"]) for row in case_rows]}
+        lines |= {name: [text.number(number_of(row[name])) for row in case_rows] for name in spec.by}
         lines |= {
-            spec.value: [_mean(row, spec) for row in own],
-            "over tasks": ["" if row["seeds_not_finite"] else _spread(row) for row in own],
-            spec.median: [text.number(row[spec.median]) for row in own],
-            "published": [_published(row) for row in own],
-            "difference": [text.interval(_ends(row, "difference"), sign=True) for row in own],
-            "verdict": [row["verdict"] for row in own],
-            against: [text.interval(_ends(row, against), sign=True) for row in own],
-            "source": [text.escape(row["source"]) for row in own],
+            spec.value: [_mean(row, spec) for row in case_rows],
+            "over tasks": ["" if row["seeds_not_finite"] else _spread(row) for row in case_rows],
+            spec.median: [text.number(row[spec.median]) for row in case_rows],
+            "published": [_published(row) for row in case_rows],
+            "difference": [text.interval(_ends(row, "difference"), sign=True) for row in case_rows],
+            "verdict": [row["verdict"] for row in case_rows],
+            difference_name: [text.interval(_ends(row, difference_name), sign=True) for row in case_rows],
+            "source": [text.escape(row["source"]) for row in case_rows],
         }
-        filled = {name: cells for name, cells in text.named(lines).items() if any(cells)}
-        seeds = sorted({row["seeds"] for row in own})
+        filled = {name: cells for name, cells in text.quote_names(lines).items() if any(cells)}
+        seeds = sorted({row["seeds"] for row in case_rows})
         words = f"{' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}"
         blocks += [f"## {text.escape(case)}", f"{words}.", text.grid(filled, ("implementation", "verdict", "source"))]
-    if any(_ends(row, against).value == _ends(row, against).value for row in rows):
-        blocks.append(f"`{against}`: {_PAIRS.format(against=f'`{spec.against}`')}")
+    if any(_ends(row, difference_name).value == _ends(row, difference_name).value for row in rows):
+        blocks.append(f"`{difference_name}`: {_PAIRS.format(against=f'`{spec.against}`')}")
     return "\n\n".join(blocks) + "\n"
 
 

@@ -48,13 +48,13 @@ def frame(spec: Slopes, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFr
 
     `rows` comes from `columns.frame.with_computed`.
     """
-    found = study.points(experiment, rows, apart=True)
-    groups = found.groupby(["factor", "implementation", *SETUP], dropna=False, sort=False)
+    points = study.points(experiment, rows, by_environment=True)
+    groups = points.groupby(["factor", "implementation", *SETUP], dropna=False, sort=False)
     lines = [
-        _line(own, quantity, spec)
-        for (factor, *_), own in groups
+        _line(group, quantity, spec)
+        for (factor, *_), group in groups
         for quantity in spec.of
-        if factor in spec.factors and quantity in own and len(_usable(own, quantity)) > 1
+        if factor in spec.factors and quantity in group and len(_usable(group, quantity)) > 1
     ]
     return pd.DataFrame(sorted(lines, key=lambda line: _order(line, spec)), columns=list(COLUMNS))
 
@@ -80,16 +80,16 @@ def markdown(spec: Slopes, experiment: Experiment, slopes: pd.DataFrame) -> str:
         _ROUNDS,
         machines.sentence(cell for cell in experiment.cells if cell.case.factors),
     ]
-    for quantity, every in slopes.groupby("quantity", sort=False):
+    for quantity, quantity_slopes in slopes.groupby("quantity", sort=False):
         blocks.append(f"## Exponents of {text.code(quantity)}")
-        for label, own in study.setups(every, SETUP):
-            blocks += [f"{label}:" if label else "", text.grid(text.named(overview(own)), _TEXTS)]
-    for (quantity, factor), own in slopes.groupby(["quantity", "factor"], sort=False):
+        for label, group in study.setups(quantity_slopes, SETUP):
+            blocks += [f"{label}:" if label else "", text.grid(text.quote_names(overview(group)), _TEXTS)]
+    for (quantity, factor), group in slopes.groupby(["quantity", "factor"], sort=False):
         blocks.append(f"## {text.code(quantity)} against {text.code(factor)}")
-        for label, lines in study.setups(own, SETUP):
+        for label, lines in study.setups(group, SETUP):
             blocks += [f"{label}:" if label else "", _section(lines)]
         studied = {cell.implementation for cell in experiment.cells if factor in cell.case.factors}
-        few = sorted(studied - set(own["implementation"]))
+        few = sorted(studied - set(group["implementation"]))
         blocks.append(f"Fewer than two points: {', '.join(map(text.code, few))}." if few else "")
     return "\n\n".join(filter(None, blocks)) + "\n"
 
@@ -98,8 +98,8 @@ def overview(slopes: pd.DataFrame) -> dict[str, list[str]]:
     """Of one setup and quantity a line per implementation, a column per factor; names are not escaped."""
     computes = dict(zip(slopes["implementation"], slopes["computes"], strict=True))
     names = sorted(computes, key=lambda name: (computes_order(computes[name]), name))
-    said = {(row["implementation"], row["factor"]): exponent(row) for row in slopes.to_dict("records")}
-    factors = {factor: [said.get((name, factor), "") for name in names] for factor in slopes["factor"].unique()}
+    exponents = {(row["implementation"], row["factor"]): exponent(row) for row in slopes.to_dict("records")}
+    factors = {factor: [exponents.get((name, factor), "") for name in names] for factor in slopes["factor"].unique()}
     return {"implementation": names, "computes": [computes[name] for name in names], **factors}
 
 
@@ -114,14 +114,14 @@ def exponent(row: Mapping[Any, Any]) -> str:
     return f"{_hundredths(row['exponent'])} ({_hundredths(row['exponent_lo'])} to {_hundredths(row['exponent_hi'])})"
 
 
-def _usable(own: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    return own[(own["x"] >= 1) & (pd.to_numeric(own[quantity], errors="coerce") > 0)].sort_values("x")
+def _usable(points: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    return points[(points["x"] >= 1) & (pd.to_numeric(points[quantity], errors="coerce") > 0)].sort_values("x")
 
 
-def _line(own: pd.DataFrame, quantity: str, spec: Slopes) -> dict[str, Any]:
-    points = _usable(own, quantity)
+def _line(group: pd.DataFrame, quantity: str, spec: Slopes) -> dict[str, Any]:
+    points = _usable(group, quantity)
     first = points.iloc[0]
-    found = fit(points["x"], points[quantity].astype(float), linear=str(first["factor"]).endswith(LINEAR))
+    growth = fit(points["x"], points[quantity].astype(float), linear=str(first["factor"]).endswith(LINEAR))
     names = ("factor", "implementation", "computes", *SETUP)
     return {
         "quantity": quantity,
@@ -129,9 +129,9 @@ def _line(own: pd.DataFrame, quantity: str, spec: Slopes) -> dict[str, Any]:
         "points": len(points),
         "from": points["x"].min(),
         "to": points["x"].max(),
-        **_ends("exponent", found.exponent),
-        "exponent_at_end": found.at_end,
-        **_ends("per_unit", found.per_unit),
+        **_ends("exponent", growth.exponent),
+        "exponent_at_end": growth.at_end,
+        **_ends("per_unit", growth.per_unit),
     }
 
 
@@ -159,7 +159,7 @@ def _section(lines: pd.DataFrame) -> str:
     if lines["per_unit"].notna().any():
         intervals = [stats.Interval(*(row[f"per_unit{end}"] for end in ("", "_lo", "_hi"))) for row in rows]
         table["per_unit"] = [text.interval(interval, sign=interval.lo < 0) for interval in intervals]
-    return text.grid(text.named(table), _TEXTS)
+    return text.grid(text.quote_names(table), _TEXTS)
 
 
 def _hundredths(value: float) -> str:

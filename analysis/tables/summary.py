@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis.columns.column import REFERENCE, Column
-from analysis.columns.computed import Ratio
 from analysis.columns.frame import with_computed
+from analysis.columns.times import Ratio
 from analysis.columns.values import value_of, word_of
 from analysis.page import Slopes
 from analysis.statistics import study
@@ -25,7 +25,7 @@ from analysis.store.cells import COMPUTES, STATUSES
 from analysis.store.load import Experiment, MixedDigests, Unreadable, experiments_in, load
 from analysis.tables import overview, slopes
 
-Framed = Mapping[str, tuple[Experiment, pd.DataFrame]]
+Frames = Mapping[str, tuple[Experiment, pd.DataFrame]]
 
 _GAP = 2  # characters between columns
 _HEADER = 12  # characters of a line in a ratio's header
@@ -33,7 +33,7 @@ _MARKS = {"same": "=", "undecided": "?"}
 _MARKS_MEAN = "×: times as fast as the reference; =: the same within ±2 %; ?: undecided"
 
 
-def print_summary(results: Path, console: Console, framed: Framed | None = None) -> None:
+def print_summary(results: Path, console: Console, frames: Frames | None = None) -> None:
     """Per experiment: cells by status, what is not ok and why, the speed-ups, and where tables and plots are.
 
     framed: experiments that are loaded already, with the rows of `with_computed`.
@@ -41,7 +41,7 @@ def print_summary(results: Path, console: Console, framed: Framed | None = None)
     names = experiments_in(results)
     for name in names:
         try:
-            experiment, frame = (framed or {}).get(name) or _framed(results, name)
+            experiment, frame = (frames or {}).get(name) or _load_with_frame(results, name)
         except (MixedDigests, Unreadable) as error:
             console.print(f"[bold]{escape(name)}[/]: [red]{escape(str(error))}[/]")
             continue
@@ -56,7 +56,7 @@ def print_summary(results: Path, console: Console, framed: Framed | None = None)
         console.print(escape(f"no results in {results}"))
 
 
-def _framed(results: Path, name: str) -> tuple[Experiment, pd.DataFrame]:
+def _load_with_frame(results: Path, name: str) -> tuple[Experiment, pd.DataFrame]:
     experiment = load(results, name)
     return experiment, with_computed(experiment)
 
@@ -66,10 +66,10 @@ def _print_counts(experiment: Experiment, console: Console) -> None:
     total = sum(counts.values())
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
     noun = "cell" if total == 1 else "cells"
-    said = ": ".join(filter(None, [f"{total} {noun}", parts]))
-    several = machines.several(experiment.cells)
-    said += f"; from {several}" if several else ""
-    console.print(f"[bold]{escape(experiment.name)}[/]: {said}", highlight=False)
+    summary = ": ".join(filter(None, [f"{total} {noun}", parts]))
+    machines_in_words = machines.several(experiment.cells)
+    summary += f"; from {machines_in_words}" if machines_in_words else ""
+    console.print(f"[bold]{escape(experiment.name)}[/]: {summary}", highlight=False)
     reasons = Counter((c.status, c.implementation, " ".join(c.reason.split())) for c in experiment.cells if not c.ok)
     for (status, implementation, reason), count in sorted(reasons.items()):
         cases = f" ({count} cases)" if count > 1 else ""
@@ -81,20 +81,20 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
 
     Of more sections than fit a page only the ranges.
     """
-    of = experiment.page.ratio_of
-    columns = [experiment.columns[of], *experiment.page.ratios] if of else []
+    quantity = experiment.page.ratio_of
+    columns = [experiment.columns[quantity], *experiment.page.ratios] if quantity else []
     columns = [column for column in columns if column.name in frame.columns]
     if len(columns) < 2:
         return
-    found = sections(experiment, frame)
-    if len(found) >= overview.FROM:
-        ranges = overview.overview(found, columns, short=True)
+    section_list = sections(experiment, frame)
+    if len(section_list) >= overview.FROM:
+        ranges = overview.overview(section_list, columns, short=True)
         ranges["cases"] = [cases.partition(",")[0] for cases in ranges["cases"]]  # the others are told above
-        _print_table(f"{experiment.name}: ranges over {len(found)} tables", ranges, console)
+        _print_table(f"{experiment.name}: ranges over {len(section_list)} tables", ranges, console)
         return
     marked = False
-    for name, section in zip(labels(found), found, strict=True):
-        rows = [line for line in section.lines if line["status"] == OK and line[of] is not None]
+    for name, section in zip(labels(section_list), section_list, strict=True):
+        rows = [line for line in section.lines if line["status"] == OK and line[quantity] is not None]
         if rows:
             table = {header: [str(row[header]) for row in rows] for header in ("implementation", "computes")}
             table |= {column.short_name: [_short(row, column) for row in rows] for column in columns}
@@ -104,12 +104,12 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
         console.print(_MARKS_MEAN, highlight=False)
 
 
-def _print_slopes(found: pd.DataFrame, console: Console) -> None:
+def _print_slopes(slope_table: pd.DataFrame, console: Console) -> None:
     """Of each quantity the exponents, a column per factor."""
-    for quantity, every in found.groupby("quantity", sort=False):
-        for label, own in study.setups(every, slopes.SETUP):
+    for quantity, quantity_slopes in slope_table.groupby("quantity", sort=False):
+        for label, group in study.setups(quantity_slopes, slopes.SETUP):
             title = ", ".join(filter(None, [f"exponent p of {quantity} ~ factor^p", label]))
-            _print_table(title, slopes.overview(own), console)
+            _print_table(title, slopes.overview(group), console)
 
 
 def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -> None:
@@ -117,7 +117,7 @@ def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -
     columns = {_header(name): cells for name, cells in table.items() if name != "computes"}
     widths = {header: max(map(cell_len, [*header.splitlines(), *cells])) for header, cells in columns.items()}
     kinds = table.get("computes", [])
-    for headers in _beside_each_other(widths, console.width):
+    for headers in _fit_columns(widths, console.width):
         shown = Table(title=escape(title), title_justify="left", title_style="italic", box=None, pad_edge=False)
         for header in headers:
             left = header in ("implementation", "cases")
@@ -131,10 +131,10 @@ def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -
         title = ""
 
 
-def _beside_each_other(widths: Mapping[str, int], room: int) -> list[list[str]]:
+def _fit_columns(widths: Mapping[str, int], room: int) -> list[list[str]]:
     """The columns in parts that fit, each with the first column.
 
-    >>> _beside_each_other({"name": 10, "a": 4, "b": 4, "c": 4}, room=23)
+    >>> _fit_columns({"name": 10, "a": 4, "b": 4, "c": 4}, room=23)
     [['name', 'a', 'b'], ['name', 'c']]
     """
     first, *others = widths

@@ -8,7 +8,9 @@ import pandas as pd
 
 from analysis import text
 from analysis.columns.column import Column
-from analysis.columns.computed import Agreement, Difference, Ratio, TrendRate
+from analysis.columns.losses import Agreement, Difference
+from analysis.columns.times import Ratio
+from analysis.columns.trends import TrendRate
 from analysis.columns.values import number_of, word_of
 from analysis.statistics.sections import OK, Section, gaps, labels, sections
 from analysis.store import machines
@@ -29,30 +31,36 @@ def csv(frame: pd.DataFrame) -> str:
 
 def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
     """Title and question, a table for each section, what is missing and why, environments, warnings, legend."""
-    found = sections(experiment, frame)
-    shown_ones = shown_columns(experiment, frame.columns)
-    columns = [column.name for column in shown_ones]
-    tables = [_escaped(shown(section, shown_ones)) for section in found]
-    used = [name for name in ["environment", "torch_version", *columns] if any(name in table for table in tables)]
+    section_list = sections(experiment, frame)
+    columns = shown_columns(experiment, frame.columns)
+    column_names = [column.name for column in columns]
+    tables = [_escaped(text_cells(section, columns)) for section in section_list]
+    used = [name for name in ["environment", "torch_version", *column_names] if any(name in table for table in tables)]
     blocks = [f"# {text.escape(experiment.name)}", _prose(experiment.page.question)]
     blocks.append(machines.sentence(experiment.cells))
-    texts = _TEXTS | {name for name in columns if not _is_number(frame.get(name))}
-    ranged = [name for name in used if name in columns and name not in texts]
-    if ranged and len(found) >= overview.FROM:
+    texts = _TEXTS | {name for name in column_names if not _is_number(frame.get(name))}
+    ranged = [name for name in used if name in column_names and name not in texts]
+    if ranged and len(section_list) >= overview.FROM:
         blocks += [
             "## Overview",
-            text.grid(text.named(overview.overview(found, [experiment.columns[name] for name in ranged])), _TEXTS),
+            text.grid(
+                text.quote_names(overview.overview(section_list, [experiment.columns[name] for name in ranged])), _TEXTS
+            ),
         ]
-    for name, section, table in zip(labels(found), found, tables, strict=True):
-        absent = [column for column in used if column in columns and column not in table]
+    for name, section, table in zip(labels(section_list), section_list, tables, strict=True):
+        absent = [column for column in used if column in column_names and column not in table]
         blocks += [f"## {text.escape(name)}", text.grid(table, texts), _empty(absent, experiment), _conditions(section)]
-    blocks += ["---", _empty([name for name in columns if name not in used], experiment), _gaps(found, columns)]
+    blocks += [
+        "---",
+        _empty([name for name in column_names if name not in used], experiment),
+        _gaps(section_list, column_names),
+    ]
     for digest, environment in experiment.environments.items():
-        own = [cell for cell in experiment.cells if cell.environment == digest]
-        blocks.append(f"Environment `{digest[:SHORT]}`: {text.escape(in_words(environment, own))}.")
-    if any(section.rounds > 1 for section in found):
+        cells = [cell for cell in experiment.cells if cell.environment == digest]
+        blocks.append(f"Environment `{digest[:SHORT]}`: {text.escape(in_words(environment, cells))}.")
+    if any(section.rounds > 1 for section in section_list):
         blocks.append("Times are compared only inside one round group, whose processes took turns on the machine.")
-    if any(len(section.environments) > 1 for section in found):
+    if any(len(section.environments) > 1 for section in section_list):
         blocks.append("Rows of several environments stand in one table: they differ in versions or machine.")
     if experiment.warnings:
         blocks.append("Warnings:\n\n" + _bullets(text.escape(line) for line in experiment.warnings))
@@ -68,22 +76,22 @@ def shown_columns(experiment: Experiment, present: Iterable[str]) -> list[Column
     """
     columns, present = experiment.columns, set(present)
     names = [*columns] if experiment.page.shown is None else experiment.page.shown
-    made_of: dict[str, list[Column]] = {}
+    comparisons: dict[str, list[Column]] = {}
     for column in columns.values():
         if isinstance(column, Ratio | Difference) and column.name in present:
-            made_of.setdefault(column.of, []).append(column)
+            comparisons.setdefault(column.of, []).append(column)
         if isinstance(column, TrendRate) and column.name in present:
-            made_of.setdefault(column.trend.name, []).append(column)
+            comparisons.setdefault(column.trend.name, []).append(column)
     order: list[Column] = []
     for name in names:
-        order += [columns[name]] * (name in columns) + made_of.pop(name, [])
-    order += [column for left in made_of.values() for column in left]
+        order += [columns[name]] * (name in columns) + comparisons.pop(name, [])
+    order += [column for remaining in comparisons.values() for column in remaining]
     order += [column for column in columns.values() if isinstance(column, Agreement) and column.name in present]
     hidden = _TEXTS | {"reason", "note"}
     return [column for column in dict.fromkeys(order) if column.name not in hidden]
 
 
-def shown(section: Section, columns: Iterable[Column]) -> dict[str, list[str]]:
+def text_cells(section: Section, columns: Iterable[Column]) -> dict[str, list[str]]:
     """Header to cells as plain text, in order, without empty columns; a cell for each of the section's rows."""
     rows = section.lines
     table = {"implementation": [str(row["implementation"]) for row in rows]}
@@ -142,25 +150,25 @@ def in_words(environment: Environment, cells: Iterable[Cell]) -> str:
     named = [f"{name} {version}" for name, version in (versions | dict(sorted(libraries.items()))).items() if version]
     cuda = f"CUDA {environment.cuda}" if environment.cuda else "no CUDA"
     parts = [*named, device, processor, environment.platform, cuda, "TF32 off"]
-    said = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else ""
-    return "; ".join(filter(None, [", ".join(filter(None, parts)), said]))
+    commit_note = f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}" if commits else ""
+    return "; ".join(filter(None, [", ".join(filter(None, parts)), commit_note]))
 
 
 def _empty(columns: list[str], experiment: Experiment) -> str:
     reasons: dict[str, list[str]] = {}
     for name in columns:
         reasons.setdefault(why_empty(name, experiment), []).append(text.code(name))
-    said = ", ".join(f"{', '.join(names)} ({text.escape(why)})" for why, names in reasons.items())
-    return f"Empty and not shown: {said}." if said else ""
+    listing = ", ".join(f"{', '.join(names)} ({text.escape(why)})" for why, names in reasons.items())
+    return f"Empty and not shown: {listing}." if listing else ""
 
 
-def _gaps(found: list[Section], columns: list[str]) -> str:
+def _gaps(section_list: list[Section], columns: list[str]) -> str:
     """What rows that are ok say of the values that they lack and others have."""
-    said = [
+    remarks = [
         f"{text.code(column)} of {', '.join(map(text.code, names))} ({text.escape(why)})"
-        for (column, why), names in gaps(found, columns).items()
+        for (column, why), names in gaps(section_list, columns).items()
     ]
-    return f"Empty in single rows: {', '.join(said)}." if said else ""
+    return f"Empty in single rows: {', '.join(remarks)}." if remarks else ""
 
 
 def _bullets(lines: Iterable[str]) -> str:

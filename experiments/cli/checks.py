@@ -36,7 +36,7 @@ def regress(
     entries = split(implementations)
     file = expected or FOLDER / "expected.csv"
     try:
-        known = {} if accept and not file.exists() else check.expected(file)
+        committed = {} if accept and not file.exists() else check.read_expected(file)
     except check.Unusable as error:
         refuse(str(error))
         return
@@ -55,18 +55,20 @@ def regress(
         for case, missing, there in plan.todo(check.EXPERIMENT)
         for name in (*missing, *there)
     }
-    found, reasons = check.measured(results, keys, plan.environment)
-    asked = {key: verdict for key, verdict in known.items() if ALL in entries or key.implementation in plan.files}
+    verdicts, reasons = check.read_verdicts(results, keys, plan.environment)
+    compared = {
+        key: verdict for key, verdict in committed.items() if ALL in entries or key.implementation in plan.files
+    }
     if accept:
-        check.accept(file, found, {key: verdict for key, verdict in known.items() if key not in asked})
-        console.print(f"{len(found)} verdicts accepted: {file}", highlight=False)
+        check.accept(file, verdicts, {key: verdict for key, verdict in committed.items() if key not in compared})
+        console.print(f"{len(verdicts)} verdicts accepted: {file}", highlight=False)
         return
-    different = list(check.differences(asked, found, reasons))
+    different = list(check.differences(compared, verdicts, reasons))
     print_warnings(different)
-    counts = check.counted(Counter(verdict.verdict for verdict in found.values()))
+    counts = check.count_in_words(Counter(verdict.verdict for verdict in verdicts.values()))
     some = f"{len(different)} difference{'s' * (len(different) > 1)} from what is expected"
-    said = some if different else f"{len(found)} verdicts as expected"
-    console.print(f"{said} ({counts}); table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
+    outcome = some if different else f"{len(verdicts)} verdicts as expected"
+    console.print(f"{outcome} ({counts}); table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
     raise typer.Exit(bool(different))
 
 
@@ -89,11 +91,11 @@ def selfcheck(
     print_warnings(render_all(results, [check.EXPERIMENT], plots=False).warnings)
     cases = [case for case, _, _ in plan.todo(check.EXPERIMENT)]
     trials = [(case.name, case.device, case.dtype, case.threads, case.seed) for case in cases]
-    found = check.outcomes(results, trials, plan.environment)
-    print_warnings(line for outcome in found for line in outcome.missing)
-    console.print(check.table(found))
+    outcomes = check.outcomes(results, trials, plan.environment)
+    print_warnings(line for outcome in outcomes for line in outcome.missing)
+    console.print(check.table(outcomes))
     console.print(f"table: {results / 'tables' / check.EXPERIMENT}.md", highlight=False)
-    raise typer.Exit(not all(outcome.passed for outcome in found))
+    raise typer.Exit(not all(outcome.passed for outcome in outcomes))
 
 
 def load(
@@ -123,24 +125,24 @@ def load(
     measure(plan)
     rendered = render_all(results, check.EXPERIMENTS)
     print_warnings(rendered.warnings)
-    for experiment, frame in rendered.framed.values():
-        for title, cells in check.shown(experiment, frame):
+    for experiment, frame in rendered.frames.values():
+        for title, cells in check.text_tables(experiment, frame):
             table = Table(title=title, title_justify="left", box=None, pad_edge=False)
             for header in cells:
                 table.add_column(header, overflow="fold")
             for row in zip(*cells.values(), strict=True):
                 table.add_row(*map(escape, row))
             console.print(table)
-    asked = {
-        (name, (case.name, case.device, case.dtype, case.threads, case.seed), subject)
+    keys = {
+        (name, (case.name, case.device, case.dtype, case.threads, case.seed), implementation)
         for name in check.EXPERIMENTS
         for case, missing, there in plan.todo(name)
-        for subject in (*missing, *there)
+        for implementation in (*missing, *there)
     }
-    broken = sorted(check.problems(rendered.framed, asked, plan.environment))
+    broken = sorted(check.problems(rendered.frames, keys, plan.environment))
     print_warnings(broken)
-    said = f"{len(broken)} limit{'s' * (len(broken) != 1)} not kept" if broken else "all limits kept"
-    console.print(f"{said}; tables: {results / 'tables'}", highlight=False)
+    outcome = f"{len(broken)} limit{'s' * (len(broken) != 1)} not kept" if broken else "all limits kept"
+    console.print(f"{outcome}; tables: {results / 'tables'}", highlight=False)
     raise typer.Exit(bool(broken))
 
 
@@ -161,17 +163,17 @@ def compare(
         if not (folder / "cells").is_dir():
             refuse(f"{folder} is no results folder: it has no folder named cells")
     try:
-        found = check.compare(first, second)
+        findings = check.compare(first, second)
     except (check.NothingToCompare, MixedDigests, Unreadable) as error:
         refuse(str(error))
         return
     table = Table("verdict", "experiment", "case", "implementation", "quantity", "A → B", box=None)
-    for finding in sorted(found, key=lambda f: check.VERDICTS.index(f.verdict)):
+    for finding in sorted(findings, key=lambda f: check.VERDICTS.index(f.verdict)):
         if every or finding.verdict not in (check.SAME, check.UNDECIDED):
             at = (finding.experiment, finding.case, finding.implementation, finding.quantity)
-            table.add_row(finding.verdict, *map(escape, (*at, finding.said)))
+            table.add_row(finding.verdict, *map(escape, (*at, finding.details)))
     if table.row_count:
         console.print(table)
-    counts = check.counted(found)
+    counts = check.count_verdicts(findings)
     console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), highlight=False)
-    raise typer.Exit(any(finding.verdict in check.ALARMS for finding in found))
+    raise typer.Exit(any(finding.verdict in check.ALARMS for finding in findings))

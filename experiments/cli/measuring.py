@@ -149,8 +149,8 @@ def print_todo(plan: "Plan") -> None:
     """What would be measured, a line for each case."""
     for name in plan.experiments:
         for case, missing, there in plan.todo(name):
-            wanted, done = (", ".join(names) or "nothing" for names in (missing, there))
-            print(f"{name}/{case.id}: to measure: {wanted}; there already: {done}")
+            to_measure, done = (", ".join(names) or "nothing" for names in (missing, there))
+            print(f"{name}/{case.id}: to measure: {to_measure}; there already: {done}")
     print_warnings(plan.store.warnings)
 
 

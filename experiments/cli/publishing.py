@@ -48,7 +48,7 @@ def publish(
         except (MixedDigests, NothingToRender) as error:
             refuse(str(error))
             return
-        cells = [cell for experiment, _ in rendered.framed.values() for cell in experiment.cells]
+        cells = [cell for experiment, _ in rendered.frames.values() for cell in experiment.cells]
         if old := [cell for cell in cells if cell.age]:
             first = f"{old[0].file.removeprefix('cells/').rpartition('/')[0]}/{old[0].implementation}"
             refuse(f"{len(old)} of {len(cells)} cells have {old[0].age}, such as {first}: measure again, or remove")

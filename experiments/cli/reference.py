@@ -63,7 +63,7 @@ def page(app: typer.Typer) -> str:
     for name, command in group.commands.items():
         assert isinstance(command, TyperCommand)
         blocks += _command(name, command)
-    return text.wrapped("\n\n".join(blocks))
+    return text.wrap("\n\n".join(blocks))
 
 
 def _command(name: str, command: TyperCommand) -> Iterator[str]:

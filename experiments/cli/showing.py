@@ -32,7 +32,7 @@ def render(
             refuse(str(error))
             return
         print_warnings(rendered.warnings)
-        print_summary(results, console, rendered.framed)
+        print_summary(results, console, rendered.frames)
 
 
 def report(results: Results = Path("results")) -> None:
@@ -59,8 +59,8 @@ def show(
     folder = results / "cells"
     cells = {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*/*.json"))}
     exact = [name for name in cells if NAMED.sub("", name.rpartition("/")[2]) == cell.rpartition("/")[2]]
-    found = [n for n in exact if n.startswith(cell.rpartition("/")[0])] or [n for n in cells if cell in n]
-    if len(found) != 1:
-        some = "; ".join(sorted(found or cells)[:5]) or "there are none yet"
-        refuse(f"'{cell}' is {'no cell' if not found else f'one of {len(found)} cells'} in {results}: {some}")
-    print(json.dumps(json.loads(cells[found[0]].read_text()), indent=2, ensure_ascii=False))
+    matches = [n for n in exact if n.startswith(cell.rpartition("/")[0])] or [n for n in cells if cell in n]
+    if len(matches) != 1:
+        some = "; ".join(sorted(matches or cells)[:5]) or "there are none yet"
+        refuse(f"'{cell}' is {'no cell' if not matches else f'one of {len(matches)} cells'} in {results}: {some}")
+    print(json.dumps(json.loads(cells[matches[0]].read_text()), indent=2, ensure_ascii=False))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.columns.column import Column, Mean, Time, plain
-from analysis.columns.computed import FIRST_STEP, BreakEven, Difference, Ratio
+from analysis.columns.losses import Difference
+from analysis.columns.times import FIRST_STEP, BreakEven, Ratio
 from analysis.page import Page
 
 Json = dict[str, Any]

@@ -33,7 +33,7 @@ def tables(store: Store) -> tuple[pd.DataFrame, str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("sources", "said"),
+    ("sources", "mark"),
     [
         ({}, ""),
         (SAME, ""),
@@ -50,8 +50,8 @@ def tables(store: Store) -> tuple[pd.DataFrame, str, list[str]]:
         (SAME | {"external_yours": "8", SHARED: "other"}, OLDER),
     ],
 )
-def test_what_differs_from_today_is_said(sources: dict[str, str], said: str) -> None:
-    assert age(sources, "fast-one", NOW) == said
+def test_what_differs_from_today_is_said(sources: dict[str, str], mark: str) -> None:
+    assert age(sources, "fast-one", NOW) == mark
     assert age(sources, "fast-one", {}) == ""  # nobody knows what there is today
 
 
@@ -114,19 +114,19 @@ def test_a_published_run_is_compared_with_its_own_sources_only(store: Store, tmp
 
 
 @pytest.mark.parametrize(
-    ("commits", "said"),
+    ("commits", "ending"),
     [
         ([""], "TF32 off."),
         (["0123456789ab"], "TF32 off; commit 0123456789ab."),
         (["", "0123456789ab", "0123456789ab and changes"], "commits 0123456789ab, 0123456789ab and changes."),
     ],
 )
-def test_tables_and_report_name_the_commits(store: Store, commits: list[str], said: str) -> None:
+def test_tables_and_report_name_the_commits(store: Store, commits: list[str], ending: str) -> None:
     store.declare("e")
     changes: list[dict[str, Any]] = [{"commit": commit} if commit else {} for commit in commits]
-    for number, own in enumerate(changes):
-        store.cell("e", f"i{number}", **own)
+    for number, changes_of_cell in enumerate(changes):
+        store.cell("e", f"i{number}", **changes_of_cell)
     page, _ = report(store.results)
     for text in ((store.results / "tables" / "e.md").read_text(), page.read_text()):
         (line,) = [line for line in text.splitlines() if "Environment" in line and "TF32" in line]
-        assert line.removesuffix("</li>").endswith(said)
+        assert line.removesuffix("</li>").endswith(ending)

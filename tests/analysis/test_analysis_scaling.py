@@ -60,8 +60,8 @@ def caption(figure: Figure) -> str:
 
 def lines(axis: Axes, colour: str) -> list[tuple[list[float], list[float]]]:
     """x and y of every line of this colour that is not empty; those of the rest of the axis, then those at 0."""
-    own = [line for line in axis.lines if line.get_color() == colour and len(np.asarray(line.get_xdata())) > 0]
-    return [(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()) for line in own]
+    coloured = [line for line in axis.lines if line.get_color() == colour and len(np.asarray(line.get_xdata())) > 0]
+    return [(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()) for line in coloured]
 
 
 def test_a_panel_per_factor_and_one_legend_in_stable_order(store: Store) -> None:
@@ -130,10 +130,10 @@ def test_what_has_no_point_is_named_with_the_reason(store: Store) -> None:
     store.cell("e", "two", case, status="timeout", reason="r", rows=[])
     store.cell("e", "third", case, empty={"step_ms": "no clock"})
     store.cell("e", "elsewhere", case, computes="fomaml", status="oom", reason="r", rows=[])
-    said = caption(drawn(store))
-    assert "No line for third: no clock." in said
-    assert "Not at every point: two (timeout)." in said
-    assert "elsewhere" not in said
+    words = caption(drawn(store))
+    assert "No line for third: no clock." in words
+    assert "Not at every point: two (timeout)." in words
+    assert "elsewhere" not in words
 
 
 def test_lines_that_coincide_are_named(store: Store) -> None:

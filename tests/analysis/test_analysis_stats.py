@@ -49,9 +49,9 @@ def test_a_clock_that_reads_zero_gives_no_interval_and_no_ratio() -> None:
 def test_ratio_is_paired_by_process() -> None:
     drift = np.array([1.0, 2.0, 4.0, 8.0])  # the machine slows down, for both alike
     noise = np.exp(RNG.normal(0, 0.01, 4))
-    reference, own = [[3 * d] for d in drift], [[2 * d * n] for d, n in zip(drift, noise, strict=True)]
+    reference, candidate = [[3 * d] for d in drift], [[2 * d * n] for d, n in zip(drift, noise, strict=True)]
     expected = ttest_rel(np.log(3 * drift), np.log(2 * drift * noise)).confidence_interval(0.95)
-    ratio = stats.ratio_interval(reference, own)
+    ratio = stats.ratio_interval(reference, candidate)
     assert ratio.value == pytest.approx(1.5 / np.exp(np.log(noise).mean()))
     assert (ratio.lo, ratio.hi) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
     assert stats.ratio_verdict(ratio) == "faster"
@@ -100,9 +100,9 @@ def test_mean_interval_is_1_96_standard_errors() -> None:
 def test_paired_difference(shift: float, verdict: str) -> None:
     reference = {0: 1.0, 1: 2.0, 2: 0.5, 3: 1.5}  # seeds differ far more than implementations do
     noise = {0: 0.001, 1: -0.001, 2: 0.0, 3: 0.002}
-    own = {seed: loss + shift + noise[seed] for seed, loss in reference.items()}
-    expected = ttest_rel(list(own.values()), list(reference.values())).confidence_interval(0.95)
-    difference, decided = stats.paired_difference(own, reference)
+    candidate = {seed: loss + shift + noise[seed] for seed, loss in reference.items()}
+    expected = ttest_rel(list(candidate.values()), list(reference.values())).confidence_interval(0.95)
+    difference, decided = stats.paired_difference(candidate, reference)
     assert (difference.lo, difference.hi) == pytest.approx((expected.low, expected.high))
     assert decided == verdict
 

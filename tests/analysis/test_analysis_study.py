@@ -46,8 +46,8 @@ def points(store: Store) -> pd.DataFrame:
 
 def test_a_shared_case_is_a_point_of_each_study(store: Store) -> None:
     fill(store)
-    found = points(store).groupby("factor")["x"].apply(list).to_dict()
-    assert found == {"inner_steps": [0.0, 1.0, 5.0, 9.0], "tasks": [1.0, 5.0, 25.0, 125.0]}
+    values = points(store).groupby("factor")["x"].apply(list).to_dict()
+    assert values == {"inner_steps": [0.0, 1.0, 5.0, 9.0], "tasks": [1.0, 5.0, 25.0, 125.0]}
     assert study.base(load(store.results, "e"), ["tasks", "inner_steps", "width"]) == BASE
     assert study.base(load(store.results, "e"), ["tasks"]) == {}
 
@@ -69,9 +69,9 @@ def test_of_several_round_groups_the_newest_counts_but_no_reference_timed_again(
     point(store, "again", {"tasks": 1}, 2.0, **newer)
     point(store, "reference", {"tasks": 1}, 2.0, reference_only=True, **newer)
     point(store, "late", {"tasks": 1}, 2.0, reference_only=True, **newer)
-    found = points(store).set_index("implementation")
-    assert found["step_ms"].to_dict() == {"again": 2.0, "reference": 1.0, "late": 2.0}
-    assert set(found["rounds"]) == {2}
+    values = points(store).set_index("implementation")
+    assert values["step_ms"].to_dict() == {"again": 2.0, "reference": 1.0, "late": 2.0}
+    assert set(values["rounds"]) == {2}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from results_factory import Store
 
-from analysis.columns.computed import Agreement
 from analysis.columns.frame import with_computed
+from analysis.columns.losses import Agreement
 from analysis.statistics.sections import sections
 from analysis.store.load import load
 from analysis.tables.tidy import csv, markdown

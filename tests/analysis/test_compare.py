@@ -42,10 +42,12 @@ def test_what_fails_now_what_is_mended_and_what_had_other_tasks(tmp_path: Path) 
     for name, statuses in (("a", ("ok", "failed", "ok", "wrong")), ("b", ("wrong", "ok", "ok", "wrong"))):
         store = Store(tmp_path / name)
         store.declare("e", columns={})
-        for subject, status in zip(("broken", "mended", "other", "still"), statuses, strict=True):
-            drawn = name if subject == "other" else "the same"
+        for implementation, status in zip(("broken", "mended", "other", "still"), statuses, strict=True):
+            digest = name if implementation == "other" else "the same"
             reason = "" if status == "ok" else "why"
-            store.cell("e", subject, {"name": subject}, status=status, reason=reason, stream_digest=drawn)
+            store.cell(
+                "e", implementation, {"name": implementation}, status=status, reason=reason, stream_digest=digest
+            )
         folders.append(store.results)
     assert verdicts(*folders) == {
         "broken": "newly failing", "mended": "newly ok", "other": "not comparable", "still": "same",
@@ -57,11 +59,13 @@ def test_losses_are_paired_over_seeds(tmp_path: Path) -> None:
         store = Store(tmp_path / name)
         store.declare("train", columns={}, compare="loss")
         for seed in (0, 1, 2):
-            for subject, own in (("worse", shift), ("same", 0.0)):
-                losses = [1.0 + seed + own, 2.0 + seed + own + 0.001 * seed]
-                store.cell("train", subject, {"seed": seed}, observations={"loss": losses})
-    found = {f.implementation: f.verdict for f in compare(tmp_path / "a", tmp_path / "b") if f.quantity == "loss"}
-    assert found == {"worse": "worse", "same": "same"}
+            for implementation, change in (("worse", shift), ("same", 0.0)):
+                losses = [1.0 + seed + change, 2.0 + seed + change + 0.001 * seed]
+                store.cell("train", implementation, {"seed": seed}, observations={"loss": losses})
+    verdict_by_name = {
+        f.implementation: f.verdict for f in compare(tmp_path / "a", tmp_path / "b") if f.quantity == "loss"
+    }
+    assert verdict_by_name == {"worse": "worse", "same": "same"}
 
 
 def test_folders_without_a_common_cell_are_refused(tmp_path: Path) -> None:
@@ -81,5 +85,5 @@ def test_losses_on_other_tasks_and_speedups_without_a_common_reference_cannot_be
             observed = {"loss": [loss, loss + 0.1]}
             store.cell("train", "own", {"seed": seed}, observations=observed, stream_digest=name)
         store.cell("speed", "alone", round_group="g", samples={"step_ms": [[loss]] * 3})
-    found = compare(tmp_path / "a", tmp_path / "b")
-    assert {(f.implementation, f.verdict) for f in found} == {("own", "not comparable"), ("alone", "not comparable")}
+    findings = compare(tmp_path / "a", tmp_path / "b")
+    assert {(f.implementation, f.verdict) for f in findings} == {("own", "not comparable"), ("alone", "not comparable")}

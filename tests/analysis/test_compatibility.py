@@ -135,7 +135,7 @@ def test_every_cell_of_the_figure_says_its_verdict_and_errors(tmp_path: Path) ->
         stored(tmp_path, "2.4.1", "3.11", unrolled={"plain": "wrong"}),
     ]
     figure = heatmap.draw(matrix.merge(compatibility.frame(), map(matrix.pair, stores)))
-    said = [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    texts = [text.get_text() for text in figure.findobj(Text) if text.get_text()]
     for words in (
         "6 right",
         "n/a",
@@ -147,8 +147,8 @@ def test_every_cell_of_the_figure_says_its_verdict_and_errors(tmp_path: Path) ->
         "2.0.1",
         "3.12",
     ):
-        assert words in said, words
-    assert "unavailable: torch 2.0.1 has\nno build for Python 3.12" in said
+        assert words in texts, words
+    assert "unavailable: torch 2.0.1 has\nno build for Python 3.12" in texts
     assert _inside(figure)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.findings.__main__ import FILLED, FINDINGS, ROOT, RUNS, filled
+from analysis.findings.__main__ import FILLED, FINDINGS, ROOT, RUNS, fill_pages
 from analysis.findings.published import Missing, Run
 from analysis.findings.tables import HEADLINE, claim
 
@@ -25,9 +25,9 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_committed_pages_are_what_the_published_results_give() -> None:
-    made = filled()
-    assert made.keys() == {FINDINGS, *FILLED}
-    for page, text in made.items():
+    pages = fill_pages()
+    assert pages.keys() == {FINDINGS, *FILLED}
+    for page, text in pages.items():
         assert (ROOT / page).read_text() == text, f"{page}: run `make findings`"
 
 
@@ -35,7 +35,7 @@ def test_a_number_that_changes_changes_the_pages(copy: Path) -> None:
     table = (copy / COST).read_text()
     (number,) = {line.split(",")[22] for line in table.splitlines() if line.startswith(f"cost,{HEADLINE},higher,")}
     (copy / COST).write_text(table.replace(number, "456.7"))
-    before, after = filled(), filled(copy)
+    before, after = fill_pages(), fill_pages(copy)
     assert f"| {float(number):.0f} (" in before[FINDINGS].replace("    ", " ").replace("  ", " ")
     assert "457 (" in after[FINDINGS] and "457 (" in after[Path("README.md")]
 
@@ -44,7 +44,7 @@ def test_a_row_that_is_missing_is_named_in_one_line(copy: Path) -> None:
     lines = (copy / COST).read_text().splitlines(keepends=True)
     (copy / COST).write_text("".join(line for line in lines if f"{HEADLINE},jax-mixed-mode," not in line))
     with pytest.raises(Missing, match=f"cost.csv: no row with .*case {HEADLINE}.* implementation jax-mixed"):
-        filled(copy)
+        fill_pages(copy)
 
 
 def test_tables_columns_and_plots_that_are_missing_are_named(copy: Path) -> None:

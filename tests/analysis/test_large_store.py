@@ -7,9 +7,9 @@ import pytest
 from results_factory import Store
 from rich.console import Console
 
-from analysis.columns import computed, peers
-from analysis.columns.computed import Agreement
+from analysis.columns import losses, peers
 from analysis.columns.frame import with_computed
+from analysis.columns.losses import Agreement
 from analysis.figures import curves, intervals
 from analysis.page import Curves, Intervals, Points
 from analysis.render import render
@@ -62,20 +62,20 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
     calls: dict[str, list[str]] = {}
 
     def count(module: Any, name: str) -> None:
-        own = getattr(module, name)
+        original = getattr(module, name)
 
         def counted(*arguments: Any, **named: Any) -> Any:
             calls.setdefault(name, []).append(str(arguments[-1]))
-            return own(*arguments, **named)
+            return original(*arguments, **named)
 
         monkeypatch.setattr(module, name, counted)
 
     monkeypatch.setattr("os.sched_getaffinity", lambda of: {0})  # figures are drawn here, where calls are counted
     count(load, "parse_cell")
-    count(computed.Difference, "_compare")
+    count(losses.Difference, "_compare")
     count(sections, "_sections")
     rendered = render(large.results)
-    print_summary(large.results, Console(quiet=True), rendered.framed)
+    print_summary(large.results, Console(quiet=True), rendered.frames)
     cells = CASES * SEEDS * len(IMPLEMENTATIONS)
     assert len(calls["parse_cell"]) == len(set(calls["parse_cell"])) == cells
     assert len(calls["_compare"]) == cells / SEEDS  # it is over the seeds
@@ -87,13 +87,13 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
 
 def test_peers_are_found_without_a_search_through_all(large: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each cell only cells of its own case are asked for their curve."""
-    asked: list[str] = []
-    own = peers.curve
-    for module in (peers, computed):
-        monkeypatch.setattr(module, "curve", lambda cell, *names: asked.append(cell.file) or own(cell, *names))
+    files: list[str] = []
+    original = peers.curve
+    for module in (peers, losses):
+        monkeypatch.setattr(module, "curve", lambda cell, *names: files.append(cell.file) or original(cell, *names))
     with_computed(load.load(large.results, "e"))
     cells = CASES * SEEDS * len(IMPLEMENTATIONS)
-    assert len(asked) <= cells * (len(IMPLEMENTATIONS) + 2)
+    assert len(files) <= cells * (len(IMPLEMENTATIONS) + 2)
 
 
 def test_a_figure_shows_the_first_cases_and_says_how_many_there_are(large: Store) -> None:

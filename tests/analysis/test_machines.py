@@ -68,10 +68,10 @@ def test_the_fastest_is_told_for_each_machine(store: Store) -> None:
         samples = {"step_ms": [[ms + (name == "other")]] * 3}
         store.cell("e", name, {"seed": seed}, samples=samples, round_group=f"g{seed}", environment=environment)
     experiment = load(store.results, "e")
-    found = answer.fastest(experiment, with_computed(experiment))
-    assert found["fastest"] == ["unrolled", "unrolled"]
-    assert sorted(found["step_ms"]) == ["1.00 (1.00–1.00)", "9.00 (9.00–9.00)"]
-    assert all("environment" in setting for setting in found["setting"])
+    table = answer.fastest(experiment, with_computed(experiment))
+    assert table["fastest"] == ["unrolled", "unrolled"]
+    assert sorted(table["step_ms"]) == ["1.00 (1.00–1.00)", "9.00 (9.00–9.00)"]
+    assert all("environment" in setting for setting in table["setting"])
 
 
 def test_machines_of_one_kind_are_told_too_and_one_alone_is_not(store: Store) -> None:

@@ -6,7 +6,7 @@ import pytest
 from results_factory import Store
 
 from analysis import pages
-from analysis.columns.computed import Trend
+from analysis.columns.trends import Trend
 from analysis.page import Page
 from analysis.render import render
 from experiments import published

@@ -32,9 +32,9 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.links += [found[name] or "" for name in ("href", "src") if name in found]
-        self.ids += [found["id"] or ""] if "id" in found else []
+        attributes = dict(attrs)
+        self.links += [attributes[name] or "" for name in ("href", "src") if name in attributes]
+        self.ids += [attributes["id"] or ""] if "id" in attributes else []
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -69,15 +69,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_needs_nothing_but_itself_and_the_cells_it_links_to(page: Path) -> None:
-    found = Page(page.read_text())
-    for link in found.links:
+    content = Page(page.read_text())
+    for link in content.links:
         if link.startswith("#"):
-            assert link[1:] in found.ids
+            assert link[1:] in content.ids
         elif not link.startswith("data:image/png;base64,"):
             assert (page.parent / link).is_file(), link
-    assert sum(link.startswith("data:") for link in found.links) == 1
-    linked = {link for link in found.links if link.startswith("cells/")}
-    assert "cells" in found.text
+    assert sum(link.startswith("data:") for link in content.links) == 1
+    linked = {link for link in content.links if link.startswith("cells/")}
+    assert "cells" in content.text
     assert linked == {str(f.relative_to(page.parent)) for f in page.parent.glob("cells/speed/*/*.json")}
 
 

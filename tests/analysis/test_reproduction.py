@@ -30,8 +30,14 @@ def fill(store: Store, seeds: int) -> None:
     store.declare("repro", columns={"loss": "", "half": ""}, shown=["loss"], tables=(SPEC,))
     for seed in range(seeds):
         for name, value in {**PUBLISHED, "maml": None}.items():
-            own = 1.0 + 0.001 * seed + (0.5 if name == "maml" else 0.0)
-            row: dict[str, Any] = {"shots_in_testing": 5, "loss": own, "middle": 0.7, "half": 0.01, "source": "a paper"}
+            loss = 1.0 + 0.001 * seed + (0.5 if name == "maml" else 0.0)
+            row: dict[str, Any] = {
+                "shots_in_testing": 5,
+                "loss": loss,
+                "middle": 0.7,
+                "half": 0.01,
+                "source": "a paper",
+            }
             if value is not None:
                 row |= {"published": value, "published_half": 0.5 if name == "vague" else 0.01}
             store.cell("repro", name, {"seed": seed}, rows=[row])
@@ -39,24 +45,24 @@ def fill(store: Store, seeds: int) -> None:
 
 def table(store: Store) -> dict[str, dict[str, Any]]:
     experiment = load(store.results, "repro")
-    found = reproduction.frame(SPEC, experiment, with_computed(experiment))
-    return {row["implementation"]: row for row in found.to_dict("records")}
+    lines = reproduction.frame(SPEC, experiment, with_computed(experiment))
+    return {row["implementation"]: row for row in lines.to_dict("records")}
 
 
 def test_verdicts_follow_the_whole_corrected_interval(store: Store) -> None:
     fill(store, seeds=3)
-    found = table(store)
-    assert {name: row["verdict"] for name, row in found.items()} == {
+    lines = table(store)
+    assert {name: row["verdict"] for name, row in lines.items()} == {
         "exact": "agrees", "above": "better", "below": "worse", "vague": "undecided", "maml": "not comparable",
     }  # fmt: skip
-    exact = found["exact"]
+    exact = lines["exact"]
     # s = 0.001 over 3 seeds; z of 1 − 0.05/(2·4) is 2.4977
     error = math.sqrt(2 * (0.01 / 1.96) ** 2 + 0.001**2 * (1 + 1 / 3))
     assert exact["difference"] == pytest.approx(0.001)
     assert exact["difference_hi"] - exact["difference"] == pytest.approx(2.49771 * error, rel=1e-4)
     assert exact["minus_maml"] == pytest.approx(-0.5)
     assert exact["minus_maml_hi"] == pytest.approx(-0.5)
-    assert math.isnan(found["maml"]["minus_maml"])
+    assert math.isnan(lines["maml"]["minus_maml"])
 
 
 def test_one_seed_compares_nothing(store: Store) -> None:

@@ -19,21 +19,21 @@ def trials(store: Store) -> list[CaseId]:
     """40 trials that keep the bounds; the same times would be too good to be true, but are easy to read."""
     store.declare("selfcheck", references=["reference"], ratio_of="step_ms", columns={"step_ms": "ms"})
     for seed in range(40):
-        for subject, medians in (("reference", SAME), ("again", SAME), ("slowed", SLOWER)):
-            put(store, subject, seed, medians)
+        for implementation, medians in (("reference", SAME), ("again", SAME), ("slowed", SLOWER)):
+            put(store, implementation, seed, medians)
     return [("plain", "cpu", "float32", 1, seed) for seed in range(40)]
 
 
-def put(store: Store, subject: str, seed: int, medians: list[float], **changes: Any) -> None:
+def put(store: Store, implementation: str, seed: int, medians: list[float], **changes: Any) -> None:
     """Store one cell, in the place of the one that is there."""
     samples = {"step_ms": [[median] for median in medians]}
     fields = {"samples": samples, "round_group": f"group{seed}", "computes": ""} | changes
-    store.cell("selfcheck", subject, {"seed": seed}, key="k", **fields)
+    store.cell("selfcheck", implementation, {"seed": seed}, key="k", **fields)
 
 
 def judged(store: Store, trials: list[CaseId]) -> dict[str, tuple[dict[str, int], bool, list[str]]]:
-    found = outcomes(store.results, trials, store.environment())
-    return {name: (dict(o.counts), o.passed, o.missing) for name, o in zip(BOUNDS, found, strict=True)}
+    outcome_list = outcomes(store.results, trials, store.environment())
+    return {name: (dict(o.counts), o.passed, o.missing) for name, o in zip(BOUNDS, outcome_list, strict=True)}
 
 
 def test_bounds_that_are_kept(store: Store, trials: list[CaseId]) -> None:
@@ -47,16 +47,16 @@ def test_bounds_that_are_kept(store: Store, trials: list[CaseId]) -> None:
     }
 
 
-@pytest.mark.parametrize(("subject", "medians", "often"), [("again", SLOWER, 6), ("slowed", UNDECIDED, 9)])
+@pytest.mark.parametrize(("implementation", "medians", "often"), [("again", SLOWER, 6), ("slowed", UNDECIDED, 9)])
 def test_a_bound_that_is_broken(
-    store: Store, trials: list[CaseId], subject: str, medians: list[float], often: int
+    store: Store, trials: list[CaseId], implementation: str, medians: list[float], often: int
 ) -> None:
     for seed in range(often - 1):
-        put(store, subject, seed, medians)
+        put(store, implementation, seed, medians)
     assert {name: passed for name, (_, passed, _) in judged(store, trials).items()} == dict.fromkeys(BOUNDS, True)
-    put(store, subject, often, medians)
+    put(store, implementation, often, medians)
     assert {name: passed for name, (_, passed, _) in judged(store, trials).items()} == {
-        name: name != subject for name in BOUNDS
+        name: name != implementation for name in BOUNDS
     }
 
 
@@ -65,8 +65,8 @@ def test_a_trial_without_a_verdict_is_told_and_not_passed(store: Store, trials: 
     put(store, "reference", 5, SAME, status="timeout", reason="too slow")
     put(store, "slowed", 7, SLOWER, round_group="another")
     put(store, "slowed", 8, SLOWER, environment="elsewhere")
-    found = judged(store, trials)
-    assert found["again"] == (
+    verdicts = judged(store, trials)
+    assert verdicts["again"] == (
         {"same": 38},
         False,
         [
@@ -74,7 +74,7 @@ def test_a_trial_without_a_verdict_is_told_and_not_passed(store: Store, trials: 
             "trial 5, again: no verdict: reference timeout: too slow",
         ],
     )
-    counts, passed, missing = found["slowed"]
+    counts, passed, missing = verdicts["slowed"]
     assert (counts, passed) == ({"slower": 37}, False)
     assert missing == [
         "trial 5, slowed: no verdict: reference timeout: too slow",
@@ -86,16 +86,16 @@ def test_a_trial_without_a_verdict_is_told_and_not_passed(store: Store, trials: 
 def test_nothing_but_failures(store: Store) -> None:
     store.declare("selfcheck", references=["reference"], ratio_of="step_ms")
     put(store, "again", 0, [], status="failed", reason="out of luck")
-    found = judged(store, [("plain", "cpu", "float32", 1, 0)])
-    assert found["again"] == ({}, False, ["trial 0, again: no verdict: again failed: out of luck"])
+    verdicts = judged(store, [("plain", "cpu", "float32", 1, 0)])
+    assert verdicts["again"] == ({}, False, ["trial 0, again: no verdict: again failed: out of luck"])
 
 
 def test_the_newest_verdict_of_a_trial_counts(store: Store, trials: list[CaseId]) -> None:
-    for subject, medians in (("reference", SAME), ("again", SAME), ("slowed", SAME)):
-        put(store, subject, 0, medians, round_group="later", finished="2026-01-01T00:00:00Z", note="again")
-        later = store.cells / "selfcheck" / "plain-cpu-float32-0-1" / f"{subject}.k.json"
-        later.rename(later.with_name(f"{subject}.later.json"))
-        put(store, subject, 0, SLOWER if subject == "slowed" else SAME)
+    for implementation, medians in (("reference", SAME), ("again", SAME), ("slowed", SAME)):
+        put(store, implementation, 0, medians, round_group="later", finished="2026-01-01T00:00:00Z", note="again")
+        later = store.cells / "selfcheck" / "plain-cpu-float32-0-1" / f"{implementation}.k.json"
+        later.rename(later.with_name(f"{implementation}.later.json"))
+        put(store, implementation, 0, SLOWER if implementation == "slowed" else SAME)
     assert judged(store, trials)["slowed"][0] == {"same": 1, "slower": 39}
 
 
@@ -110,7 +110,7 @@ def test_the_table_says_what_was_compared_and_what_came_out(store: Store, trials
     assert ["with itself, slowed by 5 %", "40", "0", "31", "0", "9", "at least 32 slower", "not passed"] in lines
 
 
-def test_markdown_has_one_line_per_subject_and_csv_one_per_trial(store: Store, trials: list[CaseId]) -> None:
+def test_markdown_has_one_line_per_implementation_and_csv_one_per_trial(store: Store, trials: list[CaseId]) -> None:
     render(store.results, ["selfcheck"], plots=False)
     tables = store.results / "tables"
     lines = (tables / "selfcheck.md").read_text().splitlines()

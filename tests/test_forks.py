@@ -1,4 +1,4 @@
-"""Work beside a process: seen as it is, its failure told, nothing left running."""
+"""Calls in forked processes see the data as they are, raise their errors here, and leave no process behind."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from functools import partial
 import psutil
 import pytest
 
-from analysis.beside import Beside
+from analysis.forks import ForkedCalls
 
 
 @pytest.mark.parametrize("forks", [True, False])
@@ -19,14 +19,14 @@ def test_results_come_in_order_from_processes_that_see_the_data_as_it_is(forks: 
         data.append(number)
         return number, len(data), os.getpid()
 
-    with Beside[tuple[int, int, int]]() as beside:
-        beside.forks = forks
+    with ForkedCalls[tuple[int, int, int]]() as calls:
+        calls.can_fork = forks
         for number in range(3):
-            beside.start(partial(work, number))
-        found = beside.results()
-    assert [number for number, _, _ in found] == [0, 1, 2]
-    assert [seen for _, seen, _ in found] == ([3, 3, 3] if forks else [3, 4, 5])
-    assert {os.getpid() in seen for seen in found} == {not forks}
+            calls.start(partial(work, number))
+        values = calls.results()
+    assert [number for number, _, _ in values] == [0, 1, 2]
+    assert [seen for _, seen, _ in values] == ([3, 3, 3] if forks else [3, 4, 5])
+    assert {os.getpid() in seen for seen in values} == {not forks}
 
 
 @pytest.mark.parametrize("forks", [True, False])
@@ -35,11 +35,11 @@ def test_a_failure_is_raised_here_and_the_others_are_ended(forks: bool) -> None:
         raise ValueError("the figure has no data")
 
     def both() -> None:
-        with Beside[None]() as beside:
-            beside.forks = forks
-            beside.start(fail)
-            beside.start(partial(time.sleep, 60))
-            beside.results()
+        with ForkedCalls[None]() as calls:
+            calls.can_fork = forks
+            calls.start(fail)
+            calls.start(partial(time.sleep, 60))
+            calls.results()
 
     before = psutil.Process().children()
     with pytest.raises(ValueError, match="the figure has no data"):
@@ -49,12 +49,12 @@ def test_a_failure_is_raised_here_and_the_others_are_ended(forks: bool) -> None:
 
 def test_where_jax_is_loaded_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jax", sys)
-    assert not Beside[None]().forks
+    assert not ForkedCalls[None]().can_fork
 
 
-def test_a_process_that_is_killed_is_told() -> None:
-    with Beside[None]() as beside:
-        beside.forks = True
-        beside.start(lambda: os.kill(os.getpid(), 9))
+def test_a_killed_process_is_an_error_with_its_exit_code() -> None:
+    with ForkedCalls[None]() as calls:
+        calls.can_fork = True
+        calls.start(lambda: os.kill(os.getpid(), 9))
         with pytest.raises(RuntimeError, match="exit code -9"):
-            beside.results()
+            calls.results()

@@ -1,4 +1,4 @@
-"""Work in processes beside this one: forked, so that they see its data as they are, and nothing is read again."""
+"""Run independent calls in forked processes, which share this process' data and need not read it again."""
 
 import multiprocessing
 import os
@@ -13,28 +13,34 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class Beside(Generic[T]):
-    """Calls that run beside this process; where it cannot fork safely, or has one core only, they run at once."""
+class ForkedCalls(Generic[T]):
+    """Calls that each run in a forked process; where forking is unsafe, or there is one core only, they run at once.
+
+    `can_fork` says which of the two.
+    """
 
     def __init__(self) -> None:
         # JAX has threads, which may hold a lock that is never released in a fork; no command that renders imports it
-        self.forks = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and "jax" not in sys.modules
-        self.done: list[T] = []
+        self.can_fork = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and "jax" not in sys.modules
+        self.values: list[T] = []
         self.running: list[tuple[ForkProcess, Connection]] = []
 
-    def start(self, work: Callable[[], T]) -> None:
-        """Begin; what it returns has to be picklable."""
-        if not self.forks:
-            self.done.append(work())
+    def start(self, call: Callable[[], T]) -> None:
+        """Start a call, whose return value must be picklable."""
+        if not self.can_fork:
+            self.values.append(call())
             return
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("fork").Process(target=_tell, args=(work, sender), daemon=True)
+        process = multiprocessing.get_context("fork").Process(target=_send_value, args=(call, sender), daemon=True)
         process.start()
         sender.close()
         self.running.append((process, receiver))
 
     def results(self) -> list[T]:
-        """Wait for all of them: what they returned, in their order. Raises what the first that failed has raised."""
+        """Wait for all calls and return their values, in the order in which they were started.
+
+        Raises the exception of the first call that failed, and RuntimeError if a process was killed.
+        """
         for process, receiver in self.running:
             try:
                 value, error = receiver.recv()
@@ -44,28 +50,29 @@ class Beside(Generic[T]):
             process.join()
             if error is not None:
                 raise error
-            self.done.append(value)
+            self.values.append(value)
         self.running.clear()
-        return self.done
+        return self.values
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End what still runs."""
+        """Kill the processes that still run."""
         for process, receiver in self.running:
             process.kill()
             process.join()
             receiver.close()
 
 
-def _tell(work: Callable[[], T], sender: Connection) -> None:
+def _send_value(call: Callable[[], T], sender: Connection) -> None:
+    """Send what a call returns, or else the exception that it raised."""
     try:
-        sender.send((work(), None))
+        sender.send((call(), None))
     except Exception as error:
         error.add_note(traceback.format_exc())
         sender.send((None, error))
-    except KeyboardInterrupt:  # of a terminal, which the process that waits gets as well
+    except KeyboardInterrupt:  # Ctrl-C in a terminal reaches the waiting process too, which reports it
         pass
