@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from results_factory import PAGES, Store
 
 from analysis import pages
+from tests.analysis.results_factory import PAGES, Store
 
 
 @pytest.fixture(scope="session", autouse=True)

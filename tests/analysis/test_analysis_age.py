@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from results_factory import Store
 
 from analysis.render import render
 from analysis.report import report
 from analysis.store.age import GONE, OLDER, age
 from analysis.store.cells import parse_cell
+from tests.analysis.results_factory import Store
 
 OWN, SHARED, TASKS = "baselines/handwritten/fast_one.py", "baselines/_shared.py", "experiments/problems/tasks/stream.py"
 NOW = {OWN: "1", SHARED: "2", TASKS: "3", "baselines/other.py": "4", "external_mine": "5", "external_mine/gone.py": ""}

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from results_factory import Store
-from test_analysis_tables import lines_of, tables
+
+from tests.analysis.results_factory import Store
+from tests.analysis.tables import lines_of, tables
 
 COMPILING: dict[str, Any] = {
     "columns": {"execution": "how", "step_ms": "", "first_step_cold_s": ""},

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from results_factory import Store, digest
 
 from analysis.store.load import COMMON, MixedDigests, Unreadable, experiments_in, load
+from tests.analysis.results_factory import Store, digest
 
 
 def test_a_row_has_the_common_columns_then_its_own(store: Store) -> None:

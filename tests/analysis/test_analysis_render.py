@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_factory import Store, digest
 from rich.console import Console
 
 from analysis.columns.frame import with_computed
@@ -19,6 +18,7 @@ from analysis.page import Curves, Drift, Intervals, Plot, Points, Sheet, Sketch
 from analysis.render import NothingToRender, render
 from analysis.store.load import MixedDigests, load
 from analysis.tables.summary import print_summary
+from tests.analysis.results_factory import Store, digest
 
 CURVE = {"series": "train", "x": "iteration", "y": "loss"}
 POINTS = Points(name="f_points", title="Errors", values=("error",))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from results_factory import Store
 
 from analysis.columns.frame import with_computed
 from analysis.figures import scaling, style
 from analysis.page import Scaling
 from analysis.store.load import load
+from tests.analysis.results_factory import Store
 
 SPEC = Scaling(
     name="f",

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from results_factory import Store
 from rich.console import Console
 
 from analysis.columns.frame import with_computed
@@ -15,6 +14,7 @@ from analysis.render import render
 from analysis.statistics import study
 from analysis.store.load import load
 from analysis.tables.summary import print_summary
+from tests.analysis.results_factory import Store
 
 BASE = {"tasks": 25, "inner_steps": 5}
 SLOPES = Slopes(name="e_slopes", of=("step_ms", "peak_mib"), factors=("tasks", "inner_steps"))

@@ -1,20 +1,18 @@
 """The CSV and Markdown tables of synthetic cells."""
 
-import io
 import re
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from results_factory import Store
 
 from analysis.columns.frame import with_computed
 from analysis.columns.losses import Agreement
 from analysis.statistics.sections import sections
 from analysis.store.load import load
-from analysis.tables.tidy import csv, markdown
 from analysis.text import escape
+from tests.analysis.results_factory import Store
+from tests.analysis.tables import lines_of, tables
 
 PROCESSES = [[2.0, 2.0, 9.0], [2.02, 2.02], [1.98, 1.98]]
 STEP: dict[str, Any] = {
@@ -28,19 +26,6 @@ STEP: dict[str, Any] = {
 
 def scaled(factor: float) -> dict[str, list[list[float]]]:
     return {"step_ms": [[factor * sample for sample in process] for process in PROCESSES]}
-
-
-def tables(store: Store, name: str = "e") -> tuple[pd.DataFrame, str]:
-    """The CSV table, read back, and the Markdown table."""
-    experiment = load(store.results, name)
-    frame = with_computed(experiment)
-    return pd.read_csv(io.StringIO(csv(frame))), markdown(experiment, frame)
-
-
-def lines_of(text: str) -> list[list[str]]:
-    """The cells of all table lines of a Markdown text, headers included."""
-    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|:")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
 def test_times_ratios_and_verdicts(store: Store) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_factory import Store
 
 from analysis.checks.compare import NothingToCompare, compare
+from tests.analysis.results_factory import Store
 
 
 def timed(folder: Path, ms: dict[str, float], machine: float = 1.0, **changes: Any) -> Path:

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from results_factory import Store
 
 from analysis.checks import compatibility, matrix
 from analysis.figures import heatmap
+from tests.analysis.results_factory import Store
 
 CASES = {"plain": "ok", "unused": "ok", "steps": "ok"}
 

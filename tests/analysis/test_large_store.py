@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_factory import Store
 from rich.console import Console
 
 from analysis.columns import losses, peers
@@ -17,6 +16,7 @@ from analysis.report import report
 from analysis.statistics import sections
 from analysis.store import load
 from analysis.tables.summary import print_summary
+from tests.analysis.results_factory import Store
 
 SEEDS, CASES, IMPLEMENTATIONS = 3, 10, ("fomaml", "other", "unrolled")
 FIGURES = (

@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-from results_factory import Store
 
 from analysis.columns.frame import with_computed
 from analysis.page import Pivot, Scaling, Slopes
@@ -11,6 +10,7 @@ from analysis.report import report
 from analysis.store.load import load
 from analysis.store.machines import several
 from analysis.tables import answer
+from tests.analysis.results_factory import Store
 
 OF_TWO = "From 2 environments"
 DECLARED = {

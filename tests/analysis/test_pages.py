@@ -3,7 +3,6 @@
 import inspect
 
 import pytest
-from results_factory import Store
 
 from analysis import pages
 from analysis.columns.trends import Trend
@@ -12,6 +11,7 @@ from analysis.render import render
 from experiments import published
 from experiments.checks import rendering, steadiness
 from experiments.harness import experiment
+from tests.analysis.results_factory import Store
 
 
 def meanings(name: str) -> dict[str, str]:

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from results_factory import Store
 
 from analysis.page import Intervals
 from analysis.render import NothingToRender
 from analysis.report import report
+from tests.analysis.results_factory import Store
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

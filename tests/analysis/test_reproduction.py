@@ -4,13 +4,13 @@ import math
 from typing import Any
 
 import pytest
-from results_factory import Store
 
 from analysis.columns.frame import with_computed
 from analysis.page import Reproduction
 from analysis.render import render
 from analysis.store.load import load
 from analysis.tables import reproduction
+from tests.analysis.results_factory import Store
 
 SPEC = Reproduction(
     name="verdicts",

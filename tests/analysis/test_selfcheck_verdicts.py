@@ -4,11 +4,11 @@ import io
 from typing import Any
 
 import pytest
-from results_factory import Store
 from rich.console import Console
 
 from analysis.checks.selfcheck import BOUNDS, CaseId, outcomes, table
 from analysis.render import render
+from tests.analysis.results_factory import Store
 
 SAME, SLOWER, FASTER = [10.0] * 4, [10.5, 10.6, 10.5, 10.6], [9.5, 9.4, 9.5, 9.4]
 UNDECIDED = [9.0, 11.0, 9.5, 10.5]
