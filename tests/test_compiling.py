@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.func import vjp
 
 from baselines._compiler import tracing
-from baselines._compiler.partition import split, views
+from baselines._compiler.partition import is_view, split
 from tests.conftest import COMPILED
 from tests.test_contract import mlp
 from tests.test_fast import DOUBLE, build, distance, gradient, points
@@ -63,11 +63,12 @@ def test_results_of_calls_after_the_first_have_memory_of_their_own_too(name: str
 
 
 def test_views_are_taken_again_and_never_handed_over() -> None:
-    def joint(w: Tensor, x: Tensor, cotangent: Tensor) -> list[Tensor]:
-        found, pull = vjp(lambda w, x: torch.tanh(x @ w.T).mT @ torch.sin(x), w, x)
-        return [found, *pull(cotangent)]
+    def joint(inputs: tuple[Tensor, Tensor], cotangent: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        output, pull_back = vjp(lambda w, x: torch.tanh(x @ w.T).mT @ torch.sin(x), *inputs)
+        return output, pull_back(cotangent)
 
     w, x, cotangent = (torch.randn(*shape, dtype=DOUBLE) for shape in ((4, 3), (5, 3), (4, 3)))
-    first, _, _ = split(tracing.trace(joint, [w, x, cotangent]), 2, 1, views)
-    kept = [t.untyped_storage().data_ptr() for t in (w, x, *first(w, x)[1:])]
+    forward, _, _ = split(tracing.trace(joint, (w, x), cotangent), is_view)
+    _, residuals = forward((w, x))
+    kept = [t.untyped_storage().data_ptr() for t in (w, x, *residuals)]
     assert len(set(kept)) == len(kept) > 2
