@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import vjp
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from baselines._compiler import tracing
 from baselines._compiler.partition import is_view, split
+from baselines._compiler.step import Phi
+from baselines._compiler.trees import builder, flattener
 from tests.conftest import COMPILED
 from tests.test_contract import mlp
 from tests.test_fast import DOUBLE, build, distance, gradient, points
@@ -72,3 +75,19 @@ def test_views_are_taken_again_and_never_handed_over() -> None:
     _, residuals = forward((w, x))
     kept = [t.untyped_storage().data_ptr() for t in (w, x, *residuals)]
     assert len(set(kept)) == len(kept) > 2
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        1,
+        (),
+        ([1, 2], {"a'b": 3, "c": {}}),
+        (Phi({"0.weight": 1}, {"0.bias": 2}, {}, {"0.weight": 3}), (4, Phi({}, {}, {"x": 5}, {}))),  # type: ignore[dict-item]
+    ],
+)
+def test_generated_expressions_flatten_and_build_as_pytree_does(tree: object) -> None:
+    leaves, structure = tree_flatten(tree)
+    assert list(flattener(tree)(tree)) == leaves
+    others = [10 * leaf for leaf in leaves]
+    assert builder(tree)(others) == tree_unflatten(others, structure)

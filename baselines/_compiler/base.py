@@ -2,6 +2,7 @@
 
 import warnings
 from collections import deque
+from collections.abc import Callable
 from threading import RLock
 from time import perf_counter
 from typing import ClassVar
@@ -115,27 +116,8 @@ class CompiledSweep(Baseline):
         return None
 
     def _first(self, batch: TaskBatch) -> MetaGradient:
-        """Serve a call for which there is no code, and make the code where it is worth it.
-
-        The call itself is made by the fallback, and watched. Where it can be seen what the call reads, it is repeated
-        with the same random numbers, which shows what a call changes and how long it takes.
-        """
-        state_before = RandomState(self.spec.device)
-        with Execution() as execution:
-            result = self._by_fallback(batch)
-        state_after = RandomState(self.spec.device)
-
-        def repeat() -> MetaGradient:
-            with state_before.again():
-                return self._by_fallback(batch)
-
-        guards = Guards(self.spec.model, self.spec.loss, execution, {})
-        if not guards.unseen and (written := overwritten(self.spec.model, execution, repeat, result)):
-            guards = Guards(self.spec.model, self.spec.loss, execution, written)
-        if not state_before.same_beside_torch(state_after):
-            guards.unseen.append("draws from Python's or NumPy's generators")
-        if torch.is_autocast_enabled(self.spec.device.type):
-            guards.unseen.append("runs under autocast, which rounds elsewhere when operations are compiled together")
+        """Serve a call for which there is no code by the fallback, and make the code where it is worth it."""
+        result, guards, repeat = self._watched(batch)
         form = (surroundings(self.spec.device.type), modes(), *forms(batch), *forms(guards.tensors))
         code = Code(guards, form, f"not compiled, as {self._fallback_name}")
         siblings = [sibling for sibling in self.codes if sibling.form == form]
@@ -161,6 +143,30 @@ class CompiledSweep(Baseline):
         self.execution = code.execution
         self._keep(code)
         return result
+
+    def _watched(self, batch: TaskBatch) -> tuple[MetaGradient, Guards, Callable[[], MetaGradient]]:
+        """Call the fallback, and derive guards from what ran; also returns a repetition with the same random numbers.
+
+        Attributes of modules that the call writes before it reads them are not guarded, which repetitions show.
+        """
+        model, loss, device = self.spec.model, self.spec.loss, self.spec.device
+        before = RandomState(device)
+        with Execution() as execution:
+            result = self._by_fallback(batch)
+        after = RandomState(device)
+
+        def repeat() -> MetaGradient:
+            with before.again():
+                return self._by_fallback(batch)
+
+        guards = Guards(model, loss, execution, {})
+        if not guards.unseen and (written := overwritten(model, execution, repeat, result)):
+            guards = Guards(model, loss, execution, written)
+        if not before.same_beside_torch(after):
+            guards.unseen.append("draws from Python's or NumPy's generators")
+        if torch.is_autocast_enabled(device.type):
+            guards.unseen.append("runs under autocast, which rounds elsewhere when operations are compiled together")
+        return result, guards, repeat
 
     def _keep(self, code: Code) -> None:
         """Keep the code, and let go what was used least recently and what old guards keep of the model."""

@@ -30,8 +30,11 @@ PRODUCT_BYTES = 2**24  # that the products of all steps may take: more than cach
 ONE_GRAPH_STEPS = 10  # up to so many the whole sweep is one graph: separate calls would cost as much as the arithmetic
 
 
-class Residuals(NamedTuple):
-    """Hold a choice of what a step keeps for its pull-back, and how many bytes of it pay."""
+class ResidualPolicy(NamedTuple):
+    """Choose what a step keeps for its pull-back, as long as it takes at most so many bytes.
+
+    kept: the choice in words. recompute: tells which results the pull-back computes again.
+    """
 
     kept: str
     recompute: Callable[[fx.Node], bool]
@@ -167,14 +170,14 @@ class Sweep:
         if not self.second_order:
             return Step(self._ready(trace(lambda inputs: (self.phases.step(shared, inputs), []), inputs)), None)
         joint = trace(partial(self.phases.step_and_pull_back, shared), inputs, self.phases.example_cotangents())
-        for residuals in (
-            Residuals("activations kept", is_view, math.inf if joint.draws else self.phi_bytes),
-            Residuals("products kept", is_cheap, PRODUCT_BYTES / self.steps),
-            Residuals("activations computed again", is_any, math.inf),
+        for policy in (
+            ResidualPolicy("activations kept", is_view, math.inf if joint.draws else self.phi_bytes),
+            ResidualPolicy("products kept", is_cheap, PRODUCT_BYTES / self.steps),
+            ResidualPolicy("activations computed again", is_any, math.inf),
         ):
-            self.kept = residuals.kept
-            halves = split(joint, residuals.recompute)
-            if halves.residual_bytes <= residuals.most_bytes:
+            self.kept = policy.kept
+            halves = split(joint, policy.recompute)
+            if halves.residual_bytes <= policy.most_bytes:
                 break
         return Step(self._ready(halves.forward), self._ready(halves.pull_back))
 

@@ -17,7 +17,7 @@ from baselines.handwritten.adjoint import Adjoint
 
 
 class Compiled(CompiledSweep):
-    """Any number of inner steps, any `nn.Module` that `adjoint` takes; `execution` says how they are run."""
+    """Serve any number of inner steps and any `nn.Module` that `adjoint` serves; `execution` says how they are run."""
 
     computes = "maml"
     second_order = True
