@@ -103,7 +103,7 @@ def test_a_forward_tells_what_it_consists_of_and_which_weights_are_used_once_and
 
 def test_factored_linear_is_the_linear_layer_of_the_adapted_weight() -> None:
     x, weight, H, D = torch.randn(4, 3), torch.randn(5, 3), torch.randn(6, 3), torch.randn(6, 5)
-    with LowRankLinear({"w": Factors(weight, H, D, None)}, torch.tensor(0.1)) as layers:
+    with LowRankLinear({"w": weight}, {"w": Factors(H, D)}, {}, torch.tensor(0.1)) as layers:
         found = F.linear(x, weight)
     assert torch.allclose(found, F.linear(x, weight - 0.1 * D.T @ H), atol=1e-5)
     assert torch.equal(layers.h["w"], x)

@@ -10,8 +10,7 @@ weight, and all tasks share one large product with W. It is the same function, i
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,26 +19,46 @@ from torch.overrides import TorchFunctionMode
 from baselines.contract import Params
 
 
-@dataclass
-class Factors:
-    """Hold a linear layer's weight W (out, in), shared by all tasks, and one task's update of it.
+class Factors(NamedTuple):
+    """Hold the factors of a weight's update −α DᵀH, or the rows of one step, h and δ; or their derivatives."""
 
-    H (rows, in) and D (rows, out) are None before the first inner step. The zeros `probe` (points, out) are added to
-    the layer's outputs, so that the gradient with respect to them is δ; None where δ is not asked for.
-    """
+    H: Tensor  # ([tasks,] rows, in), inputs of the layer
+    D: Tensor  # ([tasks,] rows, out), gradients of its outputs
 
-    weight: Tensor
-    H: Tensor | None
-    D: Tensor | None
-    probe: Tensor | None
+    # -- of all tasks
+
+    def zeros(self, steps: int) -> "Factors":
+        """Make zeros with as many rows in all as `steps` steps have."""
+        return Factors(*(t.new_zeros(len(t), steps * t.shape[1], t.shape[2]) for t in self))
+
+    def rows(self, rows: slice) -> "Factors":
+        """Copy some rows."""
+        return Factors(self.H[:, rows].contiguous(), self.D[:, rows].contiguous())
+
+    def write(self, rows: slice, new: "Factors") -> None:
+        """Overwrite some rows by new ones, in place."""
+        self.H[:, rows], self.D[:, rows] = new
+
+    def clear(self, rows: slice) -> None:
+        """Overwrite some rows by zeros, in place."""
+        self.H[:, rows] = self.D[:, rows] = 0
+
+    def plus(self, other: "Factors") -> "Factors":
+        """Add elementwise, where + would append."""
+        return Factors(self.H + other.H, self.D + other.D)
 
 
 class LowRankLinear(TorchFunctionMode):
-    """While active, compute `F.linear` with these weights by their factors, and keep the layers' inputs h."""
+    """While active, compute `F.linear` with these weights as adapted by their factors, and keep the layers' inputs.
 
-    def __init__(self, factors: Mapping[str, Factors], lr: Tensor) -> None:
+    weights: W (out, in), shared by all tasks; only of interest by identity.
+    factors: one task's updates of them; none before the first inner step.
+    probes: zeros (points, out), added to a layer's outputs, so that the gradient with respect to them is δ.
+    """
+
+    def __init__(self, weights: Params, factors: Mapping[str, Factors], probes: Params, lr: Tensor) -> None:
         super().__init__()
-        self.factors, self.lr = factors, lr
+        self.weights, self.factors, self.probes, self.lr = weights, factors, probes, lr
         self.h: Params = {}
 
     def __torch_function__(
@@ -48,14 +67,15 @@ class LowRankLinear(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func is not F.linear or len(args) < 2:
             return result
-        for name, factors in self.factors.items():
-            if args[1] is factors.weight:
+        for name, weight in self.weights.items():
+            if args[1] is weight:
                 x = args[0].reshape(-1, args[0].shape[-1])  # (points, in)
                 self.h[name] = x
-                if factors.H is not None and factors.D is not None:  # x W_kᵀ = x Wᵀ − α (x Hᵀ) D
-                    result = result - self.lr * ((x @ factors.H.T) @ factors.D).reshape(result.shape)
-                if factors.probe is not None:
-                    result = result + factors.probe.reshape(result.shape)
+                if name in self.factors:  # x W_kᵀ = x Wᵀ − α (x Hᵀ) D
+                    H, D = self.factors[name]
+                    result = result - self.lr * ((x @ H.T) @ D).reshape(result.shape)
+                if name in self.probes:
+                    result = result + self.probes[name].reshape(result.shape)
         return result
 
 

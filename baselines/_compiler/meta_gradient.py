@@ -17,12 +17,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from baselines._compiler.low_rank import smaller_as_factors
+from baselines._compiler.low_rank import Factors, smaller_as_factors
 from baselines._compiler.network import Network
 from baselines._compiler.partition import is_any, is_cheap, is_view, split
 from baselines._compiler.step import Constants, Inputs, Phases, Phi, Update
 from baselines._compiler.tracing import Traced, trace
-from baselines.contract import MetaGradient, Params, Spec, TaskBatch, trainable
+from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
 
 Run = Callable[[Constants, Phi, TaskBatch], MetaGradient]
 
@@ -115,13 +115,13 @@ class Sweep:
     def _sweep(self, constants: Constants, theta: Phi, batch: TaskBatch) -> MetaGradient:
         """Sweep over the inner loop forward and back; if `tasks` is None, `batch` is one task without a task axis."""
         # Inner loop: φₖ₊₁ = φₖ − α ∇S(φₖ); the tape keeps what each step's pull-back needs
-        phi, tape = theta, []
+        phi = theta
+        tape: list[tuple[Inputs, list[Tensor]]] = []
         for k in range(self.steps):
             inputs = Inputs(constants, phi, batch.support_x, batch.support_y)
             update, residuals = self._step(k, inputs).forward(inputs)
             tape.append((inputs, residuals))
-            H, D = self._extended(phi.H, update.h, k), self._extended(phi.D, update.delta, k)
-            phi = Phi(theta.W, update.dense, H, D)
+            phi = Phi(theta.W, update.dense, self._extended(phi.factors, k, update.rows))
 
         # Outer loss: v = ∇Q(φ_K)
         losses, v = self._outer_loss(Inputs(constants, phi, batch.query_x, batch.query_y))
@@ -131,31 +131,35 @@ class Sweep:
         # Adjoint sweep: v ← v − α ∇²S(φₖ) v
         for k in reversed(range(self.steps if self.second_order else 0)):
             inputs, residuals = tape.pop()
-            for factor in (*inputs.phi.H.values(), *inputs.phi.D.values()):
-                factor[:, self._rows(factor, k)] = 0  # step k saw none of the rows that it added
-            h, delta = (
-                {name: t[:, self._rows(t, k)].contiguous() for name, t in factors.items()} for factors in (v.H, v.D)
-            )
             pull_back = self._step(k, inputs).pull_back
             assert pull_back is not None
-            pulled: Phi = pull_back(inputs, residuals, Update(v.dense, h, delta))
-            v = Phi(_sum(v.W, pulled.W), pulled.dense, _sum(v.H, pulled.H), _sum(v.D, pulled.D))
+            rows: dict[str, Factors] = {}
+            for name, factors in v.factors.items():
+                rows[name] = factors.rows(self._rows(name, k))
+            for name, factors in inputs.phi.factors.items():
+                factors.clear(self._rows(name, k))  # step k saw none of the rows that it added
+            pulled: Phi = pull_back(inputs, residuals, Update(v.dense, rows))
+            for name, t in pulled.W.items():  # W and the factors are of use to the later steps, too
+                pulled.W[name] = v.W[name] + t
+            for name, factors in pulled.factors.items():
+                pulled.factors[name] = v.factors[name].plus(factors)
+            v = pulled
         grads = v.W | v.dense
         return MetaGradient(losses, {name: grads[name] for name in self.names})
 
-    def _extended(self, factor: Params, new_rows: Params, k: int) -> Params:
-        """Write the rows of step k into H or D, where those of later steps are zero."""
-        if self.steps == 1:
-            return new_rows
+    def _extended(self, factors: dict[str, Factors], k: int, rows: dict[str, Factors]) -> dict[str, Factors]:
+        """Write h and δ of step k into H and D, where the rows of later steps are zero."""
+        if self.steps == 1 or not rows:
+            return rows
         if k == 0:
-            factor = {name: t.new_zeros(len(t), self.steps * t.shape[1], t.shape[2]) for name, t in new_rows.items()}
-        for name, rows in new_rows.items():
-            factor[name][:, self._rows(factor[name], k)] = rows
-        return factor
+            factors = {name: new.zeros(self.steps) for name, new in rows.items()}
+        for name, new in rows.items():
+            factors[name].write(self._rows(name, k), new)
+        return factors
 
-    def _rows(self, factor: Tensor, k: int) -> slice:
-        """Find the rows of step k in H or D, (tasks, rows, features)."""
-        points = factor.shape[1] // self.steps
+    def _rows(self, name: str, k: int) -> slice:
+        """Locate the rows of step k in H and D, (tasks, rows, features)."""
+        points = self.phases.low_rank[name]
         return slice(k * points, (k + 1) * points)
 
     def _step(self, k: int, inputs: Inputs) -> Step:
@@ -195,8 +199,3 @@ class Sweep:
         if not self.in_one_graph:
             part.compile()
         return part
-
-
-def _sum(v: Params, pulled: Params) -> Params:
-    """Add what was pulled back to v; what nothing is pulled back to is no longer needed."""
-    return {name: v[name] + t for name, t in pulled.items()}

@@ -33,8 +33,7 @@ class Phi(NamedTuple):
 
     W: Params  # (out, in): θ itself, shared by all tasks
     dense: Params  # (tasks, …); without tasks at φ₀ = θ
-    H: Params  # (tasks, rows, in); H and D are empty at φ₀ = θ
-    D: Params  # (tasks, rows, out)
+    factors: dict[str, Factors]  # H (tasks, rows, in) and D (tasks, rows, out) of each W; empty at φ₀ = θ
 
 
 class Inputs(NamedTuple):
@@ -50,8 +49,7 @@ class Update(NamedTuple):
     """Hold what an inner step computes, φₖ₊₁ for dense parameters and rows of H and D; or gradients or cotangents."""
 
     dense: Params  # (tasks, …)
-    h: Params  # (tasks, points, in), the inputs of the low-rank layers
-    delta: Params  # (tasks, points, out), δ, the gradients of their outputs
+    rows: dict[str, Factors]  # h (tasks, points, in) and δ (tasks, points, out) of each low-rank layer
 
 
 class Phases:
@@ -73,7 +71,7 @@ class Phases:
             buffers = {name: b.expand(self.tasks, *b.shape).contiguous() for name, b in buffers.items()}
         W = {name: theta[name] for name in self.low_rank}
         dense = {name: p for name, p in theta.items() if name not in W}
-        return Constants(self.lr, frozen, buffers), Phi(W, dense, {}, {})
+        return Constants(self.lr, frozen, buffers), Phi(W, dense, factors={})
 
     def example_cotangents(self) -> Update:
         """Make zeros of the shapes and dtypes of a step's results, to trace its pull-back with."""
@@ -85,8 +83,10 @@ class Phases:
 
         return Update(
             {name: zeros(name, *p.shape) for name, p in theta.items() if name not in self.low_rank},
-            {name: zeros(name, points, theta[name].shape[1]) for name, points in self.low_rank.items()},
-            {name: zeros(name, points, theta[name].shape[0]) for name, points in self.low_rank.items()},
+            {
+                name: Factors(zeros(name, points, theta[name].shape[1]), zeros(name, points, theta[name].shape[0]))
+                for name, points in self.low_rank.items()
+            },
         )
 
     # -- one task
@@ -95,8 +95,7 @@ class Phases:
         """Compute the mean loss over points, S(φ) or Q(φ), and the inputs h of the low-rank layers."""
         constants, phi, x, y = inputs
         buffers = {name: b.clone() for name, b in constants.buffers.items()}  # which a forward may write to
-        factors = {name: Factors(W, phi.H.get(name), phi.D.get(name), probes.get(name)) for name, W in phi.W.items()}
-        with LowRankLinear(factors, constants.lr) as layers, Refusing():
+        with LowRankLinear(phi.W, phi.factors, probes, constants.lr) as layers, Refusing():
             prediction = self.network(phi.W | phi.dense | constants.frozen | buffers, x)
             return self.spec.loss(prediction, y), layers.h
 
@@ -109,7 +108,7 @@ class Phases:
             return self.loss(inputs._replace(phi=phi._replace(dense=dense)), probes)
 
         (dense, delta), h = grad(loss, argnums=(0, 1), has_aux=True)(phi.dense, probes)
-        return Update(dense, {name: h[name] for name in self.low_rank}, delta)
+        return Update(dense, {name: Factors(h[name], delta[name]) for name in self.low_rank})
 
     # -- all tasks; shared: they share φ = θ
 
@@ -117,7 +116,7 @@ class Phases:
         """Make a function of one task's inputs one of all tasks' inputs."""
         if self.tasks is None:
             return function
-        phi: Any = None if shared else Phi(W=None, dense=0, H=0, D=0)  # type: ignore[arg-type]
+        phi: Any = None if shared else Phi(W=None, dense=0, factors=0)  # type: ignore[arg-type]
         axes: Any = Inputs(Constants(lr=None, frozen=None, buffers=0), phi, x=0, y=0)  # type: ignore[arg-type]
         return vmap(function, (axes,), randomness="different")
 
