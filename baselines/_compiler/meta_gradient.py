@@ -56,7 +56,7 @@ class Sweep:
 
     second_order: whether v is swept back; without, the result is FOMAML's, ∇Q(φ_K).
     tasks: how many go together through `vmap`; None: one after the other.
-    network: what the network is known to do; needed where tasks go together.
+    network: what a forward consists of, from which low-rank weights are chosen; None: all are dense.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Sweep:
             for name, factors in inputs.phi.factors.items():
                 factors.clear(self._rows(name, k))  # step k saw none of the rows that it added
             pulled: Phi = pull_back(inputs, residuals, Update(v.dense, rows))
-            for name, t in pulled.W.items():  # W and the factors are of use to the later steps, too
+            for name, t in pulled.W.items():  # step k's share of what all steps depend on
                 pulled.W[name] = v.W[name] + t
             for name, factors in pulled.factors.items():
                 pulled.factors[name] = v.factors[name].plus(factors)
