@@ -1,4 +1,4 @@
-"""Tell whether two results are the same but for rounding."""
+"""Tell whether two meta-gradients are the same but for rounding."""
 
 import copy
 import math
@@ -8,12 +8,12 @@ import torch
 from baselines.contract import Baseline, MetaGradient, Spec, TaskBatch
 
 
-def disagreement(result: MetaGradient, expected: MetaGradient) -> float:
-    """The distance between two meta-gradients, relative to the second; infinite where only one of them is finite."""
+def disagreement(result: MetaGradient, reference: MetaGradient) -> float:
+    """Compute the distance of a meta-gradient from a reference, relative to it; ∞ where only one of them is finite."""
     distance = size = 0.0
-    if result.grads.keys() != expected.grads.keys():
+    if result.grads.keys() != reference.grads.keys():
         return math.inf
-    for name, right in expected.grads.items():
+    for name, right in reference.grads.items():
         grad, finite = result.grads[name], right.isfinite()
         if grad.shape != right.shape or not torch.equal(grad.isfinite(), finite):
             return math.inf
@@ -23,26 +23,29 @@ def disagreement(result: MetaGradient, expected: MetaGradient) -> float:
 
 
 def is_finite(result: MetaGradient) -> bool:
-    """Whether every element of the meta-gradient is finite."""
+    """Tell whether every element of the meta-gradient is finite."""
     return all(bool(grad.isfinite().all()) for grad in result.grads.values())
 
 
-def agree(result: MetaGradient, expected: MetaGradient, by: Baseline, batch: TaskBatch) -> bool:
-    """Whether `result` is the meta-gradient `expected`, computed by the implementation `by`, but for rounding.
+def agree(result: MetaGradient, reference: MetaGradient, implementation: Baseline, batch: TaskBatch) -> bool:
+    """Tell whether a meta-gradient is, but for rounding, the reference that `implementation` computed for `batch`.
 
-    Where they differ in float32 by more than is likely, rounding is measured: how far `expected` is from float64's.
+    Where they differ in float32 by more than is likely, rounding is measured: how far the reference is from float64's.
     """
-    bound = torch.finfo(by.spec.dtype).eps ** 0.3  # 2e-5 in float64: far above rounding, far below 1
-    distance = disagreement(result, expected)
-    return distance < bound or (by.spec.dtype is not torch.float64 and distance < 10 * _rounding(expected, by, batch))
+    dtype = implementation.spec.dtype
+    bound = torch.finfo(dtype).eps ** 0.3  # 2e-5 in float64: far above rounding, far below 1
+    distance = disagreement(result, reference)
+    if distance < bound:
+        return True
+    return dtype is not torch.float64 and distance < 10 * _rounding(reference, implementation, batch)
 
 
-def _rounding(expected: MetaGradient, by: Baseline, batch: TaskBatch) -> float:
-    """The distance of a result from the same in float64; 0 where the model cannot be had in float64."""
+def _rounding(result: MetaGradient, implementation: Baseline, batch: TaskBatch) -> float:
+    """Measure the distance of a result from the same in float64; 0 where the model cannot be had in float64."""
     try:
-        spec, model = by.spec, copy.deepcopy(by.spec.model).double()
-        double = type(by)(Spec(model, spec.loss, spec.inner, spec.device, torch.float64))
+        spec, model = implementation.spec, copy.deepcopy(implementation.spec.model).double()
+        double = type(implementation)(Spec(model, spec.loss, spec.inner, spec.device, torch.float64))
         points = TaskBatch(*(t.double() if t.is_floating_point() else t for t in batch))
-        return disagreement(expected, double.to_torch(double.meta_gradient(double.prepare(points))))
+        return disagreement(result, double.to_torch(double.meta_gradient(double.prepare(points))))
     except Exception:
         return 0.0

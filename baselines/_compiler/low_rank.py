@@ -1,45 +1,65 @@
-"""Linear layers whose adapted weight is never formed.
+"""Adapt the weight of a linear layer without forming it, as θ plus a low-rank update.
 
-The gradient of a linear layer's weight is δᵀh: the inputs h it saw, times the gradients δ of its outputs. So after k
-inner steps
+The gradient of a linear layer's weight is δᵀh: the inputs h of the layer, times the gradients δ of its outputs. So
+after k inner steps
 
     W_k = W − α DᵀH,   H = [h₀; …; h_{k−1}] (rows, in),   D = [δ₀; …; δ_{k−1}] (rows, out)
 
-and a layer's output is x W_kᵀ = x Wᵀ − α (x Hᵀ) D. Where a task has few points the factors are smaller than the weight,
-and all tasks share the one large product with W. It is the same function, in exact arithmetic.
+and the layer's output is x W_kᵀ = x Wᵀ − α (x Hᵀ) D. Where a task has few points the factors are smaller than the
+weight, and all tasks share one large product with W. It is the same function, in exact arithmetic.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from baselines.contract import Params
 
-@dataclass
-class Factors:
-    """A linear layer's weight W (out, in), shared by all tasks, and one task's factors.
 
-    H (rows, in) and D (rows, out), or None before the first step; `probe` (points, out) is added to the outputs, so
-    that the gradient with respect to it is δ.
+class Factors(NamedTuple):
+    """Hold the factors of a weight's update −α DᵀH, or the rows of one step, h and δ; or their derivatives."""
+
+    H: Tensor  # ([tasks,] rows, in), inputs of the layer
+    D: Tensor  # ([tasks,] rows, out), gradients of its outputs
+
+    # -- of all tasks
+
+    def zeros(self, steps: int) -> "Factors":
+        """Make zeros with as many rows in all as `steps` steps have."""
+        return Factors(*(t.new_zeros(len(t), steps * t.shape[1], t.shape[2]) for t in self))
+
+    def rows(self, rows: slice) -> "Factors":
+        """Copy some rows."""
+        return Factors(self.H[:, rows].contiguous(), self.D[:, rows].contiguous())
+
+    def write(self, rows: slice, new: "Factors") -> None:
+        """Overwrite some rows by new ones, in place."""
+        self.H[:, rows], self.D[:, rows] = new
+
+    def clear(self, rows: slice) -> None:
+        """Overwrite some rows by zeros, in place."""
+        self.H[:, rows] = self.D[:, rows] = 0
+
+    def plus(self, other: "Factors") -> "Factors":
+        """Add elementwise, where + would append."""
+        return Factors(self.H + other.H, self.D + other.D)
+
+
+class LowRankLinear(TorchFunctionMode):
+    """While active, compute `F.linear` with these weights as adapted by their factors, and keep the layers' inputs.
+
+    weights: W (out, in), shared by all tasks; only of interest by identity.
+    factors: one task's updates of them; none before the first inner step.
+    probes: zeros (points, out), added to a layer's outputs, so that the gradient with respect to them is δ.
     """
 
-    weight: Tensor
-    H: Tensor | None
-    D: Tensor | None
-    probe: Tensor | None
-
-
-class FactoredLinear(TorchFunctionMode):
-    """While active, `F.linear` with one of these weights uses its factors; `inputs` keeps what the layers saw."""
-
-    def __init__(self, factors: Mapping[str, Factors], lr: Tensor) -> None:
+    def __init__(self, weights: Params, factors: Mapping[str, Factors], probes: Params, lr: Tensor) -> None:
         super().__init__()
-        self.factors, self.lr = factors, lr
-        self.inputs: dict[str, Tensor] = {}
+        self.weights, self.factors, self.probes, self.lr = weights, factors, probes, lr
+        self.h: Params = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -47,44 +67,25 @@ class FactoredLinear(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func is not F.linear or len(args) < 2:
             return result
-        for name, factors in self.factors.items():
-            if args[1] is factors.weight:
+        for name, weight in self.weights.items():
+            if args[1] is weight:
                 x = args[0].reshape(-1, args[0].shape[-1])  # (points, in)
-                self.inputs[name] = x
-                if factors.H is not None and factors.D is not None:
-                    result = result - self.lr * ((x @ factors.H.T) @ factors.D).reshape(result.shape)
-                if factors.probe is not None:
-                    result = result + factors.probe.reshape(result.shape)
+                self.h[name] = x
+                if name in self.factors:  # x W_kᵀ = x Wᵀ − α (x Hᵀ) D
+                    H, D = self.factors[name]
+                    result = result - self.lr * ((x @ H.T) @ D).reshape(result.shape)
+                if name in self.probes:
+                    result = result + self.probes[name].reshape(result.shape)
         return result
 
 
-class Points(TorchFunctionMode):
-    """While active, notes how many rows go through `F.linear` with each of these weights, in its own dtype."""
+def smaller_as_factors(weights: Params, points: Mapping[str, int], steps: int) -> dict[str, int]:
+    """Choose the weights whose factors after `steps` inner steps have fewer elements than they have.
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.weights = weights
-        self.rows: dict[str, int] = {}
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is F.linear and len(args) > 1 and args[0].dtype == args[1].dtype == result.dtype:
-            names = [name for name, weight in self.weights.items() if args[1] is weight]
-            self.rows |= {name: args[0].numel() // args[0].shape[-1] for name in names}
-        return result
-
-
-def smaller(weights: Mapping[str, Tensor], rows: Mapping[str, int], steps: int) -> dict[str, int]:
-    """The weights whose factors after `steps` inner steps are smaller than they are, with their rows of points."""
+    points: how many points go through each linear layer in one step. Returns those of the chosen weights.
+    """
     return {
-        name: points
-        for name, points in rows.items()
-        if steps and steps * points * sum(weights[name].shape) < weights[name].numel()
+        name: count
+        for name, count in points.items()
+        if name in weights and steps and steps * count * sum(weights[name].shape) < weights[name].numel()
     }
-
-
-def probe(points: int, weight: Tensor) -> Tensor:
-    """Zeros to be added to the layer's outputs, (points, out)."""
-    return torch.zeros(points, weight.shape[0], dtype=weight.dtype, device=weight.device)

@@ -1,159 +1,201 @@
-"""The compiled adjoint sweep for one shape of meta-batch: forward over the inner loop, the query gradient, and back.
+"""Compute the meta-gradient for one shape of meta-batch by the compiled adjoint sweep.
 
     φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ);   v = ∇Q(φ_K);   for k = K−1 … 0:   v ← v − α ∇²S(φₖ) v
 
 An inner step and its pull-back are compiled once, for every k, so the time to compile does not grow with K; only the
 first step, where all tasks share θ, has functions of its own. The iterates φₖ are kept. A pull-back gets what its step
 has computed anyway (the activations) where that is no larger than one more copy of the parameters. Where it is, the
-pull-back gets the results of products, convolutions and reductions, up to PRODUCTS bytes for all steps, and beyond that
+pull-back gets the results of products, convolutions and reductions, up to PRODUCT_BYTES for all steps, and beyond that
 nothing; the rest it computes again.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.fx import GraphModule
+from torch import Tensor, fx
 
-from baselines._compiler import tracing
-from baselines._compiler.partition import elementwise, everything, split, views
-from baselines._compiler.step import Phases, Values
-from baselines._compiler.tracing import Tensors
+from baselines._compiler.low_rank import Factors, smaller_as_factors
+from baselines._compiler.network import Network
+from baselines._compiler.partition import is_any, is_cheap, is_view, split
+from baselines._compiler.step import Constants, Inputs, Phases, Phi, Update
+from baselines._compiler.tracing import Traced, trace
 from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
 
-Run = Callable[[Values, Values, TaskBatch], Values]
+Run = Callable[[Constants, Phi, TaskBatch], MetaGradient]
 
-PRODUCTS = 2**24  # bytes that the products of all steps may take: more than caches hold is no faster to read
-ONE_GRAPH = 10  # up to so many inner steps the whole sweep is one graph: calls would cost as much as the arithmetic
+PRODUCT_BYTES = 2**24  # that the products of all steps may take: more than caches hold is no faster to read
+ONE_GRAPH_STEPS = 10  # up to so many the whole sweep is one graph: separate calls would cost as much as the arithmetic
+
+
+class ResidualPolicy(NamedTuple):
+    """Choose what a step keeps for its pull-back, as long as it takes at most so many bytes.
+
+    kept: the choice in words. recompute: tells which results the pull-back computes again.
+    """
+
+    kept: str
+    recompute: Callable[[fx.Node], bool]
+    most_bytes: float
+
+
+class Step(NamedTuple):
+    """Hold an inner step, inputs -> (update, residuals), and its pull-back, None where v is not swept back.
+
+    The pull-back is (inputs, residuals, cotangents of the update) -> v.
+    """
+
+    forward: Traced
+    pull_back: Traced | None
 
 
 class Sweep:
-    """The meta-gradient of batches of one shape; `tasks` as in Phases.
+    """Compute meta-gradients of batches of one shape.
 
-    second_order: whether v is swept back; without, the result is FOMAML's.
+    second_order: whether v is swept back; without, the result is FOMAML's, ∇Q(φ_K).
+    tasks: how many go together through `vmap`; None: one after the other.
+    network: what a forward consists of, from which low-rank weights are chosen; None: all are dense.
     """
 
-    def __init__(self, spec: Spec, steps: int, second_order: bool, tasks: int | None, task: Values) -> None:
+    def __init__(
+        self, spec: Spec, steps: int, second_order: bool, tasks: int | None = None, network: Network | None = None
+    ) -> None:
         self.steps, self.second_order, self.tasks = steps, second_order, tasks
-        self.phases = Phases(spec, steps, tasks, task)
-        order = self.phases.factored + self.phases.dense
-        self.places = {name: 1 + order.index(name) for name in trainable(spec.model)}
-        self.copies = (tasks or 1) * sum(p.numel() * p.element_size() for p in trainable(spec.model).values())
-        self.functions: dict[tuple[str, bool], GraphModule | tracing.MachineCode] = {}
+        theta = trainable(spec.model)
+        self.names = list(theta)
+        points = network.linear_points if network is not None and tasks else {}
+        self.phases = Phases(spec, tasks, smaller_as_factors(theta, points, steps))
+        self.phi_bytes = (tasks or 1) * sum(p.numel() * p.element_size() for p in theta.values())
         self.kept = ""
+        """What a step keeps for its pull-back, in words."""
         self.draws = False
+        """Whether it draws random numbers."""
         self.failures: list[str] = []
         """Why faster ways did not work."""
-        self.whole = tasks is not None and steps <= ONE_GRAPH
-        self.one_graph: tracing.MachineCode | None = None
-
-    def named(self, found: Values) -> MetaGradient:
-        """What a call gives, by the names of the parameters."""
-        return MetaGradient(found[0], {name: found[place] for name, place in self.places.items()})
+        self.in_one_graph = tasks is not None and steps <= ONE_GRAPH_STEPS
+        self._steps: dict[bool, Step] = {}
+        self._query: Traced | None = None
+        self._whole: Traced | None = None
 
     @property
     def execution(self) -> str:
-        """How it runs, in words."""
-        how = "one task after the other" if self.tasks is None else "all tasks together"
-        steps = (
-            "one graph" if self.whole else ", ".join(filter(None, ["graphs per step", self.kept])) if self.steps else ""
-        )
-        factors = f"{', '.join(self.phases.factored)} factored" if self.phases.factored else ""
-        return "; ".join(filter(None, [how, steps, factors, *self.failures]))
+        """Say in words how it runs."""
+        order = "one task after the other" if self.tasks is None else "all tasks together"
+        graphs = ["one graph"] if self.in_one_graph else ["graphs per step", self.kept] if self.steps else []
+        factored = f"{', '.join(self.phases.low_rank)} factored" if self.phases.low_rank else ""
+        return "; ".join(filter(None, [order, ", ".join(filter(None, graphs)), factored, *self.failures]))
 
-    def __call__(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
-        """(losses, mean gradients, factored weights first); `fixed` and `theta` as `Phases.inputs` gives them."""
-        flat = [*fixed, *theta, *batch]
+    def __call__(self, constants: Constants, theta: Phi, batch: TaskBatch) -> MetaGradient:
+        """Compute the mean over tasks of the meta-gradient at θ; to be called under `no_grad`."""
         if self.tasks is None:
-            return self._one_by_one(fixed, theta, batch)
-        if not self.whole:
-            return self._sweep(*flat)
-        if self.one_graph is None:
-            self._sweep(*flat)  # traces the functions, which cannot be while what calls them is traced
-            self.one_graph = tracing.MachineCode(tracing.trace(self._sweep, flat))
-        return list(self.one_graph(*flat))
+            return self._task_by_task(constants, theta, batch)
+        if not self.in_one_graph:
+            return self._sweep(constants, theta, batch)
+        if self._whole is None:
+            self._sweep(constants, theta, batch)  # traces the parts, which cannot be while their caller is traced
+            self._whole = trace(self._sweep, constants, theta, batch)
+            self._whole.compile()
+        result: MetaGradient = self._whole(constants, theta, batch)
+        return result
 
-    def _one_by_one(self, fixed: Values, theta: Values, batch: TaskBatch) -> Values:
-        """A task at a time; the sum is kept, not every task's gradient."""
-        losses, total = [], [torch.zeros_like(p) for p in theta]
+    def _task_by_task(self, constants: Constants, theta: Phi, batch: TaskBatch) -> MetaGradient:
+        """Sum over tasks in place, so that no more than one task's gradients are kept."""
+        losses: list[Tensor] = []
+        total = {name: torch.zeros_like(p) for name, p in theta.dense.items()}
         for task in zip(*batch, strict=True):
-            loss, *found = self._sweep(*fixed, *theta, *task)
+            loss, grads = self._sweep(constants, theta, TaskBatch(*task))
+            assert loss is not None
             losses.append(loss)
-            for t, g in zip(total, found, strict=True):
-                t.add_(g)
-        return [torch.stack(losses), *(t / len(losses) for t in total)]
+            for name, g in grads.items():
+                total[name].add_(g)
+        return MetaGradient(torch.stack(losses), {name: t / len(losses) for name, t in total.items()})
 
-    def _sweep(self, *flat: Tensor) -> Values:
-        fixed, theta, x, y, query = self.phases.parts(flat, shared=True)
-        dense, factors = len(self.phases.dense), len(self.phases.factored)
-        phi, tape = theta, []
-        history: Values = []  # H, then D, of every factored weight; the rows of later steps are zero
+    def _sweep(self, constants: Constants, theta: Phi, batch: TaskBatch) -> MetaGradient:
+        """Sweep over the inner loop forward and back; if `tasks` is None, `batch` is one task without a task axis."""
+        # Inner loop: φₖ₊₁ = φₖ − α ∇S(φₖ); the tape keeps what each step's pull-back needs
+        phi = theta
+        tape: list[tuple[Inputs, list[Tensor]]] = []
         for k in range(self.steps):
-            inputs = [*fixed, *phi, x, y]
-            found = self._function("step", k == 0, inputs)(*inputs)
-            history = self._extended(history, found[dense : dense + 2 * factors], k)
-            tape.append((inputs, found[dense + 2 * factors :]))
-            phi = [*found[:dense], *history]
-        inputs = [*fixed, *phi, *query]
-        losses, *gradient = self._function("query", not tape, inputs)(*inputs)
-        weights, v, ends = gradient[:factors], gradient[factors : factors + dense], gradient[factors + dense :]
-        if tape and not self.second_order:
-            return [losses, *weights, *(v if self.tasks is None else [t.sum(0) for t in v])]
-        for k in reversed(range(self.steps)):
+            inputs = Inputs(constants, phi, batch.support_x, batch.support_y)
+            update, residuals = self._step(k, inputs).forward(inputs)
+            tape.append((inputs, residuals))
+            phi = Phi(theta.W, update.dense, self._extended(phi.factors, k, update.rows))
+
+        # Outer loss: v = ∇Q(φ_K)
+        losses, v = self._outer_loss(Inputs(constants, phi, batch.query_x, batch.query_y))
+        if not self.second_order and self.steps and self.tasks is not None:
+            v = v._replace(dense={name: t.sum(0) for name, t in v.dense.items()})
+
+        # Adjoint sweep: v ← v − α ∇²S(φₖ) v
+        for k in reversed(range(self.steps if self.second_order else 0)):
             inputs, residuals = tape.pop()
-            recent = [t[:, self._rows(t, k)].contiguous() for t in ends]
-            if k:  # step k saw no rows of its own
-                for t in history:
-                    t[:, self._rows(t, k)] = 0
-            pulled = self._function("pull-back", k == 0, inputs)(*inputs, *residuals, *v, *recent)
-            weights = [t + g for t, g in zip(weights, pulled, strict=False)]
-            v = list(pulled[factors : factors + dense])
-            ends = [t + g for t, g in zip(ends, pulled[factors + dense :], strict=False)]
-        return [losses, *weights, *v]
+            pull_back = self._step(k, inputs).pull_back
+            assert pull_back is not None
+            rows: dict[str, Factors] = {}
+            for name, factors in v.factors.items():
+                rows[name] = factors.rows(self._rows(name, k))
+            for name, factors in inputs.phi.factors.items():
+                factors.clear(self._rows(name, k))  # step k saw none of the rows that it added
+            pulled: Phi = pull_back(inputs, residuals, Update(v.dense, rows))
+            for name, t in pulled.W.items():  # step k's share of what all steps depend on
+                pulled.W[name] = v.W[name] + t
+            for name, factors in pulled.factors.items():
+                pulled.factors[name] = v.factors[name].plus(factors)
+            v = pulled
+        grads = v.W | v.dense
+        return MetaGradient(losses, {name: grads[name] for name in self.names})
 
-    def _extended(self, history: Values, new: Tensors, k: int) -> Values:
-        """H and D with the rows of step k."""
-        if self.steps == 1:
-            return list(new)
+    def _extended(self, factors: dict[str, Factors], k: int, rows: dict[str, Factors]) -> dict[str, Factors]:
+        """Write h and δ of step k into H and D, where the rows of later steps are zero."""
+        if self.steps == 1 or not rows:
+            return rows
         if k == 0:
-            history = [t.new_zeros(t.shape[0], self.steps * t.shape[1], t.shape[2]) for t in new]
-        for t, rows in zip(history, new, strict=True):
-            t[:, self._rows(t, k)] = rows
-        return history
+            factors = {name: new.zeros(self.steps) for name, new in rows.items()}
+        for name, new in rows.items():
+            factors[name].write(self._rows(name, k), new)
+        return factors
 
-    def _rows(self, t: Tensor, k: int) -> slice:
-        """The rows of step k in H or D, (tasks, rows, features)."""
-        size = t.shape[1] // self.steps
-        return slice(k * size, (k + 1) * size)
+    def _rows(self, name: str, k: int) -> slice:
+        """Locate the rows of step k in H and D, (tasks, rows, features)."""
+        points = self.phases.low_rank[name]
+        return slice(k * points, (k + 1) * points)
 
-    def _function(self, name: str, first: bool, inputs: Values) -> Callable[..., Tensors]:
-        """A function, traced when it is first needed, for inputs like these."""
-        shared = first and self.tasks is not None
-        if (name, shared) not in self.functions:
-            if name == "query" or not self.second_order:
-                function = self.phases.query if name == "query" else self.phases.advance
-                made = {name: tracing.trace(partial(function, shared), inputs)}
-            else:
-                made = dict(zip(("step", "pull-back"), self._step(shared, inputs), strict=True))
-            self.draws |= any(map(tracing.draws, made.values()))
-            for each, graph in made.items():
-                self.functions[each, shared] = graph if self.whole else tracing.MachineCode(graph)
-        return self.functions[name, shared]
+    def _step(self, k: int, inputs: Inputs) -> Step:
+        """Get the functions of step k, traced for inputs like these when first asked for."""
+        shared = k == 0 and self.tasks is not None
+        if shared not in self._steps:
+            self._steps[shared] = self._traced_step(shared, inputs)
+        return self._steps[shared]
 
-    def _step(self, shared: bool, inputs: Values) -> tuple[GraphModule, GraphModule]:
-        """The graphs of an inner step and of its pull-back."""
-        cotangents = self.phases.cotangents()
-        joint = tracing.trace(partial(self.phases.step, shared), [*inputs, *cotangents])
-        all_kept = math.inf if tracing.draws(joint) else self.copies
-        for kept, again, most in (
-            ("activations kept", views, all_kept),
-            ("products kept", elementwise, PRODUCTS / self.steps),
-            ("activations computed again", everything, math.inf),
+    def _traced_step(self, shared: bool, inputs: Inputs) -> Step:
+        """Trace an inner step and its pull-back as one, and split them where it pays most."""
+        if not self.second_order:
+            return Step(self._ready(trace(lambda inputs: (self.phases.step(shared, inputs), []), inputs)), None)
+        joint = trace(partial(self.phases.step_and_pull_back, shared), inputs, self.phases.example_cotangents())
+        for policy in (
+            ResidualPolicy("activations kept", is_view, math.inf if joint.draws else self.phi_bytes),
+            ResidualPolicy("products kept", is_cheap, PRODUCT_BYTES / self.steps),
+            ResidualPolicy("activations computed again", is_any, math.inf),
         ):
-            self.kept = kept
-            step, pull_back, size = split(joint, len(inputs), len(cotangents), again)
-            if size <= most:
+            self.kept = policy.kept
+            halves = split(joint, policy.recompute)
+            if halves.residual_bytes <= policy.most_bytes:
                 break
-        return step, pull_back
+        return Step(self._ready(halves.forward), self._ready(halves.pull_back))
+
+    def _outer_loss(self, inputs: Inputs) -> tuple[Tensor, Phi]:
+        """Compute the query losses and their gradient v, by a function traced for inputs like these at first."""
+        if self._query is None:
+            shared = self.steps == 0 and self.tasks is not None
+            self._query = self._ready(trace(partial(self.phases.outer_loss, shared), inputs))
+        result: tuple[Tensor, Phi] = self._query(inputs)
+        return result
+
+    def _ready(self, part: Traced) -> Traced:
+        """Compile a part of the sweep, unless the whole is compiled as one."""
+        self.draws |= part.draws
+        if not self.in_one_graph:
+            part.compile()
+        return part

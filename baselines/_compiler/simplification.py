@@ -1,4 +1,4 @@
-"""What a traced graph says in a roundabout way, said directly; the same function, but for the order of roundings.
+"""Rewrite a traced graph into a plainer one of the same function, but for the order of roundings.
 
 Derivatives of linear layers come out as transposes of products, through views that change nothing. A compiler takes
 them as they come: it reads matrices against their layout, multiplies them the slow way round, and calls a library for
@@ -25,26 +25,48 @@ SAME_ELEMENTS = (
 
 
 def simplify(graph: fx.Graph) -> None:
-    """Drop views that change nothing, and carry every transposition to where it costs nothing, in place."""
+    """Rewrite views, transposes, products with a vector and max-pooling indices, in place."""
+    # Drop views of the same shape
     for node in list(graph.nodes):
         if node.target in SAME_ELEMENTS and _shape(node) == _shape(node.args[0]):
             node.replace_all_uses_with(node.args[0])
     graph.eliminate_dead_code()
-    for node in reversed(list(graph.nodes)):  # users before what they use
-        if _is_transposition(node) and node.users:
+
+    # Carry transposes to where they cost nothing, users before what they use
+    for node in reversed(list(graph.nodes)):
+        if _is_transpose(node) and node.users:
             with graph.inserting_before(node):
-                node.replace_all_uses_with(_transposed(graph, node.args[0], of=node))
+                node.replace_all_uses_with(_transposed(graph, node.args[0], user=node))
     graph.eliminate_dead_code()
+
     for node in list(graph.nodes):
         if node.target is operator.getitem and node.args[1] == 1 and node.args[0].target is POOLING:
-            _through_32_bits(graph, node)
-        if node.users and (simpler := _without_product(graph, node)) is not None:
-            node.replace_all_uses_with(simpler)
+            _store_as_int32(graph, node)
+        if node.users and (sum_ := _product_as_sum(graph, node)) is not None:
+            node.replace_all_uses_with(sum_)
     graph.eliminate_dead_code()
 
 
-def _without_product(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
-    """A product with a vector as elementwise products and sums, which are compiled together with what is around."""
+def _transposed(graph: fx.Graph, node: Any, user: fx.Node) -> fx.Node:
+    """Build nodeᵀ by (ab)ᵀ = bᵀaᵀ, (a + b)ᵀ = aᵀ + bᵀ and aᵀᵀ = a, where nothing but `user` uses node."""
+    if _is_transpose(node):
+        source: fx.Node = node.args[0]
+        return source
+    has_one_user = all(other is user or not other.users for other in node.users)
+    if has_one_user and node.target in PRODUCTS:
+        left, right = node.args
+        return _call(graph, node.target, _transposed(graph, right, node), _transposed(graph, left, node))
+    terms = node.args if node.target is aten.add.Tensor and not node.kwargs else ()
+    if has_one_user and len(node.all_input_nodes) == len(terms) == 2 and len({_shape(a) for a in (node, *terms)}) == 1:
+        return _call(graph, node.target, *(_transposed(graph, term, node) for term in terms))
+    return _call(graph, aten.transpose.int, node, -2, -1)
+
+
+def _product_as_sum(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """Build a product with a vector as elementwise product and sum, which are compiled together with their users.
+
+    None for any other node.
+    """
     if node.target is not aten.mm.default:
         return None
     left, right = node.args
@@ -61,39 +83,24 @@ def _without_product(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         return _call(graph, aten.sum.dim_IntList, product, [0], True)
 
 
-def _through_32_bits(graph: fx.Graph, positions: fx.Node) -> None:
-    """Positions within an image, which who keeps them can keep at half the size."""
-    with graph.inserting_after(positions):
-        small = _call(graph, CONVERSION, positions, torch.int32)
-    with graph.inserting_after(small):
-        large = _call(graph, CONVERSION, small, torch.int64)
-    positions.replace_all_uses_with(large, delete_user_cb=lambda user: user is not small)
-
-
-def _transposed(graph: fx.Graph, node: Any, of: fx.Node) -> fx.Node:
-    """nodeᵀ: (ab)ᵀ = bᵀaᵀ, (a + b)ᵀ = aᵀ + bᵀ, aᵀᵀ = a, where nothing but the transposition `of` uses node."""
-    if _is_transposition(node):
-        found: fx.Node = node.args[0]
-        return found
-    alone = all(user is of or not user.users for user in node.users)
-    if alone and node.target in PRODUCTS:
-        left, right = node.args
-        return _call(graph, node.target, _transposed(graph, right, node), _transposed(graph, left, node))
-    terms = node.args if node.target is aten.add.Tensor and not node.kwargs else ()
-    if alone and len(node.all_input_nodes) == len(terms) == 2 and len({_shape(a) for a in (node, *terms)}) == 1:
-        return _call(graph, node.target, *(_transposed(graph, term, node) for term in terms))
-    return _call(graph, aten.transpose.int, node, -2, -1)
+def _store_as_int32(graph: fx.Graph, indices: fx.Node) -> None:
+    """Store max-pooling indices as int32: half the memory, and an image never has 2³¹ positions."""
+    with graph.inserting_after(indices):
+        narrow = _call(graph, CONVERSION, indices, torch.int32)
+    with graph.inserting_after(narrow):
+        wide = _call(graph, CONVERSION, narrow, torch.int64)
+    indices.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not narrow)
 
 
 def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
-    """A call with its result's shape noted, as tracing would have."""
+    """Insert a call with its result's shape noted, as tracing would have."""
     node = graph.call_function(target, args)
     node.meta["val"] = target(*fx.map_arg(args, lambda argument: argument.meta["val"]))
     return node
 
 
-def _is_transposition(node: Any) -> bool:
-    """Whether it exchanges the last two axes."""
+def _is_transpose(node: Any) -> bool:
+    """Tell whether an operation exchanges the last two axes."""
     if node.target is aten.t.default:
         return len(_shape(node)) == 2
     if node.target is not aten.transpose.int:

@@ -1,4 +1,4 @@
-"""First-order MAML, compiled: the forward half of `compiled`, and no sweep back.
+"""Compute first-order MAML by the forward half of `compiled`, with no sweep back.
 
 φ₀ = θ,   φₖ₊₁ = φₖ − α ∇S(φₖ),   result = mean over tasks of ∇Q(φ_K)
 """
@@ -8,7 +8,7 @@ from baselines.first_order.fomaml import Fomaml
 
 
 class FomamlCompiled(CompiledSweep):
-    """FOMAML: any `nn.Module`, any number of inner steps."""
+    """Compute FOMAML for any `nn.Module` and any number of inner steps."""
 
     computes = "fomaml"
     second_order = False

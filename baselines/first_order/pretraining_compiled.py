@@ -1,4 +1,4 @@
-"""Pre-training, compiled: what `compiled` does with no inner steps, on the support points.
+"""Compute the gradient of pre-training as `compiled` does with no inner steps, on the support points.
 
 result = mean over tasks of ∇S(θ)
 """
@@ -9,7 +9,7 @@ from baselines.first_order.pretraining import Pretraining
 
 
 class PretrainingCompiled(CompiledSweep):
-    """The gradient of the mean support loss: any `nn.Module`."""
+    """Differentiate the mean support loss of any `nn.Module`."""
 
     computes = "pretraining"
     second_order = False
@@ -17,13 +17,13 @@ class PretrainingCompiled(CompiledSweep):
 
     @property
     def steps(self) -> int:
-        """None."""
+        """Take no inner steps."""
         return 0
 
     def points(self, batch: TaskBatch) -> TaskBatch:
-        """The support points, also where the sweep looks for query points."""
+        """Give the support points, also where the sweep looks for query points."""
         return TaskBatch(batch.support_x, batch.support_y, batch.support_x, batch.support_y)
 
     def meta_gradient(self, prepared: TaskBatch) -> MetaGradient:
-        """One plain gradient; no query losses."""
+        """Compute one plain gradient; no query losses."""
         return MetaGradient(None, super().meta_gradient(prepared).grads)

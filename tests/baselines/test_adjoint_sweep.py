@@ -12,9 +12,9 @@ from torch.func import vjp
 
 import baselines
 from baselines._compiler import meta_gradient, tracing
-from baselines._compiler.low_rank import FactoredLinear, Factors
-from baselines._compiler.partition import everything, split, views
-from baselines._compiler.step import Phases
+from baselines._compiler.low_rank import Factors, LowRankLinear, smaller_as_factors
+from baselines._compiler.network import examine
+from baselines._compiler.partition import is_any, is_view, split
 from experiments.harness.measure.arithmetic import arithmetic_ms, layers
 from experiments.harness.measure.memory import _tensor_peak
 from tests.baselines.gradients import DOUBLE, build, distance, gradient, points, spec
@@ -43,46 +43,67 @@ def test_other_shapes_and_modes_are_compiled_anew_and_never_answered_from_a_stal
 def test_factored_weights_are_exact_and_only_where_factors_are_smaller(
     most: int, graphs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meta_gradient, "ONE_GRAPH", most)
+    monkeypatch.setattr(meta_gradient, "ONE_GRAPH_STEPS", most)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 20), nn.Tanh(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 3))
     compiled, batch = build("compiled", model, 3), points(2, 2, 3)
     assert distance(gradient(compiled, batch), gradient(build("unrolled", model, 3), batch)) < 1e-13
     assert compiled.execution == f"all tasks together; {graphs}; 2.weight factored"
+    used = examine(model, batch.support_x[0], batch.query_x[0]).linear_points
+    assert used == {"0.weight": 2, "2.weight": 2, "4.weight": 2}
     for steps in (1, 4, 5, 7):
-        found = Phases(spec(model, steps), steps, 2, [t[0] for t in batch]).factored
+        chosen = list(smaller_as_factors(dict(model.named_parameters()), used, steps))
         weights = {"0.weight": (20, 3), "2.weight": (20, 20), "4.weight": (3, 20)}
-        assert found == [name for name, shape in weights.items() if steps * 2 * sum(shape) < shape[0] * shape[1]]
+        assert chosen == [name for name, shape in weights.items() if steps * 2 * sum(shape) < shape[0] * shape[1]]
+
+
+def test_a_forward_tells_what_it_consists_of_and_which_weights_are_used_once_and_linearly() -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.once, self.twice, self.branching = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+            self.elsewhere = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.twice(self.twice(self.once(x)))
+            return x @ self.elsewhere.weight.T + (self.branching(x) if len(x) == 2 else 0)
+
+    network = examine(Network(), torch.zeros(2, 3), torch.zeros(4, 3))
+    assert network.linear_points == {"once.weight": 2} and network.vectorizes
+    convolving = nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 1, 3), nn.Flatten(), nn.Linear(1, 1))
+    assert not examine(convolving, torch.zeros(2, 3), torch.zeros(4, 3)).vectorizes
 
 
 def test_factored_linear_is_the_linear_layer_of_the_adapted_weight() -> None:
     x, weight, H, D = torch.randn(4, 3), torch.randn(5, 3), torch.randn(6, 3), torch.randn(6, 5)
-    with FactoredLinear({"w": Factors(weight, H, D, None)}, torch.tensor(0.1)) as layers:
+    with LowRankLinear({"w": weight}, {"w": Factors(H, D)}, {}, torch.tensor(0.1)) as layers:
         found = F.linear(x, weight)
     assert torch.allclose(found, F.linear(x, weight - 0.1 * D.T @ H), atol=1e-5)
-    assert torch.equal(layers.inputs["w"], x)
+    assert torch.equal(layers.h["w"], x)
 
 
 def test_a_function_and_its_pull_back_split_hand_over_what_is_needed() -> None:
-    def function(w: Tensor, x: Tensor) -> Tensor:
-        return torch.tanh(x @ w.T) @ w
+    def function(inputs: dict[str, Tensor]) -> Tensor:
+        return torch.tanh(inputs["x"] @ inputs["w"].T) @ inputs["w"]
 
-    def joint(w: Tensor, x: Tensor, cotangent: Tensor) -> list[Tensor]:
-        found, pull = vjp(function, w, x)
-        return [found, *pull(cotangent)]
+    def joint(inputs: dict[str, Tensor], cotangent: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        output, pull_back = vjp(function, inputs)
+        (pulled,) = pull_back(cotangent)
+        return output, pulled
 
-    inputs = [torch.randn(4, 3, dtype=DOUBLE), torch.randn(5, 3, dtype=DOUBLE)]
+    inputs = {"w": torch.randn(4, 3, dtype=DOUBLE), "x": torch.randn(5, 3, dtype=DOUBLE)}
     cotangent = torch.randn(5, 3, dtype=DOUBLE)
-    graph = tracing.trace(joint, [*inputs, cotangent])
-    expected = joint(*inputs, cotangent)
-    first, second, size = split(graph, 2, 1, views)
-    found, *residuals = first(*inputs)
-    assert size == sum(r.numel() * r.element_size() for r in residuals) > 0
-    pulled = second(*inputs, *residuals, cotangent)
-    assert all(torch.allclose(a, b, rtol=1e-13) for a, b in zip([found, *pulled], expected, strict=True))
-    alone, again, nothing = split(graph, 2, 1, everything)
-    assert len(alone(*inputs)) == 1 and nothing == 0
-    assert all(torch.allclose(a, b, rtol=1e-13) for a, b in zip(again(*inputs, cotangent), expected[1:], strict=True))
+    traced = tracing.trace(joint, inputs, cotangent)
+    output, pulled = joint(inputs, cotangent)
+    for recompute in (is_view, is_any):
+        forward, pull_back, residual_bytes = split(traced, recompute)
+        again, residuals = forward(inputs)
+        assert residual_bytes == sum(r.numel() * r.element_size() for r in residuals)
+        assert bool(residuals) == (recompute is is_view)
+        assert torch.allclose(again, output, rtol=1e-13)
+        pulled_again = pull_back(inputs, residuals, cotangent)
+        assert pulled_again.keys() == pulled.keys()
+        assert all(torch.allclose(pulled_again[name], pulled[name], rtol=1e-13) for name in pulled)
 
 
 def test_rewriting_keeps_the_function_and_leaves_no_transposed_product() -> None:
@@ -91,13 +112,13 @@ def test_rewriting_keeps_the_function_and_leaves_no_transposed_product() -> None
         return [whole.contiguous(), a[0] @ v, v.T @ b[0], v @ v.T, whole.expand(2, 3, 5)]
 
     a, b, c, v = torch.randn(2, 3, 4), torch.randn(2, 4, 5), torch.randn(2, 4, 5), torch.randn(4, 1)
-    graph = tracing.trace(function, [a, b, c, v])
+    graph = tracing.trace(function, a, b, c, v)
     for found, expected in zip(graph(a, b, c, v), function(a, b, c, v), strict=True):
         assert torch.allclose(found, expected, atol=1e-5)
-    products = [node for node in graph.graph.nodes if "mm" in str(node.target)]
+    products = [node for node in graph.graph.graph.nodes if "mm" in str(node.target)]
     assert len(products) == 2
     assert not any("transpose" in str(user.target) for node in products for user in node.users)
-    assert not any("expand" in str(node.target) for node in graph.graph.nodes)
+    assert not any("expand" in str(node.target) for node in graph.graph.graph.nodes)
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(8), nn.LayerNorm(8), nn.GroupNorm(2, 8)])

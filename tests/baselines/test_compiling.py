@@ -4,9 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import vjp
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from baselines._compiler import tracing
-from baselines._compiler.partition import split, views
+from baselines._compiler.low_rank import Factors
+from baselines._compiler.partition import is_view, split
+from baselines._compiler.step import Phi
+from baselines._compiler.trees import builder, flattener
 from tests.baselines.gradients import DOUBLE, build, distance, gradient, points
 from tests.baselines.models import mlp
 from tests.implementations import COMPILED, OURS
@@ -63,11 +67,28 @@ def test_results_of_calls_after_the_first_have_memory_of_their_own_too(name: str
 
 
 def test_views_are_taken_again_and_never_handed_over() -> None:
-    def joint(w: Tensor, x: Tensor, cotangent: Tensor) -> list[Tensor]:
-        found, pull = vjp(lambda w, x: torch.tanh(x @ w.T).mT @ torch.sin(x), w, x)
-        return [found, *pull(cotangent)]
+    def joint(inputs: tuple[Tensor, Tensor], cotangent: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        output, pull_back = vjp(lambda w, x: torch.tanh(x @ w.T).mT @ torch.sin(x), *inputs)
+        return output, pull_back(cotangent)
 
     w, x, cotangent = (torch.randn(*shape, dtype=DOUBLE) for shape in ((4, 3), (5, 3), (4, 3)))
-    first, _, _ = split(tracing.trace(joint, [w, x, cotangent]), 2, 1, views)
-    kept = [t.untyped_storage().data_ptr() for t in (w, x, *first(w, x)[1:])]
+    forward, _, _ = split(tracing.trace(joint, (w, x), cotangent), is_view)
+    _, residuals = forward((w, x))
+    kept = [t.untyped_storage().data_ptr() for t in (w, x, *residuals)]
     assert len(set(kept)) == len(kept) > 2
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        1,
+        (),
+        ([1, 2], {"a'b": 3, "c": {}}),
+        (Phi({"0.weight": 1}, {"0.bias": 2}, {"0.weight": Factors(3, 4)}), (5, Phi({}, {"x": 6}, {}))),  # type: ignore
+    ],
+)
+def test_generated_expressions_flatten_and_build_as_pytree_does(tree: object) -> None:
+    leaves, structure = tree_flatten(tree)
+    assert list(flattener(tree)(tree)) == leaves
+    others = [10 * leaf for leaf in leaves]
+    assert builder(tree)(others) == tree_unflatten(others, structure)

@@ -9,7 +9,7 @@ from torch.func import vjp
 
 from baselines._compiler import meta_gradient, tracing
 from baselines._compiler.meta_gradient import Sweep
-from baselines._compiler.partition import elementwise, split
+from baselines._compiler.partition import is_cheap, split
 from baselines.contract import TaskBatch
 from tests.baselines.gradients import DOUBLE, build, distance, gradient, spec
 
@@ -32,13 +32,13 @@ def images(tasks: int) -> TaskBatch:
 def test_whatever_a_step_keeps_the_gradient_is_the_same(
     copies: float, products: int, kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Told(Sweep):
+    class Limited(Sweep):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
-            self.copies = copies  # type: ignore[assignment]
+            self.phi_bytes = copies  # type: ignore[assignment]
 
-    monkeypatch.setattr("baselines._compiler.base.Sweep", Told)
-    monkeypatch.setattr(meta_gradient, "PRODUCTS", products)
+    monkeypatch.setattr("baselines._compiler.base.Sweep", Limited)
+    monkeypatch.setattr(meta_gradient, "PRODUCT_BYTES", products)
     torch.manual_seed(0)
     model, batch = network(), images(2)
     compiled = build("compiled", model, steps=3)
@@ -51,30 +51,29 @@ def test_products_and_reductions_are_handed_over_and_what_is_elementwise_is_comp
         y = torch.nn.functional.conv2d(x, w)
         return nn.functional.max_pool2d(torch.tanh(y - y.mean()), 2)
 
-    def joint(w: Tensor, x: Tensor, cotangent: Tensor) -> list[Tensor]:
-        found, pull = vjp(function, w, x)
-        return [found, *pull(cotangent)]
+    def joint(inputs: tuple[Tensor, Tensor], cotangent: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        output, pull_back = vjp(function, *inputs)
+        return output, pull_back(cotangent)
 
-    w, x = torch.randn(2, 1, 3, 3, dtype=DOUBLE), torch.randn(5, 1, 8, 8, dtype=DOUBLE)
+    inputs = torch.randn(2, 1, 3, 3, dtype=DOUBLE), torch.randn(5, 1, 8, 8, dtype=DOUBLE)
     cotangent = torch.randn(5, 2, 3, 3, dtype=DOUBLE)
-    first, second, size = split(tracing.trace(joint, [w, x, cotangent]), 2, 1, elementwise)
-    found, *residuals = first(w, x)
+    forward, pull_back, residual_bytes = split(tracing.trace(joint, inputs, cotangent), is_cheap)
+    output, residuals = forward(inputs)
     shapes = {(tuple(r.shape), r.dtype) for r in residuals}
     assert shapes == {((5, 2, 6, 6), DOUBLE), ((), DOUBLE), ((5, 2, 3, 3), torch.int32)}
-    assert size == sum(r.numel() * r.element_size() for r in residuals)
-    expected = joint(w, x, cotangent)
-    pulled = second(w, x, *residuals, cotangent)
-    assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip([found, *pulled], expected, strict=True))
+    assert residual_bytes == sum(r.numel() * r.element_size() for r in residuals)
+    expected, pulled = joint(inputs, cotangent)
+    pairs = zip([output, *pull_back(inputs, residuals, cotangent)], [expected, *pulled], strict=True)
+    assert all(torch.allclose(a, b, rtol=1e-12) for a, b in pairs)
 
 
 def test_random_numbers_are_kept_and_never_drawn_again() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(0.5), nn.Flatten(), nn.Linear(72, 1))
-    sweep = Sweep(spec(model, 2), 2, True, None, [t[0] for t in images(1)])
-    sweep.copies = 0
-    inputs = sweep.phases.inputs(dict(model.named_parameters()), {})
+    sweep = Sweep(spec(model, 2), 2, second_order=True)
+    sweep.phi_bytes = 0
     with torch.no_grad():
-        sweep(*inputs, images(1))
+        sweep(*sweep.phases.start(dict(model.named_parameters()), {}), images(1))
     assert sweep.kept == "activations kept"
 
 
