@@ -105,7 +105,10 @@ def describe_probes(names: Collection[str], probes: Sequence[Probe]) -> str:
 
 
 def nearest_kind(errors: Mapping[Computes, Mapping[str, float]]) -> tuple[Computes, float] | None:
-    """Return the kind with the smallest median error, and that error; None where it is more than NEAR."""
+    """Return which of MAML, FOMAML and Reptile the results are nearest to, and the median error.
+
+    errors: for each of them, the errors by probe name. None where the median is above NEAR.
+    """
     nearest = min(errors, key=lambda computes: median(errors[computes].values()))
     distance = median(errors[nearest].values())
     return (nearest, distance) if distance <= NEAR else None

@@ -168,7 +168,7 @@ def probes(steps: int | None = None) -> tuple[Probe, ...]:
     """
     theta, other = weights(TANH, 0), weights(TANH, 1)
     batch = points(2, 0, tasks=3, shots=5, queries=7)
-    more = points(2, 6, tasks=3, shots=8, queries=9)  # the fewer points, the less normalising is differentiable
+    more = points(2, 6, tasks=3, shots=8, queries=9)  # normalised over few points, outputs hardly depend on the weights
     normalised, relu = weights(TANH, 3, normalised=True), weights(TANH, 4)
     every = (
         Probe(BASE, TANH, theta, batch, 0.3, 3),

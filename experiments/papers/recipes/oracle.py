@@ -44,7 +44,7 @@ def train(bench: Bench) -> Generator[float, None, Trained]:
 
 
 def widened_spec(bench: Bench) -> Spec:
-    """Return the case's spec with two more inputs to its network."""
+    """Return the case's spec with a network that takes amplitude and phase as further inputs."""
     spec = bench.spec(bench.dtype)
     wider = networks.build({"inputs": 3, **bench.params["model"]}).double()
     initialise(wider, bench.case.seed, bench.params["initial"])
