@@ -1,1 +1,1 @@
-"""Reads a results folder and renders tables, plots and a summary; knows files only (see `docs/results.md`)."""
+"""Read a results folder and render its tables, plots and summary; this package knows files only (`docs/results.md`)."""

@@ -46,7 +46,9 @@ class ForkedCalls(Generic[T]):
                 value, error = receiver.recv()
             except EOFError:
                 process.join()
-                raise RuntimeError(f"a process ended before its work, with exit code {process.exitcode}") from None
+                raise RuntimeError(
+                    f"a process ended before its call returned, with exit code {process.exitcode}"
+                ) from None
             process.join()
             if error is not None:
                 raise error

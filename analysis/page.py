@@ -1,4 +1,4 @@
-"""How one experiment is shown: what a file in `analysis/pages/` says of its columns, tables and figures."""
+"""Describe how an experiment is shown: the columns, tables and figures that a file in `analysis/pages/` declares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from analysis.columns.times import Ratio
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Say what all kinds of figures have in common.
+    """What figures of every kind have in common.
 
-    name: of its files; caption: what its reader should know besides; where: the values, by column, of the rows that are
-    shown; studies: whether the points of studies are shown, too.
+    name: of its files; caption: what a reader needs to know besides; where: show only rows with these values, by
+    column; studies: whether the cases of scaling studies are shown too.
     """
 
     name: str
@@ -31,24 +31,27 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Dots(Plot):
-    """Show numbers as dots on a log axis, a panel for each column."""
+    """A figure of dots on a log axis, with a panel for each column in `values`."""
 
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals(Dots):
-    """Draw a dot and its interval for each implementation, a row of panels for each case."""
+    """A figure with a dot and an interval for each implementation, and a row of panels for each case."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Points(Dots):
-    """Draw a row for each implementation, in it a marker for each case."""
+    """A figure with a row for each implementation and, in it, a marker for each case."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves(Plot):
-    """Draw the curve `y` over `x` of a series; `together`: whatever is computed shares a panel."""
+    """A figure of the curves `y` over `x` of a series.
+
+    together: whether all implementations share a panel, instead of only those that compute the same.
+    """
 
     series: str
     x: str
@@ -58,15 +61,16 @@ class Curves(Plot):
 
 @dataclass(frozen=True, kw_only=True)
 class Drift(Curves):
-    """Draw the largest relative difference of a curve from the reference's so far."""
+    """A figure of how far curves have moved from the reference's: the largest relative difference up to each point."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling(Plot):
-    """Draw how the column `value` grows with one factor at a time.
+    """A figure of how the column `value` grows with one factor at a time.
 
-    factors: axis label by factor, a panel each; lines: title by column, of what is drawn as a dashed guide; gradient:
-    the implementation of one plain gradient, drawn as a guide; computes: what is shown, everything where it is empty.
+    factors: axis label by factor, a panel each; lines: title by column, for columns drawn as dashed guides; gradient:
+    the implementation of one plain gradient, drawn as a guide; computes: what the implementations shown compute (all if
+    empty).
     """
 
     value: str
@@ -78,7 +82,7 @@ class Scaling(Plot):
 
 @dataclass(frozen=True, kw_only=True)
 class Sketch(Plot):
-    """Draw a task: the truth, its support points, and the predictions `values` of a series."""
+    """A figure of one task: the true function, its support points, and the predictions `values` of a series."""
 
     series: str
     x: str
@@ -88,14 +92,14 @@ class Sketch(Plot):
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet(Plot):
-    """Draw episodes of few-shot classification from a series."""
+    """A figure of few-shot classification episodes, taken from a series."""
 
     series: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slopes:
-    """Tabulate how columns grow with the factors of a study."""
+    """A table of how fast the columns `of` grow with each factor of a study."""
 
     name: str
     of: tuple[str, ...]
@@ -104,7 +108,7 @@ class Slopes:
 
 @dataclass(frozen=True, kw_only=True)
 class Pivot:
-    """Tabulate the largest `value` by the values of two columns."""
+    """A table of the largest `value` for each pair of values of the columns `rows` and `columns`."""
 
     name: str
     value: str
@@ -114,12 +118,13 @@ class Pivot:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """Tabulate what papers published beside what was measured.
+    """A table that compares published numbers with measured ones.
 
-    value: the column that is compared, smaller is better, in rows told apart by the columns `by`; median: the median
-    over tasks, which a few that diverge do not move; task_half_width: of the value's 95 % interval over the tasks of
-    one seed; published, half_width: the paper's number and its 95 % interval; against: the implementation that others
-    are compared with in pairs; margin: what counts as agreement, as a share of the published number.
+    value: the column that is compared (smaller is better), in rows that the columns `by` distinguish; median: the
+    median over tasks, which a few diverged tasks do not move; task_half_width: half of the value's 95 % interval over
+    the tasks of one seed; published, half_width: the paper's number and half of its 95 % interval; against: the
+    implementation that the others are compared with in pairs; margin: what counts as agreement, as a share of the
+    published number.
     """
 
     name: str
@@ -135,10 +140,10 @@ class Reproduction:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Say how an experiment is shown; one that has no page is shown with all its columns.
+    """How an experiment is shown; an experiment without a page is shown with all its columns.
 
-    columns: in the order in which the CSV has them; shown: the names of those of the Markdown table, None for all;
-    best_first: the column that rows are sorted by.
+    columns: in the order of the CSV; shown: the names of the columns in the Markdown table, None for all; best_first:
+    the column that rows are sorted by.
     """
 
     question: str = ""
@@ -150,15 +155,15 @@ class Page:
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:
-        """The columns that compare times with those of references."""
+        """Return the columns that compare times with those of references."""
         return tuple(column for column in self.columns if isinstance(column, Ratio))
 
     @property
     def ratio_of(self) -> str:
-        """The time that ratios are made of; empty without one."""
+        """Return the name of the time that ratios are taken of; empty if there are no ratios."""
         return next((ratio.of for ratio in self.ratios), "")
 
     @property
     def compared(self) -> str:
-        """The loss that is compared over seeds; empty without one."""
+        """Return the name of the loss that is compared over seeds; empty if there is none."""
         return next((column.of for column in self.columns if isinstance(column, Difference)), "")

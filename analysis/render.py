@@ -1,4 +1,4 @@
-"""From a results folder to its tables and plots."""
+"""Render a results folder to its tables and plots."""
 
 import gc
 import os
@@ -25,22 +25,25 @@ KINDS: dict[type, Any] = {Pivot: pivot, Reproduction: reproduction, Slopes: slop
 
 
 class NothingToRender(ValueError):
-    """The results folder holds no cells of what was asked for."""
+    """The results folder holds no cells of the experiments that were asked for."""
 
 
 @dataclass
 class Rendered:
-    """What was written, and what a reader of it should know, one line each."""
+    """The files that were written, and warnings for the reader, one line each."""
 
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     frames: dict[str, tuple[Experiment, pd.DataFrame]] = field(default_factory=dict)
-    """Each experiment that was rendered and its rows, so that nobody has to read its cells again."""
+    """Each rendered experiment and its rows, so that callers need not read its cells again."""
 
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Millions of values without a cycle: looking for cycles again and again would take a quarter of the time."""
+    """Turn off the garbage collector, which would take a quarter of the time.
+
+    Rendering makes millions of values, none of them in a cycle.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -51,10 +54,10 @@ def without_collector() -> Iterator[None]:
 
 
 def render(results: Path, experiments: Sequence[str] | None = None, plots: bool = True) -> Rendered:
-    """Write `tables/` and `plots/` of a results folder; `experiments`: names, or None for all that have results.
+    """Write `tables/` and `plots/` of a results folder.
 
-    Raises `NothingToRender` without results, and `MixedDigests` (before anything is written) if rows of one case
-    did not see the same draws.
+    experiments: names, or None for all that have results. Raises `NothingToRender` without results, and `MixedDigests`,
+    before anything is written, if rows of one case were measured on different tasks or weights.
     """
     rendered = Rendered()
     stored = _read_experiments(results, rendered.warnings)
@@ -72,7 +75,7 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
             rendered.warnings += [f"{name}: {line}" for line in experiment.warnings]
             frame = with_computed(experiment)
             rendered.frames[name] = experiment, frame
-            sections(experiment, frame)  # now, for tables and figures alike
+            sections(experiment, frame)  # made before forking, for tables and figures alike
             if plots:
                 calls.start(partial(_plots, results, experiment, frame, looks))
         for experiment, frame in rendered.frames.values():
@@ -89,7 +92,10 @@ def _plots(results: Path, experiment: Experiment, frame: pd.DataFrame, looks: st
 
 
 def _read_experiments(results: Path, warnings: list[str]) -> dict[str, Experiment]:
-    """Every experiment that has cells; looks are assigned over all of them, so that they stay the same."""
+    """Read every experiment that has cells.
+
+    They are all read, even if few are rendered, so that an implementation keeps its colour and marker.
+    """
     experiments = {}
     for name in experiments_in(results):
         try:
@@ -105,7 +111,7 @@ def _read_experiments(results: Path, warnings: list[str]) -> dict[str, Experimen
 
 
 def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Output]:
-    """The experiment's own table, then those that it declares besides; these are empty where they have no data."""
+    """Yield the experiment's main table, then those that its page declares; one without data has no files."""
     yield _table(experiment.name, frame, tidy.markdown(experiment, frame))
     for spec in experiment.page.tables:
         module = KINDS[type(spec)]
@@ -115,7 +121,7 @@ def _tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Output]:
 
 
 def further_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield, by name, those tables of the experiment's page beside its own that have data."""
+    """Yield the name and rows of each further table that the experiment's page declares, if it has data."""
     for spec in experiment.page.tables:
         table = KINDS[type(spec)].frame(spec, experiment, frame)
         if len(table):
@@ -127,7 +133,7 @@ def _table(name: str, frame: pd.DataFrame, markdown: str) -> Output:
 
 
 def _save(folder: Path, output: Output, endings: Iterable[str]) -> list[Path]:
-    """Write the files of a figure or a table; one that has no data any more leaves none behind."""
+    """Write the files of a figure or table, and delete old files of one that no longer has data."""
     written = []
     for ending in endings:
         file = folder / f"{output.name}.{ending}"
@@ -140,7 +146,7 @@ def _save(folder: Path, output: Output, endings: Iterable[str]) -> list[Path]:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Under a temporary name first, so that nobody ever reads half a file."""
+    """Write a file under a temporary name and rename it, so that nobody ever reads half a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""One page for a reader: `report.html`, from what is stored. It holds its pictures and needs no network."""
+"""Write `report.html`, one page with all tables and plots of a results folder; plots are embedded in the page."""
 
 import base64
 import math
@@ -23,14 +23,14 @@ from analysis.tables import answer, tidy
 from analysis.tables.legend import meaning
 
 NAME = "report.html"
-_PLAIN = str.maketrans("", "", "*`")  # Markdown's
+_PLAIN = str.maketrans("", "", "*`")  # removes Markdown's marks
 CellGroups = Mapping[Hashable, list[Cell]]
-"""The cells of each setting and implementation."""
+"""Cells by setting and implementation."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell of a table: what it says, what it is sorted by, and what it links to."""
+    """One cell of a table: its text, the key that it is sorted by, and the files that it links to."""
 
     text: str
     key: float | str = ""
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: headers with what they mean, and rows."""
+    """A table: its headers, each with an explanation, and its rows."""
 
     title: str
     headers: list[tuple[str, str]]
@@ -49,7 +49,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot, encoded."""
+    """A plot, encoded as Base64 for the page."""
 
     title: str
     data: str
@@ -57,7 +57,7 @@ class Picture:
 
 @dataclass
 class Chapter:
-    """An experiment."""
+    """What the page shows of one experiment."""
 
     name: str
     question: str
@@ -69,9 +69,9 @@ class Chapter:
 
 
 def report(results: Path) -> tuple[Path, Rendered]:
-    """Render tables and plots of a results folder, and `report.html` of them.
+    """Render the tables and plots of a results folder, and `report.html` from them.
 
-    Raises as `render` does: NothingToRender, MixedDigests.
+    Raises NothingToRender and MixedDigests, as `render` does.
     """
     rendered = render(results)
     frames = list(rendered.frames.values())
@@ -94,12 +94,12 @@ def report(results: Path) -> tuple[Path, Rendered]:
 
 
 def _answers(frames: list[tuple[Experiment, pd.DataFrame]]) -> Iterator[Grid]:
-    """Who is right, who is fastest, what each costs."""
+    """Yield the tables that answer who is right, who is fastest and what each costs."""
     experiments = [experiment for experiment, _ in frames]
     yield _plain("Which implementations are right", answer.verdicts(experiments), _machines(experiments))
     for experiment, frame in frames:
         quantity = experiment.page.ratio_of
-        compared = any(cell.computes for cell in experiment.cells)  # else these are no implementations
+        compared = any(cell.computes for cell in experiment.cells)  # otherwise the rows are not implementations
         if quantity and compared and (table := answer.fastest(experiment, frame)):
             description = f"{experiment.name}: {experiment.columns[quantity].meaning or quantity}"
             machine_note = _machines([experiment])
@@ -119,7 +119,7 @@ def _plain(title: str, table: answer.Table, conditions: str = "") -> Grid:
 
 
 def _key(cell: str) -> float | str:
-    """Numbers are sorted as numbers, with or without an interval; all else as text."""
+    """Return the sort key of a cell: a number if it starts with one, with or without an interval, else its text."""
     try:
         return float(cell.partition(" ")[0].rstrip("×"))
     except ValueError:
@@ -131,7 +131,7 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
     columns = tidy.shown_columns(experiment, frame.columns)
     section_list = sections(experiment, frame)
     cell_groups = grouped(experiment.cells, lambda cell: (cell.case.setting, cell.implementation))
-    grids = [*_further(experiment, frame)]  # first, since of many sections the last are folded away
+    grids = [*_further(experiment, frame)]  # first, since the page folds away the last of many tables
     grids += [
         _grid(name, section, columns, experiment, cell_groups)
         for name, section in zip(labels(section_list), section_list, strict=True)
@@ -143,17 +143,17 @@ def _chapter(experiment: Experiment, frame: pd.DataFrame, results: Path) -> Chap
             pictures.append(Picture(figure.title or figure.name, base64.b64encode(file.read_bytes()).decode()))
     statuses = pd.Series([cell.status for cell in experiment.cells]).value_counts()
     counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
-    question = page.question.replace("`", "")  # Markdown's
+    question = page.question.replace("`", "")  # removes Markdown's marks
     return Chapter(experiment.name, question, counts, grids, pictures, _machines([experiment]), experiment.warnings)
 
 
 def _machines(experiments: Iterable[Experiment]) -> str:
-    """Where the results are of several machines, so many words."""
+    """Return a sentence if the results come from several machines; empty otherwise."""
     return machines.sentence(cell for experiment in experiments for cell in experiment.cells).translate(_PLAIN)
 
 
 def _further(experiment: Experiment, frame: pd.DataFrame) -> Iterator[Grid]:
-    """The tables that the experiment declares besides its own."""
+    """Yield the further tables that the experiment's page declares."""
     for name, table in further_tables(experiment, frame):
         rows = [[_entry(value) for value in row] for row in table.itertuples(index=False)]
         yield Grid(name, [(str(column), "") for column in table.columns], rows)
@@ -167,7 +167,7 @@ def _entry(value: object) -> Entry:
 
 
 def _grid(name: str, section: Section, columns: list[Column], experiment: Experiment, cell_groups: CellGroups) -> Grid:
-    """A section as its Markdown shows it; every row links to the cells behind it."""
+    """Return a section as its Markdown table shows it, with links from every row to its stored cells."""
     table = tidy.text_cells(section, columns)
     rows = []
     for position, row in enumerate(section.lines):
@@ -181,7 +181,7 @@ def _grid(name: str, section: Section, columns: list[Column], experiment: Experi
 
 
 def _files(row: dict[Any, Any], section: Section, cell_groups: CellGroups) -> tuple[str, ...]:
-    """The cells of a row, relative to the results folder."""
+    """Return the files of the cells that a row is made of, relative to the results folder."""
     setting = (section.case, section.device, section.dtype, section.threads)
     return tuple(
         cell.file
@@ -192,7 +192,7 @@ def _files(row: dict[Any, Any], section: Section, cell_groups: CellGroups) -> tu
 
 
 def _in_groups(group: str | None, groups: object) -> bool:
-    """Whether a cell's round group is among those of a row, which has several where it has several seeds."""
+    """Tell whether a cell's round group is among those of a row; a row over several seeds has several groups."""
     return group in groups.split(", ") if isinstance(groups, str) else group is None
 
 
@@ -203,7 +203,7 @@ def _conditions(section: Section) -> str:
 
 
 def _environments(experiments: Iterable[Experiment]) -> dict[str, str]:
-    """Each environment in words, by its digest."""
+    """Return a description of each environment, by its short digest."""
     descriptions: dict[str, str] = {}
     for experiment in experiments:
         for digest, environment in experiment.environments.items():
@@ -213,13 +213,13 @@ def _environments(experiments: Iterable[Experiment]) -> dict[str, str]:
 
 
 def _days(experiments: Iterable[Experiment]) -> str:
-    """The days on which something was measured."""
+    """Return the first and the last day on which something was measured."""
     days = sorted({cell.finished[:10] for experiment in experiments for cell in experiment.cells if cell.finished})
     return f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
 
 
 def _missing(experiments: Iterable[Experiment]) -> Grid:
-    """Every cell that is not ok, with its reason."""
+    """Return the table of all cells that are not ok, with their reasons."""
     cells = [cell for experiment in experiments for cell in experiment.cells if not cell.ok]
     rows = [
         [Entry(t) for t in (c.experiment, c.case.name, c.implementation, c.status, c.reason)]

@@ -1,4 +1,4 @@
-"""Numbers and names as text for people: significant digits, intervals, ratios, and Markdown."""
+"""Format numbers and names as text for people: significant digits, intervals, ratios and Markdown."""
 
 import math
 import re
@@ -12,12 +12,12 @@ from analysis.statistics.stats import Interval
 
 _SPECIAL = re.compile(r"[\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # an underscore inside a name is harmless
 _WIDTH = 120
-_CODE, _KEPT = re.compile(r"`[^`\n]+`"), "\0"  # spaces in code style are no place to break a line
+_CODE, _KEPT = re.compile(r"`[^`\n]+`"), "\0"  # lines must not break at spaces in code style
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def escape(text: str) -> str:
-    """`text` as one line that Markdown shows literally, also inside a table.
+    """Return `text` as one line that Markdown shows literally, inside tables too.
 
     >>> escape("no `x` | use <y>")
     'no \\\\`x\\\\` \\\\| use &lt;y&gt;'
@@ -26,12 +26,12 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """A name in code style where that is possible."""
+    """Return a name in code style, or escaped if it holds characters that code style cannot show."""
     return escape(text) if set(text) & set("`|<>&\n") else f"`{text}`"
 
 
 def natural(name: str) -> list[tuple[str, int]]:
-    """Sorting key that reads digits as numbers.
+    """Return a sort key that reads digits as numbers.
 
     >>> sorted(["k10", "k5"], key=natural)
     ['k5', 'k10']
@@ -40,7 +40,7 @@ def natural(name: str) -> list[tuple[str, int]]:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """`value` with some significant digits; very small and very large ones in scientific notation.
+    """Return `value` with some significant digits, in scientific notation if it is very small or very large.
 
     >>> [number(value) for value in (6.8449, 0.01234, 1234.5, 2.1e-16, 5.0, 0.0, 3.2e7)]
     ['6.84', '0.0123', '1234', '2.1e-16', '5', '0', '3.2e+07']
@@ -53,7 +53,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def quote_names(table: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The same table, with what implementations are called and compute as Markdown shows it literally.
+    """Return the table with the columns `implementation` and `computes` escaped, so that Markdown shows them literally.
 
     >>> quote_names({"implementation": ["a"], "computes": ["x|y"], "ms": ["1"]})
     {'implementation': ['`a`'], 'computes': ['x\\\\|y'], 'ms': ['1']}
@@ -63,7 +63,7 @@ def quote_names(table: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 
 def grid(table: Mapping[str, list[str]], left: Container[str]) -> str:
-    """A Markdown table of columns by header, right-aligned but for those named in `left`; only headers are escaped.
+    """Return a Markdown table from columns by header, right-aligned except those in `left`; only headers are escaped.
 
     >>> print(grid({"name": ["`a`"], "ms": ["1.5"]}, left=["name"]))
     | name   |   ms |
@@ -95,7 +95,7 @@ def wrap(markdown: str) -> str:
 
 
 def interval(x: Interval, sign: bool = False) -> str:
-    """Value and ends with the same number of decimals, as many as the width of the interval deserves.
+    """Return a value and its interval with equally many decimals, as many as the interval's width justifies.
 
     >>> interval(Interval(6.8449, 6.7012, 7.0011)), interval(Interval(6.8449, 6.8441, 6.8458))
     ('6.84 (6.70–7.00)', '6.8449 (6.8441–6.8458)')
@@ -110,7 +110,9 @@ def interval(x: Interval, sign: bool = False) -> str:
     scale = max(abs(x.lo), abs(x.hi)) if sign else abs(x.value)
     if scale and _plain(scale):
         half = (x.hi - x.lo) / 2
-        finer = -math.floor(math.log10(half)) if half > 1e-9 * scale else 0  # below, only rounding is left
+        finer = (
+            -math.floor(math.log10(half)) if half > 1e-9 * scale else 0
+        )  # a narrower interval is only rounding error
         decimals = min(max(_decimals(scale, 3), finer), _decimals(scale, 5))
         value, lo, hi = (_fixed(end, decimals, sign) for end in x)
     else:
@@ -119,7 +121,7 @@ def interval(x: Interval, sign: bool = False) -> str:
 
 
 def ratio(x: Interval, verdict: str) -> str:
-    """A speed-up with three significant digits, and the ends of its interval with as many decimals.
+    """Return a speed-up with three significant digits, its interval with as many decimals, and the verdict.
 
     >>> ratio(Interval(1.2345, 1.2, 1.27), "faster"), ratio(Interval(1, 1, 1), "reference")
     ('1.23× (1.20–1.27) faster', 'reference')
@@ -133,7 +135,7 @@ def ratio(x: Interval, verdict: str) -> str:
 
 
 def times(value: float) -> str:
-    """A speed-up without its interval.
+    """Return a speed-up without its interval.
 
     >>> [times(value) for value in (1.0, 75.22, 103.4, 0.01334, 9.996)]
     ['1.00×', '75.2×', '103×', '0.0133×', '10.0×']
@@ -142,7 +144,7 @@ def times(value: float) -> str:
 
 
 def case_in_words(params: Mapping[str, Any]) -> str:
-    """A case in words, from what it varies; empty where its parameters do not say all of it.
+    """Return a description of a case from what it varies; empty if its parameters do not describe it fully.
 
     >>> case_in_words({"tasks": 10, "inner_steps": 1, "shots": 5, "model": {"hidden": 2, "width": 40}})
     '10 tasks, 1 inner step, 5 shots, width 40'
@@ -157,7 +159,7 @@ def case_in_words(params: Mapping[str, Any]) -> str:
 
 
 def _network(model: object) -> str:
-    """A network of an experiment's own by its size, one of the user's by where it comes from."""
+    """Return a built-in network's size, or the file and factory of a network of the user's."""
     if not isinstance(model, dict):
         return ""
     if "filters" in model:
@@ -168,7 +170,7 @@ def _network(model: object) -> str:
 
 
 def _as_fine(value: float, scale: float) -> str:
-    """With as many decimals as three significant digits of `scale` have."""
+    """Return `value` with as many decimals as three significant digits of `scale` have."""
     return _fixed(value, _decimals(scale, 3)) if _plain(scale) else number(value)
 
 
@@ -177,7 +179,7 @@ def _plain(value: float) -> bool:
 
 
 def _decimals(value: float, digits: int) -> int:
-    """How many show so many significant digits, also where rounding adds one: 9.996 is 10.0."""
+    """Return how many decimals show this many significant digits, also where rounding adds a digit: 9.996 is 10.0."""
     rounded = float(f"{abs(value):.{digits - 1}e}")
     return max(0, digits - 1 - math.floor(math.log10(rounded)))
 

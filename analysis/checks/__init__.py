@@ -1,1 +1,1 @@
-"""What came out against what should have: verdicts, bounds, and two results folders side by side."""
+"""Judge results: verdicts against expected ones, measurements against bounds, one results folder against another."""

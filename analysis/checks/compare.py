@@ -1,8 +1,8 @@
-"""Two results folders side by side: what became better or worse, stayed the same, or cannot be compared.
+"""Compare two results folders: what became better or worse, stayed the same, or cannot be compared.
 
 Times of two runs are never set against each other, since machines vary from hour to hour: of a timed experiment the
-speed-ups over its references are compared, each of which was taken in one round group of its own run. Of held-out
-losses it is the means, paired over the seeds that both have.
+speed-ups over its references are compared, each of which was taken in one round group of its own run. Held-out losses
+are compared by their means, paired over the seeds that both runs have.
 """
 
 import math
@@ -32,7 +32,7 @@ class NothingToCompare(ValueError):
 
 
 class Finding(NamedTuple):
-    """What the second folder says of one cell, or of one implementation over its seeds, against the first."""
+    """What became of one cell, or of one implementation over its seeds, from the first folder to the second."""
 
     experiment: str
     case: str
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 
 def compare(first: Path, second: Path) -> list[Finding]:
-    """Every finding, by experiment and case. Raises NothingToCompare, MixedDigests, Unreadable."""
+    """Return all findings, by experiment and case. Raises NothingToCompare, MixedDigests, Unreadable."""
     names = [name for name in experiments_in(first) if name in experiments_in(second)]
     findings = [f for name in names for f in _experiment(load(first, name), load(second, name))]
     if not findings:
@@ -81,13 +81,13 @@ def _experiment(old: Experiment, new: Experiment) -> Iterator[Finding]:
 
 
 def _newest(experiment: Experiment) -> dict[object, Cell]:
-    """By case and implementation; one that was timed for itself before one that was only a reference again."""
+    """Return the newest cell of each case and implementation, rather not one that was a reference only."""
     order = sorted(experiment.cells, key=lambda cell: (not cell.reference_only, cell.finished))
     return {(cell.case.id, cell.implementation): cell for cell in order}
 
 
 def _rows(experiment: Experiment) -> dict[str, dict[str, object]]:
-    """The first row of each cell with what is computed of it, by the cell's file."""
+    """Return the first row of each cell, with its computed columns, by the cell's file."""
     frame = with_computed(experiment)
     first = frame[~frame.index.duplicated()]
     return {experiment.cells[position].file: row.to_dict() for position, row in first.iterrows()}
@@ -100,7 +100,7 @@ def _name(cell: Cell, seed: bool = True) -> str:
 
 
 def _ratio(column: Ratio, old: dict[str, object], new: dict[str, object]) -> tuple[str, str] | None:
-    """Return the verdict on the quotient of two ratios, and both in words; None where one is not there to compare."""
+    """Return the verdict on how a speed-up changed, and both speed-ups as text; None if either is missing."""
     a, b = (interval_of(row, column.name) for row in (old, new))
     if math.isnan(a.value) or math.isnan(b.value) or REFERENCE in (old.get(column.verdict), new.get(column.verdict)):
         return None
@@ -112,7 +112,7 @@ def _ratio(column: Ratio, old: dict[str, object], new: dict[str, object]) -> tup
 
 
 def _losses(quantity: str, old: Experiment, new: Experiment) -> Iterator[Finding]:
-    """Held-out losses of the same tasks, of each implementation over the seeds that both folders have."""
+    """Yield a finding on the held-out loss of each implementation, over the seeds and tasks that both folders share."""
     a, b = _newest(old), _newest(new)
     same = {key for key in a if key in b and _digests(a[key]) == _digests(b[key])}
     before, after = (_means(quantity, [cells[key] for key in cells if key in same]) for cells in (a, b))
@@ -131,7 +131,7 @@ def _digests(cell: Cell) -> tuple[str, str]:
 
 
 def _means(quantity: str, cells: Iterable[Cell]) -> dict[tuple[str, str], dict[int, float]]:
-    """Mean held-out losses by case and implementation, of each seed."""
+    """Return the mean held-out loss of each seed, by case and implementation."""
     means: dict[tuple[str, str], dict[int, float]] = {}
     for cell in cells:
         if cell.ok and quantity in cell.observations:
@@ -141,6 +141,6 @@ def _means(quantity: str, cells: Iterable[Cell]) -> dict[tuple[str, str], dict[i
 
 
 def count_verdicts(findings: list[Finding]) -> pd.Series:
-    """How many of each verdict, the alarming ones first."""
+    """Return how many findings have each verdict, the alarming verdicts first."""
     counts = pd.Series([finding.verdict for finding in findings]).value_counts()
     return counts.reindex([verdict for verdict in VERDICTS if verdict in counts])

@@ -1,4 +1,4 @@
-"""The compatibility table: a row for each PyTorch, Python and implementation, as CSV and as Markdown."""
+"""Hold the compatibility table, a row per PyTorch, Python and implementation, and write it as CSV and Markdown."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from analysis import text
 from analysis.store.cells import computes_order
 
 NAME = "compatibility"
-EVERYTHING = "all"  # stands for every implementation in the row of a pair that could not be checked
+EVERYTHING = "all"  # in the row of a pair that could not be checked, stands for every implementation
 UNAVAILABLE = "unavailable"
 VERDICTS = ("right", "expected", "wrong", UNAVAILABLE)
 NAMES = {"right": "right", "expected": "off, as is known", "wrong": "wrong", UNAVAILABLE: "unavailable"}
@@ -32,7 +32,7 @@ COLUMNS = (*_TEXTS[:-1], *_COUNTS, *_WORST, "reason")
 
 
 def frame(rows: Iterable[Mapping[str, object]] = ()) -> pd.DataFrame:
-    """Rows as a table with all columns; text that is missing is empty."""
+    """Return rows as a table with all columns; missing text becomes an empty text."""
     table = pd.DataFrame([dict(row) for row in rows], columns=list(COLUMNS))
     texts = {name: table[name].astype(object).fillna("").astype(str) for name in _TEXTS}
     counts = {name: table[name].astype("Int64") for name in _COUNTS}
@@ -40,7 +40,7 @@ def frame(rows: Iterable[Mapping[str, object]] = ()) -> pd.DataFrame:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """The table that `files` wrote, or an empty one. Versions are text: 3.10 is not 3.1."""
+    """Read the table that `files` wrote, or return an empty one. Versions stay text, since 3.10 is not 3.1."""
     file = folder / f"{NAME}.csv"
     if not file.exists():
         return frame()
@@ -48,30 +48,30 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """By version, then implementations as everywhere: second order first."""
+    """Sort rows by versions, then by what is computed (second order first) and implementation."""
     keys = [(text.natural(row["torch"]), text.natural(row["python"]), *_place(row)) for row in table.to_dict("records")]
     return table.iloc[sorted(range(len(keys)), key=keys.__getitem__)].reset_index(drop=True)
 
 
 def implementations(table: pd.DataFrame) -> list[str]:
-    """Those that were checked with any pair, in order."""
+    """Return the implementations that were checked with any pair of versions, in order."""
     rows = sorted(table[table["implementation"] != EVERYTHING].to_dict("records"), key=_place)
     return list(dict.fromkeys(str(row["implementation"]) for row in rows))
 
 
 def titles(table: pd.DataFrame) -> dict[str, str]:
-    """By name what a reader should take it for: what is known as a misuse of a library says so."""
+    """Return a title for each implementation; a known misuse of a library is marked as one."""
     misuses = set(table.loc[table["misuse"] != "", "implementation"])
     return {name: f"{name} (misuse)" if name in misuses else name for name in implementations(table)}
 
 
 def count_served(row: Mapping[Any, Any]) -> int:
-    """How many cases an implementation took on, whatever came of it."""
+    """Return how many cases an implementation served, right or wrong."""
     return int(row["cases_right"] + row["cases_expected"] + row["cases_wrong"])
 
 
 def outcome(row: Mapping[Any, Any]) -> str:
-    """What became of the cases that it serves.
+    """Return in a few words how many of the served cases are right, off or wrong.
 
     >>> outcome({"verdict": "expected", "cases_right": 94, "cases_expected": 8, "cases_wrong": 0})
     '8 of 102 off'
@@ -86,13 +86,13 @@ def outcome(row: Mapping[Any, Any]) -> str:
 
 
 def files(table: pd.DataFrame) -> dict[str, bytes]:
-    """File name → content."""
+    """Return the content of each file, by file name."""
     csv = table.to_csv(index=False, lineterminator="\n", float_format="%.3g")
     return {f"{NAME}.csv": csv.encode(), f"{NAME}.md": markdown(table)}
 
 
 def markdown(table: pd.DataFrame) -> bytes:
-    """A line per pair of versions, the reasons of what is not simply right, and a legend."""
+    """Return the Markdown page: a line per pair of versions, the reasons for anything not right, and a legend."""
     names = titles(table)
     pairs = [group for _, group in table.groupby(["torch", "python"], sort=False)]
     checked = sum(EVERYTHING not in set(group["implementation"]) for group in pairs)
@@ -114,7 +114,7 @@ def markdown(table: pd.DataFrame) -> bytes:
 
 
 def _pair(rows: list[dict[Hashable, Any]], names: Mapping[str, str]) -> dict[str, str]:
-    """Versions, then outcome and error by implementation."""
+    """Return a line with one pair of versions and, for each implementation, its outcome and error."""
     line = {"torch": rows[0]["torch"], "Python": rows[0]["python"], "NumPy": rows[0]["numpy_version"]}
     by_name = {row["implementation"]: row for row in rows}
     for name, title in names.items():
@@ -125,7 +125,7 @@ def _pair(rows: list[dict[Hashable, Any]], names: Mapping[str, str]) -> dict[str
 
 
 def _about(row: Mapping[Any, Any]) -> str:
-    """Which of an implementation's cases its reason is about."""
+    """Return which of an implementation's cases its reason explains."""
     if row["verdict"] == UNAVAILABLE:
         return UNAVAILABLE
     absent = f"{row['cases_unavailable']} not served" if row["cases_unavailable"] else ""
@@ -133,7 +133,7 @@ def _about(row: Mapping[Any, Any]) -> str:
 
 
 def _reason(rows: pd.DataFrame, checked: int) -> dict[str, str]:
-    """What the rows with the same reason have in common, and where it is so."""
+    """Return a line of the reasons: implementation, cases, versions that share the reason, and the reason."""
     first = rows.iloc[0]
     name = str(first["implementation"])
     where = "; ".join(

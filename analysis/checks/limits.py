@@ -1,4 +1,4 @@
-"""Are the limits of a large store and of a long training run kept? The rows of two experiments that say no."""
+"""Check the limits on rendering a large store and on the memory of a long training run, and report those broken."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ Frames = Mapping[str, tuple[Experiment, pd.DataFrame]]
 
 
 def text_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[str]]]]:
-    """The experiment's tables as its Markdown has them: name, and cells by header."""
+    """Yield the name of each table of the experiment, and its cells by header, as its Markdown shows them."""
     section_list = sections(experiment, frame)
     columns = tidy.shown_columns(experiment, frame.columns)
     for name, section in zip(labels(section_list), section_list, strict=True):
@@ -22,9 +22,9 @@ def text_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[s
 
 
 def problems(frames: Frames, keys: Collection[tuple[Any, ...]], environment: str) -> Iterator[str]:
-    """A line for each limit that is not shown to be kept by the newest cells of what was asked for.
+    """Yield a line for each limit that the newest cells of `keys` do not show to be kept.
 
-    asked: experiment, `analysis.store.cells.Case.id` and implementation. What is not available breaks no limit.
+    keys: experiment, `analysis.store.cells.Case.id` and implementation. An unavailable implementation breaks no limit.
     """
     for name, (experiment, frame) in frames.items():
         newest = {

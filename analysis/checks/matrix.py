@@ -1,7 +1,8 @@
-"""What `make matrix` found, merged into the compatibility table: `python -m analysis.checks.matrix [STORE …]`.
+"""Merge what `make matrix` measured into the compatibility table: `python -m analysis.checks.matrix [STORE …]`.
 
 A store is the results folder of one pair of PyTorch and Python versions. Rows of other pairs stay as they are in the
-table, so that it can grow by one version at a time; without a store, Markdown and figure are made anew from it.
+table, so that it can grow by one version at a time; without a store, the Markdown and the figure are made anew from the
+table.
 """
 
 import argparse
@@ -21,15 +22,15 @@ from analysis.store.cells import Environment
 from analysis.store.load import Experiment, MixedDigests, Unreadable, load
 
 CHECK = "regress"
-ABOUT = "pair.json"  # which pair a store is of, and why there may be nothing else in it
+ABOUT = "pair.json"  # names a store's pair of versions and, if the store is empty, the reason
 TABLE = Path("results/published/compatibility")
-REASONS = 3  # that a row spells out
+REASONS = 3  # how many a row spells out
 _DTYPES = ("float64", "float32")
-_BY_STATUS = {"ok": "right", "expected": "expected", "unavailable": UNAVAILABLE}  # any other: wrong
+_BY_STATUS = {"ok": "right", "expected": "expected", "unavailable": UNAVAILABLE}  # any other status is wrong
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Merge, write the files, and say in a line what became of each pair."""
+    """Merge the stores into the table, write its files, and print a line for each pair."""
     parser = argparse.ArgumentParser("python -m analysis.checks.matrix", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("stores", nargs="*", type=Path, metavar="STORE")
     parser.add_argument("--into", type=Path, default=TABLE, metavar="DIR", help="the folder of the table")
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def pair(store: Path) -> pd.DataFrame:
-    """The rows of one pair: one for each implementation, or one alone with the reason why there are none."""
+    """Return the rows of one pair of versions: one per implementation, or a single one that says why there are none."""
     about = json.loads((store / ABOUT).read_text(encoding="utf-8"))
     versions = {"torch": about["torch"], "python": about["python"]}
     reason = about["reason"]
@@ -63,9 +64,10 @@ def pair(store: Path) -> pd.DataFrame:
 
 
 def merge(table: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The table with the rows of these pairs in the place of those it had.
+    """Return the table with the rows of these pairs in place of those that it had.
 
-    What was measured once stays where the same pair cannot be checked today: that says nothing about the versions.
+    Rows from an earlier check stay if the same pair cannot be checked today, since that says nothing about the
+    versions.
     """
     for part in parts:
         same = _same(table, part)
@@ -83,7 +85,7 @@ def _missing(part: pd.DataFrame) -> bool:
 
 
 def _line(part: pd.DataFrame, table: pd.DataFrame) -> str:
-    """What became of a pair."""
+    """Return a line that says what became of a pair."""
     name = f"torch {part['torch'].iloc[0]}, Python {part['python'].iloc[0]}"
     if _missing(part):
         kept = "" if _missing(table[_same(table, part)]) else "; the rows of an earlier check are kept"
@@ -93,7 +95,7 @@ def _line(part: pd.DataFrame, table: pd.DataFrame) -> str:
 
 
 def _implementations(experiment: Experiment) -> Iterable[dict[str, object]]:
-    """A row for each implementation: counts by verdict, the worst errors, and the reasons of what is not right."""
+    """Yield a row per implementation: counts by verdict, the worst errors, and the reasons for anything not right."""
     cells = experiment.rows.assign(verdict=[_BY_STATUS.get(status, "wrong") for status in experiment.rows["status"]])
     for name, group in cells.groupby("implementation"):
         first = experiment.cells[group.index[0]]
@@ -116,7 +118,7 @@ def _implementations(experiment: Experiment) -> Iterable[dict[str, object]]:
 
 
 def _verdict(counts: Counter[str]) -> str:
-    """One case that is wrong makes the whole wrong; one that cannot be had does not.
+    """Return one verdict for all cases: a wrong case makes the whole wrong, an unavailable one does not.
 
     >>> _verdict(Counter(right=9, wrong=1)), _verdict(Counter(right=9, unavailable=9)), _verdict(Counter(unavailable=9))
     ('wrong', 'right', 'unavailable')
@@ -125,7 +127,7 @@ def _verdict(counts: Counter[str]) -> str:
 
 
 def _reasons(reasons: Iterable[str]) -> str:
-    """Each once, and not too many.
+    """Join the distinct reasons, the first few in full and the rest as a count.
 
     >>> _reasons(["a", "b", "a", "c", "d", "e"])
     'a; b; c; and 2 more'
@@ -136,7 +138,7 @@ def _reasons(reasons: Iterable[str]) -> str:
 
 
 def _worst(cells: pd.DataFrame) -> dict[str, float]:
-    """By dtype the largest error, and the largest in units of its tolerance."""
+    """Return by dtype the largest error, and the largest error in units of its tolerance."""
     worst: dict[str, float] = {}
     for dtype in _DTYPES:
         errors, tolerances = (

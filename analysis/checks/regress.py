@@ -1,7 +1,7 @@
-"""Are the verdicts of a check those that were committed? Differences count in both directions.
+"""Compare the verdicts of a check with the committed ones; a difference in either direction counts.
 
-`expected.csv` has a line per implementation, golden case and dtype: the verdict, and of a known limitation where its
-library discusses it. What is right and was not is news as much as what is wrong and was right.
+`expected.csv` has a line per implementation, golden case and dtype: the verdict and, for a known limitation, where its
+library discusses it. A result that is newly right is reported just as one that is newly wrong.
 """
 
 import csv
@@ -19,7 +19,7 @@ ACCEPT = "accept with --accept"
 
 
 class Key(NamedTuple):
-    """What a verdict is about."""
+    """What a verdict is about: an implementation on a golden case in a dtype."""
 
     implementation: str
     case: str
@@ -30,7 +30,7 @@ class Key(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """pointer: of a known limitation, where its library discusses it."""
+    """A verdict and, for a known limitation, the pointer to where its library discusses it."""
 
     verdict: str
     pointer: str = ""
@@ -43,18 +43,18 @@ Verdicts = dict[Key, Verdict]
 
 
 class Unusable(ValueError):
-    """There is no table of expected verdicts, or it is damaged; one line."""
+    """The table of expected verdicts is missing or damaged; the message is one line."""
 
 
 def read_verdicts(results: Path, keys: Collection[Key], environment: str) -> tuple[Verdicts, dict[Key, str]]:
-    """The verdicts stored for `keys` in one environment, and the reasons of those that are not right."""
+    """Return the verdicts stored for `keys` in one environment, and the reasons of those that are not right."""
     cells = [cell for cell in read(results, EXPERIMENT).cells if cell.environment == environment and _key(cell) in keys]
     verdicts = {_key(cell): Verdict(cell.verdict, _pointer(cell)) for cell in sorted(cells, key=lambda c: c.finished)}
     return verdicts, {_key(cell): cell.reason for cell in cells if not cell.ok}
 
 
 def read_expected(file: Path) -> Verdicts:
-    """The committed verdicts; raises Unusable."""
+    """Read the committed verdicts. Raises Unusable."""
     try:
         with file.open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
@@ -65,14 +65,16 @@ def read_expected(file: Path) -> Verdicts:
 
 
 def accept(file: Path, verdicts: Verdicts, others: Verdicts) -> None:
-    """Make what was found what is expected; `others` are the verdicts on what was not part of the check."""
+    """Write `verdicts` as the new expected ones, along with `others`, which the check did not cover."""
     lines = [(*Key._fields, *Verdict._fields), *sorted((*key, *value) for key, value in (others | verdicts).items())]
     write(file, "".join(f"{','.join(map(_quoted, line))}\n" for line in lines).encode())
 
 
 def differences(committed: Verdicts, verdicts: Verdicts, reasons: dict[Key, str]) -> Iterator[str]:
-    """A line for each verdict that is not as expected, for each that is missing, and for each implementation or row
-    that nothing is known of."""
+    """Yield a line for each verdict that differs from the committed one, is missing, or has none to compare with.
+
+    An implementation that is new as a whole gets one line.
+    """
     for key in sorted(committed.keys() | verdicts.keys()):
         if key not in verdicts:
             yield f"{key}: no verdict; expected {committed[key]}"
@@ -89,7 +91,7 @@ def differences(committed: Verdicts, verdicts: Verdicts, reasons: dict[Key, str]
 
 
 def count_in_words(counts: Counter[str]) -> str:
-    """Most frequent first."""
+    """Return counts as text, the most frequent first."""
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 
@@ -102,7 +104,7 @@ def _key(cell: Cell) -> Key:
 
 
 def _pointer(cell: Cell) -> str:
-    """A known limitation's reason starts with it."""
+    """Return the pointer of a known limitation, with which its reason starts."""
     return cell.reason.partition(":")[0] if cell.status == "expected" else ""
 
 

@@ -1,7 +1,7 @@
-"""Does the timing tell differences that are there, and none that are not? Verdicts counted over trials, and bounds.
+"""Judge the timing itself: does it find differences that exist, and none that do not?
 
-A trial compares an implementation with itself, and with itself slowed by 5 %. The bounds are for 40 trials: 95 %
-intervals miss now and then, so a few false differences are no fault.
+A trial compares an implementation with itself, and with itself slowed by 5 %. Verdicts are counted over trials and held
+against bounds for 40 trials: 95 % intervals miss now and then, so a few false differences are no fault.
 """
 
 import math
@@ -26,7 +26,7 @@ CaseId = tuple[str, str, str, int | None, int | None]
 
 
 class Bound(NamedTuple):
-    """How many verdicts may be one of `verdicts`; `compared` says what they are on."""
+    """A limit on how many trials may have one of `verdicts`; `compared` describes what a trial compares."""
 
     compared: str
     verdicts: tuple[str, ...]
@@ -46,7 +46,7 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdicts on one subject; `missing` has a line for each trial without one."""
+    """The verdicts on one implementation over all trials; `missing` has a line for each trial without a verdict."""
 
     bound: Bound
     counts: Counter[str]
@@ -54,13 +54,13 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether every trial has a verdict, and the bound is kept."""
+        """Tell whether every trial has a verdict and the bound is kept."""
         count = sum(self.counts[verdict] for verdict in self.bound.verdicts)
         return not self.missing and self.bound.least <= count <= self.bound.most
 
 
 def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> list[Outcome]:
-    """The verdicts stored of `trials` in one environment, the newest of each: those of the table."""
+    """Return the verdicts stored for `trials` in one environment, using the newest cell of each trial."""
     experiment = read(results, EXPERIMENT)
     (ratio,) = experiment.page.ratios
     verdicts = with_computed(experiment).get(ratio.verdict, {})
@@ -82,7 +82,7 @@ def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> lis
 
 
 def table(outcome_list: Collection[Outcome]) -> Table:
-    """A line for each subject."""
+    """Return a table with a line for each outcome."""
     lines = Table("an implementation compared", "trials", *VERDICTS, "allowed", "")
     for outcome in outcome_list:
         counts = [outcome.counts[verdict] for verdict in VERDICTS]
@@ -92,8 +92,8 @@ def table(outcome_list: Collection[Outcome]) -> Table:
 
 
 def _why(cell: Cell | None, reference: Cell | None) -> str:
-    """What went wrong in a trial."""
+    """Return why a trial has no verdict."""
     for failed in filter(None, (cell, reference)):
         if not failed.ok:
             return f"{failed.implementation} {failed.status}: {failed.reason}"
-    return "not measured" if cell is None or reference is None else "measured apart from its reference"
+    return "not measured" if cell is None or reference is None else "not timed in one round group with its reference"

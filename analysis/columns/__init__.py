@@ -1,1 +1,1 @@
-"""Kinds of columns: each knows how it is computed, combined over seeds, shown and explained."""
+"""Define the kinds of columns: each knows how it is computed, combined over seeds, shown and explained."""

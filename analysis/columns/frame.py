@@ -1,4 +1,4 @@
-"""The table of an experiment: what its cells store, and beside each column what is computed of it."""
+"""Build the table of an experiment: the columns that its cells store, and those computed from them."""
 
 import pandas as pd
 
@@ -10,7 +10,7 @@ from analysis.store.load import COMMON, Experiment
 
 
 def with_computed(experiment: Experiment) -> pd.DataFrame:
-    """Return `experiment.rows` with the computed columns; its index is theirs."""
+    """Return `experiment.rows` with the computed columns added; the index stays the same."""
     peers = Peers(experiment.cells)
     computing = [column for column in experiment.columns.values() if type(column).values is not Column.values]
     computed: list[dict[str, Value]] = []
@@ -22,10 +22,12 @@ def with_computed(experiment: Experiment) -> pd.DataFrame:
     extra = pd.DataFrame(computed, index=pd.RangeIndex(len(computed), name="cell"))
     for column in computing:
         if isinstance(column, BreakEven) and column.name in extra.columns:
-            extra[column.name] = extra[column.name].convert_dtypes()  # steps stay whole although some rows have none
+            extra[column.name] = extra[
+                column.name
+            ].convert_dtypes()  # keeps steps whole numbers although some rows have none
     rows = experiment.rows
     joined = rows[rows.columns.difference(extra.columns)].join(extra)
-    for name in rows.columns.intersection(extra.columns):  # what a row stores stands where nothing was computed
+    for name in rows.columns.intersection(extra.columns):  # where nothing was computed, the stored value is kept
         joined[name] = joined[name].where(joined[name].notna(), rows[name])
     order = [*COMMON, *(name for column in experiment.columns.values() for name in column.fields)]
     return joined[[name for name in dict.fromkeys([*order, *joined.columns]) if name in joined.columns]]

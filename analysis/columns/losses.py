@@ -1,4 +1,4 @@
-"""Columns that compare the losses of a cell with a reference's: differences over seeds, agreement of curves."""
+"""Define columns that compare a cell's losses with a reference's: differences over seeds, and agreement of curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,11 @@ class Difference(Computed):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The reference, the difference with its interval, and the verdict."""
+        """Return the names of the reference, of the difference with its interval, and of the verdict."""
         return f"{self.of}_reference", *with_ends(self.name), f"{self.of}_verdict"
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
-        """Compare over all seeds of the setting, hence the same for each of them."""
+        """Compare over all seeds of the setting; the result is the same for each seed."""
         if self.of not in cell.observations:
             return {}
         key = (self.name, cell.case.setting, cell.computes, cell.implementation, cell.environment)
@@ -48,18 +48,18 @@ class Difference(Computed):
     def _by_seed(
         self, cell: Cell, others: Sequence[Cell], implementation: str, environment: str | None = None
     ) -> dict[int, float]:
-        """Return the mean loss by seed; of all environments, the cell's own last, so that it wins."""
+        """Return the mean loss by seed, from the cell's own environment where there is one, else from any."""
         chosen = [c for c in others if c.implementation == implementation and environment in (None, c.environment)]
         chosen.sort(key=lambda c: (c.environment == cell.environment, c.finished))
         return {-1 if c.case.seed is None else c.case.seed: float(np.mean(c.observations[self.of])) for c in chosen}
 
     def text(self, row: Mapping[Any, object]) -> str:
-        """Show the difference with its sign, its interval and the verdict."""
+        """Return the difference with its sign, its interval and the verdict as text."""
         difference, verdict = interval_of(row, self.name), word_of(row, f"{self.of}_verdict")
         return verdict if difference.value != difference.value else f"{text.interval(difference, sign=True)} {verdict}"
 
     def explain(self) -> str:
-        """Say what is subtracted, and what the verdicts mean."""
+        """Say what is subtracted from what, and what the verdicts mean."""
         return (
             f"own {self.of} minus that of the row marked reference which computes the same, paired over seeds, with "
             "95 % t interval: negative is better; `same` means within ±2 % of the reference's loss; one seed alone "
@@ -69,7 +69,7 @@ class Difference(Computed):
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Computed):
-    """The largest relative difference of the first entries of a curve from the reference's, in one dtype."""
+    """The largest relative difference of a curve's first entries from the reference's, in one dtype."""
 
     series: str
     curve: str
@@ -83,11 +83,11 @@ class Agreement(Computed):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The difference, and the verdict."""
+        """Return the names of the difference and of the verdict."""
         return self.name, f"{self.name}_verdict"
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
-        """Compare a cell's curve with the reference's of its case."""
+        """Compare a cell's curve with the reference's curve of the same case."""
         entries = curve(cell, self.series, self.curve)
         if not entries or cell.case.dtype != self.in_dtype:
             return {}
@@ -102,17 +102,17 @@ class Agreement(Computed):
         return dict(zip(self.fields, (distance, "within" if distance <= self.tolerance else "beyond"), strict=True))
 
     def text(self, row: Mapping[Any, object]) -> str:
-        """Show the difference and the verdict."""
+        """Return the difference and the verdict as text."""
         value, verdict = value_of(row, self.name), word_of(row, f"{self.name}_verdict")
         return verdict if value != value else f"{text.number(value)} {verdict}"
 
     def explain(self) -> str:
-        """Say of which curve, over how many entries, and the tolerance."""
+        """Say which curve is compared, over how many entries, and with which tolerance."""
         return (
             f"largest relative difference of `{self.curve}` from the reference's over its first {self.first} entries; "
             f"within or beyond the tolerance of {self.tolerance:g} in {self.in_dtype}"
         )
 
     def why_empty(self) -> str:
-        """Name the dtype in which it is compared."""
+        """Say that curves are compared in one dtype only."""
         return f"compared in {self.in_dtype} only"

@@ -1,4 +1,4 @@
-"""The cells that a cell is compared with: those that took turns with it, of its case, and of its setting."""
+"""Find the cells that a cell is compared with: those of its round group, its case, or its setting."""
 
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 from analysis.store.cells import Cell, Numbers, Value
 
 PREFERRED = {"maml": "unrolled", "fomaml": "fomaml", "reptile": "reptile", "pretraining": "pretraining"}
-"""The reference among those that compute the same, where it was measured."""
+"""The preferred reference for each kind of meta-gradient, used if it was measured."""
 
 
 class Peers:
@@ -18,13 +18,13 @@ class Peers:
         self._known: dict[Hashable, dict[str, Value]] = {}
 
     def once(self, key: Hashable, compute: Callable[[], dict[str, Value]]) -> dict[str, Value]:
-        """Compute what is the same for several cells, which share `key`, for the first of them only."""
+        """Return `compute()`, calling it only once per `key`, for values that several cells share."""
         if key not in self._known:
             self._known[key] = compute()
         return self._known[key]
 
     def in_turns(self, cell: Cell) -> list[Cell]:
-        """Return the cells that took turns with this one: only their times are compared."""
+        """Return the cells that took turns with this one: only their times may be compared with its own."""
         return self._turns[_turns(cell)]
 
     def of_case(self, cell: Cell) -> list[Cell]:
@@ -32,7 +32,7 @@ class Peers:
         return self._cases[cell.case.id]
 
     def of_setting(self, cell: Cell) -> list[Cell]:
-        """Return the cells of the same case with any seed."""
+        """Return the cells of the same case, with any seed."""
         return self._settings[cell.case.setting]
 
     @cached_property
@@ -49,7 +49,7 @@ class Peers:
 
 
 def grouped(cells: Iterable[Cell], by: Callable[[Cell], Hashable]) -> dict[Hashable, list[Cell]]:
-    """Group cells by what they share, in their order."""
+    """Group cells by the key that `by` returns; their order is kept."""
     groups: dict[Hashable, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(by(cell), []).append(cell)
@@ -57,24 +57,24 @@ def grouped(cells: Iterable[Cell], by: Callable[[Cell], Hashable]) -> dict[Hasha
 
 
 def reference_for(cells: Iterable[Cell], computes: str) -> str:
-    """Return the implementation that those which compute the same are compared with; empty without any."""
+    """Return the reference among the implementations that compute the same; empty if there are none."""
     names = sorted({cell.implementation for cell in cells if cell.computes == computes})
     preferred = PREFERRED.get(computes, "")
     return preferred if preferred in names else next(iter(names), "")
 
 
 def partner(cell: Cell, candidates: Iterable[Cell]) -> Cell | None:
-    """Return the candidate to compare a cell with: of its environment where there is one, else the newest."""
+    """Return the candidate to compare a cell with: preferably of its environment, and of several the newest."""
     return max(candidates, key=lambda other: (other.environment == cell.environment, other.finished), default=None)
 
 
 def curve(cell: Cell, series: str, column: str) -> Numbers:
-    """Return one curve of a cell; empty if it has none of these names."""
+    """Return one curve of a cell; empty if it has no such series or column."""
     return cell.series.get(series, {}).get(column, array("d"))
 
 
 def curve_reference(cell: Cell, same_case: Iterable[Cell], series: str, column: str) -> Cell | None:
-    """Return the cell of the same case whose curve this one's is measured against, of what computes the same."""
+    """Return the cell of the same case whose curve this one's is compared with: the reference's."""
     peers = [other for other in same_case if curve(other, series, column)]
     name = reference_for(peers, cell.computes)
     return partner(cell, (other for other in peers if other.implementation == name))

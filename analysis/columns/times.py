@@ -1,4 +1,4 @@
-"""Columns that compare the time of a cell with that of others: ratios to a reference, and the break-even."""
+"""Define columns that compare a cell's time with others': the ratio to a reference, and the break-even."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from analysis.columns.values import Row, combined, interval_of, value_of, with_e
 from analysis.statistics import stats
 from analysis.store.cells import Cell, Value
 
-STEP, FIRST_STEP = "step_ms", "first_step_cold_s"  # what the break-even is computed from
+STEP, FIRST_STEP = "step_ms", "first_step_cold_s"  # the columns that the break-even is computed from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio(Computed):
-    """The time of a reference over a cell's own, of pairs that took turns, with a 95 % interval and a verdict."""
+    """The speed-up over a reference: its time over the cell's, of one round group, with a 95 % interval and verdict."""
 
     of: str
     against: str
@@ -29,16 +29,16 @@ class Ratio(Computed):
 
     @property
     def verdict(self) -> str:
-        """The name of the verdict's column."""
+        """Return the name of the verdict's column."""
         return f"verdict_vs_{self.against}"
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The ratio, the ends of its interval, and the verdict."""
+        """Return the names of the ratio, of the ends of its interval, and of the verdict."""
         return *with_ends(self.name), self.verdict
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
-        """Compare a cell with the reference of its round group; nothing without one."""
+        """Compare a cell with the reference of its round group; empty without a reference."""
         if self.of not in cell.samples or cell.round_group is None:
             return {}
         if cell.implementation == self.against:
@@ -50,7 +50,7 @@ class Ratio(Computed):
         return self._as_fields(ratio, stats.ratio_verdict(ratio))
 
     def over_seeds(self, rows: Sequence[Row]) -> Row:
-        """Take the geometric mean over the seeds, and the verdict on its interval."""
+        """Return the geometric mean over the seeds, and the verdict on its interval."""
         numbers = [float(row[self.name]) for row in rows if row[self.name] is not None]
         ratio = stats.geometric_interval(numbers)
         verdicts = [row[self.verdict] for row in rows]
@@ -58,15 +58,15 @@ class Ratio(Computed):
         return self._as_fields(ratio, stats.ratio_verdict(ratio) if judged else combined(verdicts))
 
     def text(self, row: Mapping[Any, object]) -> str:
-        """Show the ratio, its interval and the verdict."""
+        """Return the ratio, its interval and the verdict as text."""
         return text.ratio(interval_of(row, self.name), word_of(row, self.verdict))
 
     def label(self, value: float) -> str:
-        """Show how many times as fast."""
+        """Return how many times as fast the cell is."""
         return text.times(value)
 
     def explain(self) -> str:
-        """Say what is divided by what, and what the verdicts mean."""
+        """Say which time is divided by which, and what the verdicts mean."""
         return (
             f"time of {self.against} over own time, both taking turns, with 95 % interval: above 1 is faster; "
             "`same` means that the whole interval is within ±2 %, `undecided` that the interval is too wide to tell"
@@ -74,12 +74,12 @@ class Ratio(Computed):
 
     @property
     def axis_label(self) -> str:
-        """Name the reference."""
+        """Return an axis label that names the reference."""
         return f"speed-up vs {self.against} (×)"
 
     @property
     def short_name(self) -> str:
-        """Name the reference only."""
+        """Return a short name that names the reference."""
         return f"vs {self.against}"
 
     def _as_fields(self, ratio: stats.Interval, verdict: Any) -> dict[str, Any]:
@@ -88,7 +88,10 @@ class Ratio(Computed):
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven(Computed):
-    """After how many steps what compiles has caught up with the fastest that does not and computes the same."""
+    """After how many steps a compiling implementation has caught up with the fastest that does not compile.
+
+    Both compute the same; compiling makes the first step slow and later ones fast.
+    """
 
     timing: ClassVar[bool] = True
 
@@ -97,11 +100,11 @@ class BreakEven(Computed):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The steps, and the implementation that was caught up with."""
+        """Return the names of the number of steps, and of the implementation that is caught up with."""
         return self.name, "breakeven_against"
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
-        """Compare a cell that compiled with those that took turns with it."""
+        """Compare a cell that compiled with cells of its round group that did not."""
         own_start = _start(cell, compiled=True)
         if own_start is None or cell.round_group is None:
             return {}
@@ -117,16 +120,16 @@ class BreakEven(Computed):
         return dict(zip(self.fields, (int(steps) if math.isfinite(steps) else "never", name), strict=True))
 
     def text(self, row: Mapping[Any, object]) -> str:
-        """Show the number of steps, or `never`."""
+        """Return the number of steps as text, or `never`."""
         value = value_of(row, self.name)
         return self.number(value) if value == value else word_of(row, self.name)
 
     def number(self, value: float) -> str:
-        """Show three digits: steps are whole, and no more of them mean anything."""
+        """Return a number of steps with three significant digits; more would mean nothing."""
         return text.number(float(f"{value:.3g}"))
 
     def explain(self) -> str:
-        """Say what has to pay off."""
+        """Say what has to pay off, and against which implementation."""
         return (
             f"how many steps it takes until the slow first one (`{FIRST_STEP}`) has paid off: from then on its total "
             "time is below that of the fastest implementation that computes the same without compiling, taking turns "
@@ -135,7 +138,7 @@ class BreakEven(Computed):
 
 
 def _start(cell: Cell, compiled: bool) -> tuple[float, float] | None:
-    """Return the seconds of a step and of the first one; None unless both were measured of one of this kind."""
+    """Return the seconds of a step and of the first step; None unless both are stored and `compiled` is the cell's."""
     row = cell.rows[0] if cell.rows else {}
     first_s = row.get(FIRST_STEP)
     if row.get("compiled") is not compiled or STEP not in cell.samples or not isinstance(first_s, int | float):

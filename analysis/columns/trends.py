@@ -1,4 +1,4 @@
-"""Columns with the rise of a cell's own curve, such as a process' memory over a training run."""
+"""Define columns with the rise of a cell's own curve, such as a process' memory over a training run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from analysis.store.cells import Cell, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Trend(Computed):
-    """How much a curve rises from its beginning to its end, which may be at most `most`, in its own unit."""
+    """How much a curve rises from beginning to end, in its own unit; a verdict says whether that exceeds `most`."""
 
     series: str
     x: str
@@ -27,16 +27,16 @@ class Trend(Computed):
 
     @property
     def per_1000(self) -> str:
-        """The name of the column with the rise over 1,000 of x."""
+        """Return the name of the column with the rise per 1,000 of x."""
         return f"{self.y}_per_1000"
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The rise, the rise over 1,000 of x, each with its interval, and the verdict."""
+        """Return the names of the rise and of the rise per 1,000 of x, each with its interval, and of the verdict."""
         return *with_ends(self.name), *with_ends(self.per_1000), f"{self.name}_verdict"
 
     def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
-        """Fit the slope of a cell's curve."""
+        """Compute the rise of a cell's curve, and the verdict on it."""
         x, y = (curve(cell, self.series, name) for name in (self.x, self.y))
         if len(x) < 2 or len(y) < 2:
             return {}
@@ -46,7 +46,7 @@ class Trend(Computed):
         return dict(zip(self.fields, (*rise, *(end * 1000 for end in slope), verdict), strict=True))
 
     def over_seeds(self, rows: Sequence[Row]) -> Row:
-        """Average over the seeds, with intervals over them."""
+        """Average over the seeds, with t intervals over them."""
         line = super().over_seeds(rows)
         for name in (self.name, self.per_1000):
             numbers = [float(row[name]) for row in rows if row[name] is not None]
@@ -54,7 +54,7 @@ class Trend(Computed):
         return line
 
     def text(self, row: Mapping[Any, object]) -> str:
-        """Show the rise with its sign, its interval and the verdict."""
+        """Return the rise with its sign, its interval and the verdict as text."""
         rise, verdict = interval_of(row, self.name), word_of(row, f"{self.name}_verdict")
         return "" if rise.value != rise.value else " ".join(filter(None, [text.interval(rise, sign=True), verdict]))
 
@@ -68,7 +68,7 @@ class Trend(Computed):
 
 @dataclass(frozen=True, kw_only=True)
 class TrendRate(Computed):
-    """The rise of a trend's curve over 1,000 of its x, which `Trend` computes."""
+    """The rise of a trend's curve per 1,000 of x, which `Trend` computes."""
 
     trend: Trend
 
@@ -77,14 +77,14 @@ class TrendRate(Computed):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """None of its own: they stand beside the trend."""
+        """Return nothing: `Trend` fills these columns."""
         return ()
 
     def text(self, row: Mapping[Any, object]) -> str:
-        """Show the rise with its sign and its interval."""
+        """Return the rise with its sign and its interval as text."""
         rise = interval_of(row, self.name)
         return "" if rise.value != rise.value else text.interval(rise, sign=True)
 
     def explain(self) -> str:
-        """Name x."""
+        """Say per how much of x the rise is given."""
         return f"the same for each 1,000 of {self.trend.x}"

@@ -1,4 +1,4 @@
-"""Numbers in a row of a table, whatever else may stand in their place."""
+"""Read numbers and words from rows of a table, where a column may hold either."""
 
 import math
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ Row = dict[str, Any]
 
 
 def number_of(value: object) -> float:
-    """Return a number as it is, NaN for everything else."""
-    if type(value) is float:  # nearly all, of which there may be millions
+    """Return a number as a float, and NaN for everything else."""
+    if type(value) is float:  # the usual case, made fast: there may be millions of values
         return value
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     return float(value) if number else math.nan  # type: ignore[arg-type]
 
 
 def value_of(row: Mapping[Any, object], name: str) -> float:
-    """Return the number in a column, NaN where there is none or it is a text."""
+    """Return the number in a column, or NaN if there is none."""
     return number_of(row.get(name))
 
 
@@ -30,7 +30,7 @@ def interval_of(row: Mapping[Any, object], name: str) -> Interval:
 
 
 def word_of(row: Mapping[Any, object], name: str) -> str:
-    """Return the words in a column, `yes` and `no` for truth values; empty where there are none."""
+    """Return the words in a column, `yes` or `no` for a truth value; empty if there are none."""
     value = row.get(name)
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
@@ -43,7 +43,7 @@ def with_ends(name: str) -> tuple[str, str, str]:
 
 
 def combined(values: list[Any], worst: bool = False) -> object:
-    """Return the mean of numbers, or the largest where the worst counts; of words the one, or all that occur."""
+    """Combine several values into one: the mean of numbers, or the largest if `worst`, and all words that occur."""
     if values.count(values[0]) == len(values):
         return values[0]
     present = [value for value in values if value is not None]

@@ -1,1 +1,1 @@
-"""Figures: one file is one kind of figure; `style` has what they share, `plots` draws what an experiment declares."""
+"""Draw figures: one file is one kind of figure; `style` is shared, and `plots` draws what a page declares."""

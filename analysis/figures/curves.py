@@ -1,4 +1,4 @@
-"""Curves over the meta-iterations: as they are, and as the distance from the reference's."""
+"""Draw curves over the meta-iterations: their values, or their distance from the reference's curve."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -21,18 +21,18 @@ from analysis.statistics import stats
 from analysis.store.cells import COMPUTES, Cell, computes_order
 from analysis.store.load import Experiment
 
-_POINTS = 400  # of a curve; more would only be noise and large files
+_POINTS = 400  # drawn of a curve; more would only add noise and large files
 _MARKS = 9  # markers along a curve
-_CASES = 6  # a row of panels each
+_CASES = 6  # at most, with a row of panels each
 
 Array = NDArray[np.float64]
 
 
 def draw_curves(spec: Curves, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row of panels per case, a panel per `computes` unless `together`; mean over seeds with a 95 % t band.
+    """Draw the mean of each curve over seeds, with a 95 % t band: a row of panels per case. Returns None without data.
 
-    Those that compute the same should coincide, hence share a panel; in the others the second-order reference is
-    a thin grey line. None without data.
+    A row has a panel per `computes`, unless `together` puts all in one: implementations that compute the same should
+    coincide. In the panels of other methods the second-order reference is a thin grey line.
     """
     cells = _cells(experiment, frame, spec)
     if not cells:
@@ -53,7 +53,7 @@ def draw_curves(spec: Curves, experiment: Experiment, frame: pd.DataFrame, looks
             for name, group in lines:
                 x, means, lo, hi = _over_seeds(group, spec)
                 _line(axis, x, means, looks[name], looks[name].width)
-                _band(axis, x, lo, hi, looks[name], max(0.06, 0.2 / len(lines)))  # bands that coincide add up
+                _band(axis, x, lo, hi, looks[name], max(0.06, 0.2 / len(lines)))  # paler if many bands may overlap
             if not lines:
                 style.no_result(axis)
             if row == 0:
@@ -71,9 +71,10 @@ def draw_curves(spec: Curves, experiment: Experiment, frame: pd.DataFrame, looks
 
 
 def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A panel per dtype: the largest |curve - reference's| / |reference's| so far, median and range over seeds.
+    """Draw how far curves have moved from the reference's, a panel per dtype: median and range over seeds.
 
-    So far, since what rounding leaves of one iteration jumps between nothing and a few eps. None without data.
+    Each point is the largest |curve - reference| / |reference| up to there, since the rounding error of a single
+    iteration jumps between nothing and a few eps. Returns None without data.
     """
     pairs = list(_pairs(_cells(experiment, frame, spec), spec))
     if not pairs:
@@ -123,7 +124,7 @@ def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: 
 
 
 def _cells(experiment: Experiment, frame: pd.DataFrame, spec: Curves) -> list[Cell]:
-    """The cells that have the curve: of one implementation in one case the newest."""
+    """Return the cells that have the curve, the newest of each implementation in each case."""
     newest: dict[object, Cell] = {}
     for cell in sorted((experiment.cells[i] for i in frame.index.unique()), key=lambda cell: cell.finished):
         if curve(cell, spec.series, spec.x) and curve(cell, spec.series, spec.y):
@@ -132,7 +133,7 @@ def _cells(experiment: Experiment, frame: pd.DataFrame, spec: Curves) -> list[Ce
 
 
 def _by_name(cells: list[Cell], looks: style.Looks) -> list[tuple[str, list[Cell]]]:
-    """Implementations with their cells, in the order in which they are drawn."""
+    """Return implementations with their cells, in the order in which they are drawn."""
     cells = sorted(cells, key=lambda c: (looks[c.implementation].layer, c.implementation, str(c.case.seed)))
     return [(name, list(group)) for name, group in groupby(cells, key=lambda cell: cell.implementation)]
 
@@ -142,7 +143,7 @@ def _natural(setting: tuple[Any, ...]) -> list[tuple[str, int]]:
 
 
 def _names(cells: list[Cell], looks: style.Looks) -> list[str]:
-    """Implementations in the order of the legend, which is the order of `looks`."""
+    """Return implementations in the order of the legend, which is the order of `looks`."""
     present = {cell.implementation for cell in cells}
     return [name for name in looks if name in present]
 
@@ -152,7 +153,7 @@ def _any_dtype(cell: Cell) -> tuple[str, str, int | None]:
 
 
 def _pairs(cells: list[Cell], spec: Curves) -> Iterator[tuple[Cell, Cell]]:
-    """Each cell with the one that its curve is measured against, where that is another implementation's."""
+    """Yield each cell with the reference cell that its curve is compared with, unless they are one implementation's."""
     same_case = grouped(cells, lambda cell: cell.case.id)
     for cell in cells:
         reference = curve_reference(cell, same_case[cell.case.id], spec.series, spec.y)
@@ -172,7 +173,7 @@ def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
 
 
 def _stack(curves: list[Any]) -> Array:
-    """[seeds, points], as long as the shortest curve."""
+    """Return curves as an array [seeds, points], cut to the shortest."""
     length = min(len(values) for values in curves)
     return np.array([values[:length] for values in curves], dtype=float)
 
@@ -182,12 +183,15 @@ def _x(cell: Cell, spec: Curves) -> Array:
 
 
 def _block(points: int) -> int:
-    """How many points of a curve become one in the figure."""
+    """Return how many points of a curve are merged into one in the figure."""
     return -(-points // _POINTS)
 
 
 def _thinned(x: Array, combine: np.ufunc, y: Array) -> tuple[Array, Array]:
-    """A long curve in blocks: x at their ends; of y, [seeds, points], means (`np.add`) or largest (`np.maximum`)."""
+    """Merge the points of a long curve into blocks; x is taken at their ends.
+
+    y: [seeds, points]; combine: `np.add` for means, `np.maximum` for the largest.
+    """
     starts = np.arange(0, len(x), _block(len(x)))
     ends = np.append(starts[1:], len(x))
     combined = combine.reduceat(y, starts, axis=1)
@@ -195,7 +199,7 @@ def _thinned(x: Array, combine: np.ufunc, y: Array) -> tuple[Array, Array]:
 
 
 def _over_seeds(cells: list[Cell], spec: Curves) -> tuple[Array, Array, Array, Array]:
-    """x, mean and the ends of the 95 % t interval over seeds, each [points]; empty without cells."""
+    """Return x, the mean and the ends of the 95 % t interval over seeds, each [points]; empty without cells."""
     if not cells:
         return (np.empty(0),) * 4
     y = _stack([curve(cell, spec.series, spec.y) for cell in cells])
@@ -216,13 +220,16 @@ def _line(axis: Axes, x: Array, y: Array, look: style.Look, width: float) -> Non
         markersize=5.5,
         markeredgecolor="white",
         markeredgewidth=0.6,
-        markevery=(look.layer * step // len(style.DASHES), step),  # those of coinciding curves do not cover each other
+        markevery=(
+            look.layer * step // len(style.DASHES),
+            step,
+        ),  # shifted, so that markers of coinciding curves are all visible
         zorder=3 + look.layer,
     )
 
 
 def _band(axis: Axes, x: Array, lo: Array, hi: Array, look: style.Look, alpha: float) -> None:
-    if np.isfinite(lo).any():  # one seed has none
+    if np.isfinite(lo).any():  # a single seed has no interval
         axis.fill_between(x, lo, hi, color=look.colour, alpha=alpha, linewidth=0, zorder=2)
 
 
@@ -234,7 +241,7 @@ def _handle(name: str, look: style.Look) -> Line2D:
 
 
 def _row_label(setting: tuple[Any, ...], settings: list[Any], label: str) -> str:
-    """The axis label, below what tells this row of panels from the others."""
+    """Return the axis label of a row of panels, below what distinguishes it from the other rows."""
     varying = [str(part) for i, part in enumerate(setting) if len({other[i] for other in settings}) > 1]
     return "\n".join(filter(None, [", ".join(varying), label]))
 

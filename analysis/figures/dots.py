@@ -1,4 +1,4 @@
-"""What figures of dots on a log axis share: which sections have data, what is missing, and lines between kinds."""
+"""Help to draw figures of dots on a log axis: sections with data, missing columns, and lines between groups of rows."""
 
 import math
 from collections.abc import Container, Sequence
@@ -16,7 +16,7 @@ from analysis.tables.legend import why_empty
 
 
 def has_number(section: Section, column: str) -> bool:
-    """Whether a section has any number in this column."""
+    """Tell whether a section has any number in this column."""
     return any(not math.isnan(value_of(line, column)) for line in section.lines)
 
 
@@ -28,7 +28,7 @@ def with_data(spec: Dots, section_list: list[Section], experiment: Experiment) -
 
 
 def kinds_in_words(kinds: Sequence[str]) -> str:
-    """What implementations compute, each once, in the order in which it is shown.
+    """Return what implementations compute, each kind once, in the order in which it is shown.
 
     >>> kinds_in_words(["fomaml", "maml", "maml"])
     'second order, first order'
@@ -37,9 +37,9 @@ def kinds_in_words(kinds: Sequence[str]) -> str:
 
 
 def separate(axes: Sequence[Axes], kinds: Sequence[str]) -> None:
-    """A thin line between rows that compute different things, and their names right of the last of these panels.
+    """Draw a thin line between groups of rows that compute different things, and name the groups at the right.
 
-    kinds: of each row, from the top.
+    kinds: what each row computes, from the top.
     """
     if len(set(kinds)) < 2:
         return
@@ -55,7 +55,7 @@ def separate(axes: Sequence[Axes], kinds: Sequence[str]) -> None:
 
 
 def clean(axis: Axes) -> None:
-    """A log axis across, names without ticks down."""
+    """Make the horizontal axis logarithmic, and remove ticks and frame beside the names."""
     axis.set_xscale("log")
     axis.grid(False, axis="y")
     axis.tick_params(axis="y", length=0)
@@ -70,7 +70,7 @@ def missing(spec: Dots, values: list[Column], experiment: Experiment) -> list[st
 
 
 def not_ok(section_list: list[Section], where: str, names: Container[str] | None = None) -> list[str]:
-    """Which rows, of these implementations, have no dot since they are not ok; `where`: what a section is here."""
+    """Say which implementations lack a dot since they are not ok; `where` is the word for a section, such as panel."""
     status: dict[str, set[str]] = {}
     for section in section_list:
         for line in section.lines:

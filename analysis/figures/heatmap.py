@@ -1,4 +1,4 @@
-"""The compatibility table at a glance: implementations down, versions across, in each cell what came of the cases."""
+"""Draw the compatibility table: implementations down, versions across, and in each cell how many cases are right."""
 
 import textwrap
 from typing import Any
@@ -14,26 +14,26 @@ from analysis.checks.compatibility import EVERYTHING, MEANINGS, NAME, NAMES, UNA
 from analysis.figures import style
 from analysis.figures.plots import FORMATS, encode
 
-# Paul Tol's "light" scheme for all kinds of colour vision, made to be written on (SRON/EPS/TN/09-002).
+# Paul Tol's "light" scheme, which suits all kinds of colour vision and is made to be written on (SRON/EPS/TN/09-002).
 COLOURS = {"right": "#BBDDEE", "expected": "#EEDD88", "wrong": "#EE8866", UNAVAILABLE: "#E4E4E4"}
-_ROW, _COLUMN = 0.55, 0.64  # inches; a column at least, so that its words fit
-_MARGIN = 2.2  # inches for names
-_GAP = 0.1  # between the versions of PyTorch, in columns
+_ROW, _COLUMN = 0.55, 0.64  # inches; a column is at least this wide, so that its words fit
+_MARGIN = 2.2  # inches for the names
+_GAP = 0.1  # between versions of PyTorch, as a fraction of a column
 
 
 def files(table: pd.DataFrame) -> dict[str, bytes]:
-    """File name → content."""
+    """Return the content of each file of the figure, by file name."""
     with mpl.rc_context(style.rc()):
         figure = draw(table)
         return {f"{NAME}.{ending}": encode(figure, ending) for ending in FORMATS}
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """A column of cells per pair of versions; one long cell where the pair itself could not be checked."""
+    """Draw a column of cells per pair of versions, or one tall cell with the reason if it could not be checked."""
     names = titles(table)
     rows = {name: position for position, name in enumerate(names)}
     pairs = table.groupby(["torch", "python"], sort=False)
-    height = max(len(names), 4)  # room for a reason
+    height = max(len(names), 4)  # leaves room for a reason
     figure = Figure(
         figsize=(max(style.WIDTH, _MARGIN + _COLUMN * pairs.ngroups), 2.4 + _ROW * height), layout="constrained"
     )
@@ -62,7 +62,7 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def _cell(axis: Axes, row: dict[Any, Any], x: float, y: float) -> None:
-    """What came of the cases in one word, and small beneath it of how many, and the errors."""
+    """Draw a cell: the outcome in a word or two, and below it the number of cases and the errors."""
     verdict = row["verdict"]
     _patch(axis, verdict, x, y, 1)
     off = f"of {count_served(row)}" if verdict in ("expected", "wrong") else ""
@@ -82,7 +82,7 @@ def _word(row: dict[Any, Any]) -> str:
 
 
 def _absent(axis: Axes, row: dict[Any, Any], x: float, height: int) -> None:
-    """A pair that could not be checked, and why."""
+    """Draw the tall cell of a pair of versions that could not be checked, with the reason."""
     _patch(axis, row["verdict"], x, 0, height)
     reason = textwrap.shorten(f"{row['verdict']}: {row['reason']}", 14 * height, placeholder=" …")
     lines = textwrap.fill(reason, 7 * height)
@@ -94,7 +94,7 @@ def _patch(axis: Axes, verdict: str, x: float, y: float, height: float) -> None:
 
 
 def _versions(axis: Axes, places: dict[str, list[tuple[float, str]]]) -> None:
-    """Python above each column, and PyTorch once above its columns."""
+    """Write the Python version above each column, and the PyTorch version once above its columns."""
     columns = [place for group in places.values() for place in group]
     axis.set_xticks([left + 0.5 for left, _ in columns], [python for _, python in columns])
     axis.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=2)
@@ -107,7 +107,7 @@ def _versions(axis: Axes, places: dict[str, list[tuple[float, str]]]) -> None:
 
 
 def _legend(table: pd.DataFrame) -> tuple[list[Any], list[str]]:
-    """A patch for each verdict that occurs, and what it means."""
+    """Return a patch for each verdict that occurs, and a caption that explains them."""
     used = [verdict for verdict in COLOURS if verdict in set(table["verdict"])]
     caption = [
         "How many of the cases that it serves are right, or else how many are not, and of how many; how many it does "

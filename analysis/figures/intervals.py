@@ -1,4 +1,4 @@
-"""A dot and its interval for each implementation, on a log axis: a row of panels per case, a panel per column."""
+"""Draw a dot with its interval for each implementation, on a log axis, with a row of panels per case."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from analysis.store.cells import computes_order
 from analysis.store.load import Experiment
 
 _LINE = 0.27  # inches per implementation
-_CASES = 8  # a row of panels each
+_CASES = 8  # at most, with a row of panels each
 
 
 def draw_intervals(spec: Intervals, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row of panels per section, a panel per column of `values`; in `_order`. None without data."""
+    """Draw a row of panels per section and a panel per column of `values`. Returns None without data."""
     section_list, values = dots.with_data(spec, sections(experiment, frame), experiment)
     if not values:
         return None
@@ -43,7 +43,7 @@ def draw_intervals(spec: Intervals, experiment: Experiment, frame: pd.DataFrame,
 
 
 def _panels(axes: Any, section: Section, order: list[int], values: list[Column], looks: style.Looks) -> None:
-    """One section: names on the left, then a panel per column."""
+    """Draw one section: names on the left, then a panel per column."""
     rows = [section.lines[position] for position in order]
     for column, axis in zip(values, axes, strict=True):
         for position, row in enumerate(rows):
@@ -59,9 +59,10 @@ def _panels(axes: Any, section: Section, order: list[int], values: list[Column],
 
 
 def _order(section: Section, values: list[Column]) -> list[int]:
-    """Positions of the rows that have a value, those that compute the same together.
+    """Return the positions of the rows that have a value, grouped by what they compute.
 
-    Among them best first by the first column, ties and gaps by the next ones.
+    Within a group they are ordered best first by the first column; ties and missing values are ordered by the next
+    ones.
     """
     lines = section.lines
     ranks = [[_rank(line, column) for column in values] for line in lines]
@@ -70,7 +71,7 @@ def _order(section: Section, values: list[Column]) -> list[int]:
 
 
 def _rank(row: dict[Any, Any], column: Column) -> float:
-    """Small is good, unless the column says otherwise; no value comes last."""
+    """Return a sort key for a value: small is best, unless the column says otherwise, and no value comes last."""
     value = value_of(row, column.name)
     if np.isnan(value):
         return float("inf")
@@ -79,7 +80,7 @@ def _rank(row: dict[Any, Any], column: Column) -> float:
 
 def _dot(axis: Axes, position: int, row: dict[Any, Any], column: Column, looks: style.Looks) -> None:
     value, lo, hi = interval_of(row, column.name)
-    if not value > 0:  # nothing, or nothing that a log axis has a place for
+    if not value > 0:  # missing, or not on a log axis
         return
     look = looks[row["implementation"]]
     if lo > 0 and np.isfinite(hi):
@@ -92,9 +93,9 @@ def _dot(axis: Axes, position: int, row: dict[Any, Any], column: Column, looks: 
 
 
 def _room_for_numbers(axis: Axes) -> None:
-    """Widen a log axis so that the numbers beside the dots fit, and label 1, 2, 5 where there are few decades."""
+    """Widen a log axis so that the numbers beside the dots fit, and label 1, 2 and 5 if there are few decades."""
     low, high = np.log10(axis.get_xlim())
-    missing = max(0.0, 0.5 - (high - low))  # a narrow range would have no tick at all
+    missing = max(0.0, 0.5 - (high - low))  # otherwise a narrow range would have no tick
     low, high = low - missing / 2, high + missing / 2
     width = high - low
     axis.set_xlim(10 ** (low - 0.05 * width), 10 ** (high + 0.3 * width))
@@ -102,7 +103,7 @@ def _room_for_numbers(axis: Axes) -> None:
 
 
 def _caption(section_list: list[Section], values: list[Column]) -> list[str]:
-    """How the rows are ordered, what bars are, and what single implementations say of having no dot."""
+    """Say how rows are ordered, what bars mean, and why single implementations have no dot."""
     kinds = [str(line["computes"]) for section in section_list for line in section.lines]
     lines = []
     if len(set(kinds)) > 1:

@@ -1,4 +1,4 @@
-"""The figures that an experiment declares, drawn and encoded; one that has no data is not drawn."""
+"""Draw and encode the figures that an experiment's page declares; a figure without data is not drawn."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ KINDS: dict[type[Plot], Draw] = {
 
 @dataclass(frozen=True)
 class Output:
-    """One figure or table: file ending to content; empty if there is nothing to show."""
+    """The files of one figure or table, content by file ending; empty if there is nothing to show."""
 
     name: str
     files: dict[str, bytes]
@@ -56,7 +56,7 @@ def draw(experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Ite
 
 
 def _where(frame: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows that have these values in these columns; none without the column."""
+    """Return the rows that have these values in these columns; none if a column is missing."""
     for column, value in conditions.items():
         kept = frame[column] == value if column in frame.columns else pd.Series(False, frame.index)
         frame = frame[kept.fillna(False).astype(bool)]
@@ -64,8 +64,11 @@ def _where(frame: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
 
 
 def encode(figure: Figure, ending: str) -> bytes:
-    """The content of a file in one of FORMATS, drawn under `style.rc()`; the first of them lays the figure out."""
-    FigureCanvasAgg(figure)  # a figure of its own, without pyplot's global state and whatever display there is
+    """Return a figure as the content of a file in one of FORMATS; call it under `style.rc()`.
+
+    The first call lays the figure out; later ones keep that layout.
+    """
+    FigureCanvasAgg(figure)  # independent of pyplot's global state and of any display
     buffer = io.BytesIO()
     figure.savefig(buffer, format=ending, dpi=DPI, metadata=FORMATS[ending])
     figure.set_layout_engine("none")

@@ -1,4 +1,4 @@
-"""A point for each implementation and case, on log axes: who is out of line, and in which case."""
+"""Draw a point for each implementation and case, on log axes, so that outliers and their cases can be seen."""
 
 import math
 from dataclasses import replace
@@ -18,12 +18,12 @@ from analysis.statistics.sections import OK, Section, labels, sections
 from analysis.store.load import Experiment
 
 _FLOATS = ("float16", "float32", "float64")
-_LANE = 0.055  # inches per case, beside each other in the row of an implementation
+_LANE = 0.055  # inches per case, whose markers stand in lanes within an implementation's row
 _CASES = 24
 
 
 class Point(NamedTuple):
-    """What a panel shows of one row; `case` is its place in the legend."""
+    """What a panel shows of one row of a section; `case` is the name in the legend."""
 
     implementation: str
     case: str
@@ -32,13 +32,13 @@ class Point(NamedTuple):
 
 
 Panels = dict[tuple[Column, str], list[Point]]
-"""By column and dtype."""
+"""The points of each panel, by column and dtype."""
 
 
 def draw_points(spec: Points, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row per implementation, in it a marker per case; a panel per column of `values` and dtype. None without data.
+    """Draw a row per implementation with a marker per case; a panel per column and dtype. Returns None without data.
 
-    Hollow where the row is not ok.
+    Markers are hollow where the row is not ok.
     """
     section_list, values = dots.with_data(spec, sections(experiment, frame), experiment)
     if not values:
@@ -71,19 +71,19 @@ def draw_points(spec: Points, experiment: Experiment, frame: pd.DataFrame, looks
 
 
 def _first(section_list: list[Section]) -> tuple[list[Section], list[str]]:
-    """The sections of as many cases as there is room for, in all dtypes, and what to say of the others."""
+    """Return the sections of as many cases as there is room for, in all dtypes, and a remark if cases are left out."""
     cases = _cases(section_list)
     shown, more = style.first(list(dict.fromkeys(cases)), _CASES)
     return [section for section, case in zip(section_list, cases, strict=True) if case in shown], more
 
 
 def _cases(section_list: list[Section]) -> list[str]:
-    """What each section's case is called by: what tells it from the others, apart from the dtype."""
+    """Return the name of each section's case: what distinguishes it from the others, apart from the dtype."""
     return labels([replace(section, dtype="") for section in section_list])
 
 
 def _points(section_list: list[Section], values: list[Column]) -> Panels:
-    """What there is to show."""
+    """Return the points of each panel that has any."""
     panels: Panels = {}
     cases = _cases(section_list)
     for column in values:
@@ -99,7 +99,7 @@ def _points(section_list: list[Section], values: list[Column]) -> Panels:
 
 
 def _draw(axis: Axes, points: list[Point], names: list[str], markers: dict[str, str], looks: style.Looks) -> None:
-    """One panel; what is zero stands apart, left of a break in the axis."""
+    """Draw one panel; zeros stand left of a break in the axis."""
     positive = [point.value for point in points if point.value >= style.FLOOR]
     zero = 10.0 ** (math.floor(math.log10(min(positive, default=style.FLOOR))) - 1)
     lanes = {case: 0.8 * ((i + 0.5) / len(markers) - 0.5) for i, case in enumerate(markers)}

@@ -1,4 +1,4 @@
-"""How a quantity grows with one factor at a time: a panel per factor, a line per implementation, log axes."""
+"""Draw how a quantity grows with one factor at a time: a panel per factor, a line per implementation, log axes."""
 
 from collections.abc import Iterator
 from itertools import combinations, cycle
@@ -17,9 +17,9 @@ from analysis.page import Scaling
 from analysis.statistics import study
 from analysis.store.load import Experiment
 
-_GAP = 0.16  # how far 0 stands from the rest, as a fraction of the log axis
-_ALIKE = 0.05  # differences that are smaller than a marker
-_CHARACTER = 0.085  # inches of a tick's label
+_GAP = 0.16  # distance of 0 from the other points, as a fraction of the log axis
+_ALIKE = 0.05  # relative difference that a marker hides
+_CHARACTER = 0.085  # width in inches of a character in a tick's label
 _GUIDES: tuple[style.Dash, ...] = ((0, (5, 2)), (0, (1.2, 1.6)), (0, (7, 2, 1.5, 2)))
 _GRADIENT: dict[str, Any] = {
     "color": style.INK,
@@ -33,9 +33,9 @@ Array = NDArray[np.float64]
 
 
 def draw_scaling(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row of panels per device, dtype and threads. None without data.
+    """Draw a row of panels per device, dtype and threads. Returns None without data.
 
-    The implementation `gradient` and the columns of `lines` are guides: dashed, whatever `computes` says.
+    The implementation `gradient` and the columns of `lines` are drawn as dashed guides, whatever `computes` says.
     """
     value = spec.value
     points = study.points(experiment, frame)
@@ -81,7 +81,7 @@ def draw_scaling(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, loo
 def _panel(
     axis: Axes, shown_points: pd.DataFrame, factor_points: pd.DataFrame, spec: Scaling, lines: dict[str, dict[str, Any]]
 ) -> None:
-    """`own` are the points with lines of their own, `all_here` those that the guides may be taken from."""
+    """Draw one panel: `shown_points` have lines of their own, guides are taken from all `factor_points`."""
     value = spec.value
     zero = _zero(shown_points["x"])
     for name, line in {spec.gradient: _GRADIENT, **lines}.items():
@@ -103,20 +103,20 @@ def _panel(
 
 
 def _is_shown(points: pd.DataFrame, spec: Scaling) -> pd.Series:
-    """Which points belong to what computes the right thing, or to the gradient."""
+    """Return a mask of the points whose implementation computes what is shown, or is the plain gradient."""
     is_shown = points["computes"].isin(spec.computes) if spec.computes else pd.Series(True, points.index)
     return is_shown | (points["implementation"] == spec.gradient)
 
 
 def _present(spec: Scaling, points: pd.DataFrame) -> list[tuple[str, str]]:
-    """The declared lines that have a number here, and what they are called."""
+    """Return column and title of the declared guides that have a number among these points."""
     return [
         (column, title) for column, title in spec.lines.items() if column in points and _numbers(points[column]).any()
     ]
 
 
 def _numbers(values: pd.Series) -> pd.Series:
-    """Numbers that a log axis has a place for; NaN for everything else."""
+    """Return positive numbers, which a log axis can show, and NaN for all other values."""
     numbers = pd.to_numeric(values, errors="coerce")
     return numbers.where(numbers > 0)
 
@@ -127,12 +127,14 @@ def _guides(spec: Scaling, points: pd.DataFrame) -> list[tuple[str, style.Dash]]
 
 
 def _lines(names: list[str], looks: style.Looks) -> dict[str, dict[str, Any]]:
-    """How each line is drawn: each one above the last and finer, so that of two that coincide both are seen."""
+    """Return how each line is drawn: finer than the one below it, so that both of two that coincide are visible."""
     lines = {}
     for i, name in enumerate(names):
         colour, marker, dash = looks[name]
         fine = i / max(len(names) - 1, 1)
-        size = (7.0 - 2.5 * fine) * (1.4 if marker == "*" else 1.0)  # a star of the same size looks smaller
+        size = (7.0 - 2.5 * fine) * (
+            1.4 if marker == "*" else 1.0
+        )  # a star looks smaller than other markers of its size
         lines[name] = {
             "color": colour,
             "linestyle": dash,
@@ -147,21 +149,21 @@ def _lines(names: list[str], looks: style.Looks) -> dict[str, dict[str, Any]]:
 
 
 def _plot(axis: Axes, x: Array, y: Array, zero: float, look: dict[str, Any]) -> None:
-    """What stands at 0 is not connected with the rest: the distance to it is no distance on a log axis."""
+    """Plot a line, leaving points at 0 unconnected: their distance to the rest is no distance on a log axis."""
     rest = x > zero
-    marker = look["marker"] if look["marker"] != "_" else ""  # a guide shows its points only where it has no line
+    marker = look["marker"] if look["marker"] != "_" else ""  # a guide has markers only at 0, where it has no line
     axis.plot(x[rest], y[rest], **look | {"marker": marker})
     axis.plot(x[~rest], y[~rest], **look | {"linestyle": "", "markersize": look.get("markersize", 9)})
 
 
 def _zero_distance(x: pd.Series) -> float:
-    """The ratio between the smallest positive value and the place of 0."""
+    """Return the ratio between the smallest positive value and the place where 0 is drawn."""
     positive = x[x > 0]
     return max(1.5, float((positive.max() / positive.min()) ** _GAP)) if len(positive) else 1.5
 
 
 def _zero(x: pd.Series) -> float:
-    """Where 0 is drawn; 0 if it does not occur."""
+    """Return where 0 is drawn on the log axis; 0 if no point is at 0."""
     positive = x[x > 0]
     return float(positive.min() if len(positive) else 1.0) / _zero_distance(x) if (x == 0).any() else 0.0
 
@@ -171,7 +173,7 @@ def _place(x: pd.Series, zero: float) -> Array:
 
 
 def _ticks(axis: Axes, x: pd.Series, inches: float) -> None:
-    """A tick at every value that occurs, labelled where there is room, the ends first."""
+    """Put a tick at every value that occurs, with labels as far as there is room, the ends first."""
     zero = _zero(x)
     places = {value or zero: f"{value:g}" for value in sorted(set(x))}
     low, high = np.log10(axis.get_xlim())
@@ -205,7 +207,7 @@ def _caption(
 
 
 def _coinciding(shown: pd.DataFrame, value: str) -> Iterator[str]:
-    """Pairs that have, to the eye, the same values at all points of the one that has fewer."""
+    """Yield pairs of implementations whose points are, to the eye, the same wherever both have one."""
     at = shown.pivot_table(values=value, index=[*study.SETUP, "factor", "x"], columns="implementation", dropna=False)
     logs = np.log(at.astype(float))
     for one, other in combinations(logs.columns, 2):
@@ -216,7 +218,7 @@ def _coinciding(shown: pd.DataFrame, value: str) -> Iterator[str]:
 
 
 def _absent(spec: Scaling, experiment: Experiment, frame: pd.DataFrame, drawn: set[str]) -> Iterator[str]:
-    """Why points are missing: what is not ok, and what was not measured."""
+    """Yield why points are missing: what is not ok, and what was not measured."""
     value = spec.value
     status: dict[str, set[str]] = {}
     reasons: dict[str, set[str]] = {}

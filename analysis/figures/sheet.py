@@ -1,4 +1,4 @@
-"""Episodes of few-shot classification as a picture: what is learned from, and what each query image was taken for."""
+"""Draw few-shot classification episodes: the support images, and the class predicted for each query image."""
 
 import math
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from analysis.store.cells import Cell, Numbers
 from analysis.store.load import Experiment
 
 _RIGHT, _WRONG = "#117733", "#CC3311"
-_GAP = 0.4  # of an image's width, between what is learned from and what is asked
+_GAP = 0.4  # between support and query images, as a fraction of an image's width
 _HEADER, _ROW = 0.3, 1.0  # inches
 
 
 def draw_sheet(spec: Sheet, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row per episode, of the first seed of each case and the newest cell that has any. None without."""
+    """Draw a row per episode, from the newest cell of each case's smallest seed. Returns None without episodes."""
     cells = [experiment.cells[i] for i in frame.index.unique()]
     newest = {cell.case.setting: cell for cell in sorted(cells, key=_precedence) if _episodes(cell, spec.series)}
     if not newest:
@@ -43,12 +43,12 @@ def draw_sheet(spec: Sheet, experiment: Experiment, frame: pd.DataFrame, looks: 
 
 
 def _precedence(cell: Cell) -> tuple[int, str]:
-    """The last one counts: of the smallest seed the newest."""
+    """Return a sort key that puts the newest cell of the smallest seed last."""
     return -(cell.case.seed or 0), cell.finished
 
 
 def _episodes(cell: Cell, series: str) -> list[str]:
-    """The names of the series that hold an episode each."""
+    """Return the names of the series that each hold one episode."""
     return list(takewhile(lambda name: bool(curve(cell, name, "support_0")), (f"{series}_{i}" for i in count())))
 
 

@@ -1,4 +1,4 @@
-"""Adapting to a task as a picture: truth, support points, and predictions before and after gradient steps."""
+"""Draw how networks adapt to a task: the true function, support points, and predictions before and after steps."""
 
 from itertools import count, takewhile
 from typing import Any
@@ -14,12 +14,12 @@ from analysis.page import Sketch
 from analysis.store.cells import Cell, computes_order
 from analysis.store.load import Experiment
 
-_SHADES = ("#88CCEE", "#DDAA33", "#332288", "#CC6677")  # of predictions, from the first to the last
-_ROOM = 0.35  # of the truth's range, left free above and below: what is far off leaves the picture
+_SHADES = ("#88CCEE", "#DDAA33", "#332288", "#CC6677")  # colours of predictions, from the first to the last
+_ROOM = 0.35  # free space above and below, as a fraction of the truth's range; farther predictions are cut off
 
 
 def draw_sketch(spec: Sketch, experiment: Experiment, frame: pd.DataFrame, looks: style.Looks) -> Figure | None:
-    """A row of panels per task, a panel per implementation; of the first case and seed that has any. None without."""
+    """Draw a row of panels per task, a panel per implementation, for the first case with data. Returns None without."""
     cells = [experiment.cells[i] for i in frame.index.unique()]
     cells = [cell for cell in cells if curve(cell, f"{spec.series}_0", spec.y)]
     if not cells:

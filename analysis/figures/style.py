@@ -1,4 +1,4 @@
-"""How figures look: one colour, marker and dash per implementation, the same in every figure of a results folder."""
+"""Define how figures look: each implementation has one colour, marker and dash in all figures of a results folder."""
 
 import textwrap
 from collections.abc import Container, Iterable, Sequence
@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from analysis.store.cells import computes_order
 
-# Paul Tol's "muted" scheme for all kinds of colour vision (SRON/EPS/TN/09-002), the darker ones first, since curves
-# that coincide are drawn in this order; then others that are far from all of these. Black and grey are for references.
+# Paul Tol's "muted" scheme, which suits all kinds of colour vision (SRON/EPS/TN/09-002): darker colours first, since
+# coinciding curves are drawn in this order; then colours far from all of these. Black and grey are for references.
 COLOURS = (
     "#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499",
     "#CC3311", "#0077BB", "#9988EE", "#225555", "#8B5A2B", "#66AA00",
@@ -33,7 +33,7 @@ DASHES: tuple[Dash, ...] = (
 GREY = "0.6"
 INK = "0.25"
 WIDTH = 8.0  # inches, 800 pixels in a README
-FLOOR = 1e-17  # where a log axis shows what is exactly zero
+FLOOR = 1e-17  # where a log axis shows exact zeros
 
 _RC = {
     "font.size": 10,
@@ -46,14 +46,14 @@ _RC = {
     "axes.edgecolor": "0.7",
     "grid.color": "0.9",
     "grid.linewidth": 0.8,
-    "svg.hashsalt": "maml-bench",  # the same data give the same file
-    "text.parse_math": False,  # a name with a dollar sign is a name
+    "svg.hashsalt": "maml-bench",  # makes the same data give the same file
+    "text.parse_math": False,  # a dollar sign in a name starts no formula
 }
-_SMALL_PRINT = 115  # characters of a line as wide as the figure
+_SMALL_PRINT = 115  # characters in a caption line as wide as the figure
 
 
 class Look(NamedTuple):
-    """Colour, marker and dash of one implementation."""
+    """The colour, marker and dash of one implementation."""
 
     colour: str
     marker: str
@@ -61,12 +61,12 @@ class Look(NamedTuple):
 
     @property
     def layer(self) -> int:
-        """Curves may coincide: solid ones are drawn first and thick, finer dashes thinner and on top."""
+        """Return the drawing order: solid curves first, finer dashes on top, so that coinciding curves stay visible."""
         return DASHES.index(self.dash)
 
     @property
     def width(self) -> float:
-        """Line width in points."""
+        """Return the line width in points, thinner for higher layers."""
         return (4.0, 2.6, 2.2, 1.8, 1.4)[self.layer]
 
 
@@ -74,14 +74,14 @@ Looks = dict[str, Look]
 
 
 def assign(implementations: Iterable[tuple[str, str]]) -> Looks:
-    """A look for each of (`computes`, name): a function of the sorted pairs alone.
+    """Assign a look to each implementation, from pairs of (`computes`, name); only the sorted pairs decide.
 
-    Those that compute the same come one after the other, since they share panels. A variant has the colour of what
-    it is a variant of: `higher-first-order` that of `higher`. Where a colour comes again its dash and marker differ.
+    Implementations that compute the same are adjacent, since they share panels. A variant has the colour of what it is
+    a variant of: `higher-first-order` has that of `higher`. Where a colour is used again, dash and marker differ.
     """
     kind = {}
     for computes, name in sorted(implementations):
-        kind[name] = computes  # one that some experiment leaves empty is overwritten by what another one says
+        kind[name] = computes  # sorted, so that an empty `computes` is overwritten by another experiment's
     order = sorted(kind, key=lambda name: (computes_order(kind[name]), name))
     families = list(dict.fromkeys(_family(name, order) for name in order))
     looks: Looks = {}
@@ -94,18 +94,18 @@ def assign(implementations: Iterable[tuple[str, str]]) -> Looks:
 
 
 def _family(name: str, names: Iterable[str]) -> str:
-    """The shortest name that this one begins with, in whole words; itself if there is none."""
+    """Return the shortest name that this one begins with, in whole words; the name itself if there is none."""
     return min((other for other in names if f"{name}-".startswith(f"{other}-")), key=len)
 
 
 def _unused(options: Sequence[Option], first: int, used: Container[Option]) -> Option:
-    """The next option from the first on, around the end, that is not used; the first if all are."""
+    """Return the next option that is not used, from position `first` on and around the end; that one if all are."""
     turned = [options[(first + i) % len(options)] for i in range(len(options))]
     return next((option for option in turned if option not in used), turned[0])
 
 
 def first(cases: Sequence[Option], most: int) -> tuple[list[Option], list[str]]:
-    """As many cases as a figure has room for, and a line of its caption where these are not all.
+    """Return as many cases as a figure has room for, and a line for its caption if cases are left out.
 
     >>> first(["k1", "k5"], 2), first(["k1", "k5", "k10"], 2)
     ((['k1', 'k5'], []), (['k1', 'k5'], ['The first 2 of 3 cases; the tables have all.']))
@@ -115,7 +115,7 @@ def first(cases: Sequence[Option], most: int) -> tuple[list[Option], list[str]]:
 
 
 def rc() -> Any:
-    """The matplotlib settings under which figures are drawn and saved."""
+    """Return the matplotlib settings under which figures are drawn and saved."""
     return {**sns.axes_style("whitegrid"), **_RC}
 
 
@@ -127,7 +127,7 @@ def decades(axis: Axis) -> None:
 
 
 def log_numbers(axis: Axis) -> None:
-    """Label a log axis with plain numbers: the decades, and steps between them where there are few."""
+    """Label a log axis with plain numbers: the decades, and steps between them if there are few."""
     low, high = np.log10(axis.get_view_interval())
     steps = (1.0, 1.5, 2.0, 3.0, 5.0) if high - low < 0.8 else (1.0, 2.0, 5.0) if high - low < 2 else (1.0,)
     axis.set_major_locator(LogLocator(subs=steps, numticks=6))
@@ -137,12 +137,12 @@ def log_numbers(axis: Axis) -> None:
 
 
 def no_result(axis: Axes) -> None:
-    """Say of a panel that there is nothing to show."""
+    """Write in a panel that there is nothing to show."""
     axis.text(0.5, 0.5, "no result", transform=axis.transAxes, ha="center", color=GREY)
 
 
 def break_axis(axis: Axes, x: float) -> None:
-    """A break in the horizontal axis at x: what stands left of it is not at its place on a log axis."""
+    """Mark a break in the horizontal axis at x: what is left of it is not in its place on the log axis."""
     axis.text(
         x, 0, "//", transform=axis.get_xaxis_transform(), ha="center", va="center", color="0.5", fontsize=8,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
@@ -150,7 +150,7 @@ def break_axis(axis: Axes, x: float) -> None:
 
 
 def finish(figure: Figure, title: str, handles: list[Line2D], caption: list[str]) -> Figure:
-    """Title above, and below it all the legend and the small print."""
+    """Add the title above the figure, and the legend and caption below it."""
     figure.suptitle(title, x=0.01, ha="left")
     small = "\n".join(textwrap.fill(line, _SMALL_PRINT, break_on_hyphens=False) for line in caption)
     if handles:

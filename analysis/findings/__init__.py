@@ -1,1 +1,1 @@
-"""The page of findings, and the tables that other pages quote, filled from the published results."""
+"""Fill the page of findings, and the tables that other pages quote, from the published results."""

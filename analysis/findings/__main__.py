@@ -45,7 +45,7 @@ def fill_pages(root: Path = ROOT) -> dict[Path, str]:
 
 
 def main() -> int:
-    """Write every page; where a number is missing, say which in one line and write none."""
+    """Write every page; if a number is missing, print which in one line and write none."""
     try:
         pages = fill_pages()
     except Missing as error:

@@ -1,4 +1,4 @@
-"""One published run, read from its tables: rows, numbers, and cells as tables show them."""
+"""Read one published run from its tables: rows, numbers, and cells as tables show them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,19 +23,21 @@ Row = Mapping[Any, Any]
 
 
 class Missing(Exception):
-    """Something that a page shows is not among the published results, or is not what the page says of it."""
+    """Something that a page shows is not among the published results, or contradicts what the page says."""
 
 
 class Run:
-    """One published run: its tables as numbers, text and Markdown, and links to it from a page in `docs/`."""
+    """A published run: its tables as numbers, text and Markdown, and links to it from a page in `docs/`."""
 
     def __init__(self, name: str, published: Path) -> None:
         self.name, self.folder = name, published / name
 
     def rows(self, table: str, **where: Where) -> pd.DataFrame:
-        """Return the rows of a table whose columns hold the given values; of several round groups the newest.
+        """Return the rows of a table whose columns hold the given values.
 
-        Raises `Missing` where the table or a column is not there, or no row is left.
+        If a case is given and it has several round groups, only the largest is returned, the newest among equals.
+
+        Raises `Missing` if the table or a column is not there, or no row is left.
         """
         rows = read(self.folder / "tables" / f"{table}.csv")
         for column, accepted in where.items():
@@ -50,7 +52,7 @@ class Run:
         return rows
 
     def row(self, table: str, **where: Where) -> Row:
-        """Return the one row with the given values."""
+        """Return the one row with the given values; raises `Missing` unless there is exactly one."""
         rows = self.rows(table, **where)
         if len(rows) != 1:
             raise Missing(f"{self.name}/tables/{table}.csv: {len(rows)} rows with {_in_words(where)}, not one")
@@ -58,14 +60,14 @@ class Run:
         return row
 
     def number(self, table: str, column: str, **where: Where) -> float:
-        """Return the number in one column of one row."""
+        """Return the number in one column of one row; raises `Missing` if there is none."""
         value = number_of(self._cell(table, column, where))
         if value != value:
             raise Missing(f"{self.name}/tables/{table}.csv: no number in {column} with {_in_words(where)}")
         return value
 
     def cell(self, table: str, column: str, **where: Where) -> str:
-        """Return one column of one row as tables show it, with its interval and verdict."""
+        """Return one column of one row as text, with its interval and verdict, as tables show it."""
         self._cell(table, column, where)
         return cell_text(self.row(table, **where), column)
 
@@ -76,9 +78,9 @@ class Run:
         return text.ratio(interval_of(row, column), "").strip().replace("×", " times")
 
     def table(self, table: str, columns: Mapping[str, str] | Sequence[str], **where: Where) -> str:
-        """Return rows as a Markdown table, as far as they have been measured.
+        """Return rows as a Markdown table, leaving out rows that are not ok.
 
-        columns: the columns of the CSV, or these with the headers to show; the implementation comes first.
+        columns: the columns of the CSV, or a mapping from these to the headers to show; the implementation comes first.
         """
         rows = [row for row in self.rows(table, **where).to_dict("records") if row.get("status", OK) == OK]
         if not rows:
@@ -94,25 +96,25 @@ class Run:
         return text.grid(text.quote_names({name: values for name, values in cells.items() if any(values)}), TEXTS)
 
     def figure(self, name: str, alt: str, up: str = "../") -> str:
-        """Return one of its plots as an image 800 pixels wide; `up` leads from the page to the project."""
+        """Return a plot of the run as an image 800 pixels wide; `up` leads from the page to the project's root."""
         if not (self.folder / "plots" / f"{name}.png").is_file():
             raise Missing(f"{self.name}/plots/{name}.png: there is no such plot")
         return f'<img src="{up}results/published/{self.name}/plots/{name}.png" width="800" alt="{alt}">'
 
     def link(self, table: str) -> str:
-        """Return the address of a table, from a page in `docs/`."""
+        """Return the address of a table, relative to a page in `docs/`."""
         if not (self.folder / "tables" / f"{table}.md").is_file():
             raise Missing(f"{self.name}/tables/{table}.md: there is no such table")
         return f"../results/published/{self.name}/tables/{table}.md"
 
     @property
     def home(self) -> str:
-        """Its folder, from a page in `docs/`."""
+        """Return the address of the run's folder, relative to a page in `docs/`."""
         return f"../results/published/{self.name}"
 
     @property
     def environment(self) -> str:
-        """Versions and processor, as its table of `cost` names them."""
+        """Return the versions and the processor, as the run's table `cost` names them."""
         lines = re.findall(r"^Environment `\w+`: (.*)\.$", (self.folder / "tables" / "cost.md").read_text(), re.M)
         if not lines:
             raise Missing(f"{self.name}/tables/cost.md: no line names the environment")
@@ -129,13 +131,13 @@ class Run:
 
 @cache
 def kind(column: str) -> Column:
-    """Return the kind of a column that pages of experiments have, or that its name tells."""
+    """Return the kind of a column: from the page of an experiment that has it, else guessed from its name."""
     candidates = (candidate for name in pages.names() for candidate in pages.find(name).columns)
     return next((candidate for candidate in candidates if candidate.name == column), plain(column))
 
 
 def cell_text(row: Row, column: str) -> str:
-    """Return one column of a row for people: with its interval, and with its verdict where it has one.
+    """Return one column of a row as text, with its interval, and with its verdict if it has one.
 
     >>> cell_text({"accuracy": 95.2, "accuracy_lo": 94.4, "accuracy_hi": 95.9}, "accuracy")
     '95.2 (94.4–95.9)'
@@ -151,7 +153,9 @@ def cell_text(row: Row, column: str) -> str:
         return text.interval(interval_of(row, column), sign=True)
     if column == "exponent":
         return exponent(row)
-    if isinstance(kind(column), BreakEven) and isinstance(row[column], str):  # a column that also says `never`
+    if isinstance(kind(column), BreakEven) and isinstance(
+        row[column], str
+    ):  # stored as text, since the column may also say `never`
         return row[column] if not row[column].isdigit() else text.number(float(row[column]))
     if column == "allreduce_bytes":
         return f"{row[column]:,}"
@@ -160,7 +164,7 @@ def cell_text(row: Row, column: str) -> str:
 
 @cache
 def read(file: Path) -> pd.DataFrame:
-    """Read a published table once. Raises `Missing` where there is none."""
+    """Read a published table, once; raises `Missing` if there is none."""
     if not file.is_file():
         raise Missing(f"{file.parent.parent.name}/{file.parent.name}/{file.name}: there is no such table")
     return pd.read_csv(file, dtype={"round_group": str, "environment": str, "torch": str, "python": str})

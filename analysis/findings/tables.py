@@ -1,4 +1,4 @@
-"""Tables and pictures that several pages show, made from published runs."""
+"""Make tables and pictures from published runs that several pages show."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,14 +18,14 @@ HEADLINE_ROWS = ("compiled", "jax-mixed-mode", "vectorized", "unrolled", "learn2
 
 
 def claim(sentence: str, holds: bool) -> str:
-    """Raise `Missing` where the published numbers do not support a sentence of the page; print nothing."""
+    """Raise `Missing` if the published numbers do not support a sentence of the page; else return an empty text."""
     if not holds:
         raise Missing(f"the published numbers no longer support that {sentence}: change the sentence")
     return ""
 
 
 def summary(runs: Mapping[str, Run]) -> str:
-    """Return README's picture and table: six implementations of second-order MAML, how right and how fast they are."""
+    """Return README's picture and table of second-order MAML: how accurate and how fast six implementations are."""
     run = runs["reference"]
     rows = [run.row("cost", case=HEADLINE, dtype="float32", implementation=name) for name in HEADLINE_ROWS]
     judged = run.rows("metagradient", implementation=HEADLINE_ROWS)
@@ -82,7 +82,7 @@ def sharding(runs: Mapping[str, Run]) -> str:
 
 
 def correctness(run: Run) -> str:
-    """Return a line per implementation: its cases, its worst error in each dtype, its distance from second order."""
+    """Return a table with each implementation's cases, worst error per dtype, and distance from second order."""
     rows = run.rows("metagradient")
     rows = rows.assign(of_tolerance=rows["error"] / rows["tolerance"])
     names = sorted({(computes_order(c), n) for c, n in zip(rows["computes"], rows["implementation"], strict=True)})
@@ -105,7 +105,7 @@ def correctness(run: Run) -> str:
 
 
 def exponents(run: Run, quantity: str, factors: Sequence[str]) -> str:
-    """Return the exponents of one quantity against several factors, for all that compute second-order MAML."""
+    """Return a table of one quantity's exponents against several factors, for implementations of second-order MAML."""
     rows = run.rows("cost_slopes", quantity=quantity, computes=SECOND_ORDER, factor=factors).to_dict("records")
     names = sorted({str(row["implementation"]) for row in rows})
     exponent_texts = {(row["implementation"], row["factor"]): exponent(row) for row in rows}
@@ -115,13 +115,13 @@ def exponents(run: Run, quantity: str, factors: Sequence[str]) -> str:
 
 
 def over_seeds(run: Run, case: str, dtype: str, columns: Sequence[str]) -> str:
-    """Return a line per implementation of `training`: means over seeds with 95 % t intervals."""
+    """Return a table of `training` with a line per implementation: means over seeds with 95 % t intervals."""
     rows = run.rows("training", case=case, dtype=dtype, status=OK)
     lines = []
     for name, group in rows.groupby("implementation"):
         line = group.iloc[0].to_dict() | {"implementation": name, "seeds": len(group)}
         for column in columns:
-            if not isinstance(kind(column), Difference):  # which is over the seeds already
+            if not isinstance(kind(column), Difference):  # a Difference is over the seeds already
                 line |= dict(zip(with_ends(column), stats.t_interval(group[column]), strict=True))
         lines.append(line)
     table: Table = {name: [str(line[name]) for line in lines] for name in ("implementation", "seeds")}
@@ -135,7 +135,7 @@ def _worst(run: Run, name: str) -> float:
 
 
 def _span(values: pd.Series) -> str:
-    """Return the smallest and the largest number, or nothing where there is none."""
+    """Return the smallest and the largest number as a range; empty if there are none."""
     low, high = values.min(), values.max()
     return "" if low != low else f"{text.number(low)}–{text.number(high)}"
 

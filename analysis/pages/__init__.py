@@ -1,4 +1,4 @@
-"""How experiments are shown: one file is one experiment's page; one without is shown with all its columns."""
+"""Hold one page per experiment, in a file with the experiment's name, that says how its results are shown."""
 
 import importlib
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ def names() -> list[str]:
 
 
 def find(experiment: str) -> Page:
-    """Return the page of an experiment; a plain one, which shows every column, where there is no file for it."""
+    """Return the page of an experiment; without a file for it, a plain page that shows every column."""
     name = f"{__name__}.{experiment}"
     if not experiment.isidentifier() or find_spec(name) is None:
         return Page()

@@ -1,4 +1,4 @@
-"""How `cost` is shown."""
+"""Declare how the results of `cost` are shown."""
 
 from analysis.columns.column import Column, Duration, Error, Sample, Time
 from analysis.columns.times import BreakEven, Ratio

@@ -1,4 +1,4 @@
-"""How `create_graph` is shown."""
+"""Declare how the results of `create_graph` are shown."""
 
 from analysis.columns.column import Column
 from analysis.page import Page

@@ -1,4 +1,4 @@
-"""How `fewshot` is shown."""
+"""Declare how the results of `fewshot` are shown."""
 
 from analysis.columns.column import Column, Error
 from analysis.page import Curves, Page, Sheet

@@ -1,4 +1,4 @@
-"""How `metagradient` is shown."""
+"""Declare how the results of `metagradient` are shown."""
 
 from analysis.columns.column import Column, Error
 from analysis.page import Page, Points

@@ -1,4 +1,4 @@
-"""How `overhead` is shown."""
+"""Declare how the results of `overhead` are shown."""
 
 from analysis.columns.column import Time
 from analysis.columns.times import Ratio

@@ -1,4 +1,4 @@
-"""How `published` is shown."""
+"""Declare how the results of `published` are shown."""
 
 from analysis.columns.column import Column
 from analysis.page import Curves, Page, Reproduction, Sketch

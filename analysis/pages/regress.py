@@ -1,4 +1,4 @@
-"""How `regress` is shown."""
+"""Declare how the results of `regress` are shown."""
 
 from analysis.columns.column import Column, Error, Verdict
 from analysis.page import Page

@@ -1,4 +1,4 @@
-"""How `rendering` is shown."""
+"""Declare how the results of `rendering` are shown."""
 
 from analysis.columns.column import Column, Duration
 from analysis.page import Page

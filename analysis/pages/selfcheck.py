@@ -1,4 +1,4 @@
-"""How `selfcheck` is shown."""
+"""Declare how the results of `selfcheck` are shown."""
 
 from analysis.columns.column import Sample, Time
 from analysis.columns.times import Ratio

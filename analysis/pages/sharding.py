@@ -1,4 +1,4 @@
-"""How `sharding` is shown."""
+"""Declare how the results of `sharding` are shown."""
 
 from analysis.columns.column import Column, Error, Sample, Time
 from analysis.page import Page

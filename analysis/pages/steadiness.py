@@ -1,4 +1,4 @@
-"""How `steadiness` is shown."""
+"""Declare how the results of `steadiness` are shown."""
 
 from analysis.columns.column import Column, Error
 from analysis.columns.trends import Trend, TrendRate

@@ -1,4 +1,4 @@
-"""How `training` is shown."""
+"""Declare how the results of `training` are shown."""
 
 from analysis.columns.column import Column, Error, Mean
 from analysis.columns.losses import Agreement, Difference

@@ -1,1 +1,1 @@
-"""Numbers from cells: computed columns, intervals, comparisons, and rows grouped into sections."""
+"""Compute intervals, verdicts and trends from numbers, and group rows into sections."""

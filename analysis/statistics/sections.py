@@ -1,4 +1,4 @@
-"""Rows grouped for people: one section per case and round group, in it one line per implementation, over its seeds."""
+"""Group rows for people: a section per case and round group, with a line per implementation over its seeds."""
 
 import math
 from collections import Counter
@@ -24,10 +24,10 @@ _LINE = ["implementation", "library_version", "torch_version", "environment", "l
 class Section:
     """The rows that may be compared with each other.
 
-    `lines` has one per implementation (and environment, where one was measured in several), best first: by column
-    the mean over the seeds that are ok, or the stored value where there is one, None without. `status` is `ok` if any
-    seed is; `seeds` counts these, `remarks` says the rest. `params` are the case's. `empty`: of columns that
-    others have a value in, by reason, the implementations that are ok and say why they have none.
+    `lines` has one row per implementation (and environment, if it was measured in several), best first. A column holds
+    the mean over the seeds that are ok, or the stored value if there is one seed, or None. `status` is `ok` if any seed
+    is; `seeds` counts these, and `remarks` tells the rest. `params` are the case's. `empty` maps a column that has
+    values, and the reason why some lack one, to the implementations that are ok and lack it.
     """
 
     case: str
@@ -45,14 +45,14 @@ class Section:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """The lines as a table."""
+        """Return the lines as a DataFrame."""
         return pd.DataFrame(self.lines)
 
 
 def sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
-    """The sections of one experiment, sorted; `frame` comes from `columns.frame.with_computed`.
+    """Return the sections of one experiment, sorted; `frame` comes from `columns.frame.with_computed`.
 
-    Tables, figures and the summary ask for those of the very same frame: they are made once.
+    They are made once for each frame, since tables, figures and the summary all ask for them.
     """
     for known_frame, known_sections in experiment.sections:
         if known_frame is frame:
@@ -96,9 +96,9 @@ def _sections(experiment: Experiment, frame: pd.DataFrame) -> list[Section]:
 
 
 def labels(section_list: list[Section], in_words: bool = False) -> list[str]:
-    """A name for each section: its case, and of device, dtype, threads and round only what tells sections apart.
+    """Return a name for each section: its case, and its device, dtype, threads and round group where these vary.
 
-    in_words: the case by its parameters, unless these do not tell one case from another.
+    in_words: describe the case by its parameters, unless two cases would get the same description.
     """
     names = [section.case for section in section_list]
     if in_words:
@@ -114,7 +114,7 @@ def labels(section_list: list[Section], in_words: bool = False) -> list[str]:
 
 
 def gaps(section_list: Iterable[Section], columns: Iterable[str]) -> Gaps:
-    """Which implementations have no value in these columns where others have one: by column and reason."""
+    """Return the implementations that lack a value others have, by column and reason."""
     merged: Gaps = {}
     for column in columns:
         for section in section_list:
@@ -130,10 +130,10 @@ def _natural_key(section: Section) -> list[tuple[str, int]]:
 
 
 def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
-    """For each row the position, by time, of its round group among those of its case and seed, counted from 1.
+    """Return for each row the number of its round group, by time, among those of its case and seed, counted from 1.
 
-    Counting makes the seeds of one case comparable, each of which was timed in groups of its own. Rows that were
-    not timed go with the first.
+    Numbering makes the seeds of one case comparable, each of which was timed in round groups of its own. Rows that were
+    not timed belong to the first.
     """
     group_starts: dict[Hashable, dict[str, str]] = {}
     for cell in experiment.cells:
@@ -150,8 +150,8 @@ def _rounds(experiment: Experiment, frame: pd.DataFrame) -> list[int]:
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:
-    """Plain dictionaries, with None for what is missing: there may be too many to ask pandas for one by one."""
-    names = list(frame.columns)  # going through pandas' own for each row would take longer than all the rest
+    """Return the rows as plain dictionaries, with None for missing values; this is much faster than pandas' own way."""
+    names = list(frame.columns)  # pandas' own conversion of each row would take longer than everything else
     columns = [frame[name].astype(object).where(frame[name].notna(), None).to_numpy().tolist() for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
@@ -169,7 +169,7 @@ def _line_order(group: tuple[tuple[Any, ...], list[Row]]) -> tuple[list[str], in
 
 
 def _line(rows: list[Row], columns: Iterable[Column]) -> Row:
-    """One implementation over its seeds."""
+    """Combine the rows of one implementation over its seeds."""
     ok = [row for row in rows if row["status"] == OK]
     counted = ok or rows
     line: Row = {name: combined([row[name] for row in counted]) for name in counted[0]}
@@ -181,7 +181,7 @@ def _line(rows: list[Row], columns: Iterable[Column]) -> Row:
 
 
 def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
-    """What is not ok and why, the notes of what is, and what is not of today's sources; of several seeds how many."""
+    """Yield remarks on an implementation's seeds: what is not ok and why, notes, and sources that have changed."""
     remarks: Counter[str] = Counter()
     ages: Counter[str] = Counter()
     for row in rows:
@@ -197,7 +197,7 @@ def _remarks(rows: list[Row], ok: int) -> Iterator[str]:
 
 
 def _gaps(lines: list[Row], cells: list[Cell]) -> Gaps:
-    """Why lines that are ok have no value where others have one, as far as a cell says so."""
+    """Return which implementations lack a value that others have, where a cell gives the reason."""
     missing: Gaps = {}
     filled = {column for line in lines for column, value in line.items() if value is not None}
     for line in (line for line in lines if line["status"] == OK):
@@ -214,7 +214,7 @@ def _gaps(lines: list[Row], cells: list[Cell]) -> Gaps:
 
 
 def _sort_lines(lines: list[Row], best_first: str) -> list[Row]:
-    """Best first among those that compute the same; what is not ok comes last, and so does what has no value."""
+    """Sort lines best first among those that compute the same; lines that are not ok, or have no value, come last."""
 
     def rank(line: Row) -> tuple[object, ...]:
         value = value_of(line, best_first)

@@ -1,9 +1,9 @@
-"""The statistics of `docs/measuring.md`: pure functions on arrays.
+"""Compute the statistics of `docs/measuring.md`, as pure functions on arrays.
 
 Every interval has 95 % coverage. Where the quantity is a time or a ratio it is computed on logarithms, since slow
-outliers make times skewed and a ratio and its inverse must give the same answer. The unit that varies is the
-process, not the call: calls in one process share its memory layout and are not independent (Kalibera and Jones,
-*Rigorous benchmarking in reasonable time*, ISMM 2013).
+outliers make times skewed and a ratio and its inverse must give the same answer. The unit that varies is the process,
+not the call: calls in one process share its memory layout and are not independent (Kalibera and Jones, *Rigorous
+benchmarking in reasonable time*, ISMM 2013).
 """
 
 import math
@@ -33,9 +33,9 @@ NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 def t_interval(values: ArrayLike) -> Interval:
-    """Mean and Student's t interval, m ± t(0.975, n - 1)·s/√n (Student, *Biometrika* 1908).
+    """Return the mean and Student's t interval, m ± t(0.975, n - 1)·s/√n (Student, *Biometrika* 1908).
 
-    `values`: [n], any unit, kept. No ends below two values.
+    `values`: [n], in any unit, which is kept. The ends are NaN below two values.
 
     >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
@@ -43,7 +43,7 @@ def t_interval(values: ArrayLike) -> Interval:
     x = np.asarray(values, dtype=float)
     if x.size == 0:
         return NOTHING
-    mean = float(np.add.reduce(x) / x.size)  # as x.mean(), in a third of the time
+    mean = float(np.add.reduce(x) / x.size)  # x.mean(), in a third of the time
     if x.size == 1:
         return Interval(mean, math.nan, math.nan)
     half = _quantile(x.size - 1) * _deviation(x) / math.sqrt(x.size)
@@ -51,7 +51,9 @@ def t_interval(values: ArrayLike) -> Interval:
 
 
 def geometric_interval(values: ArrayLike) -> Interval:
-    """Geometric mean and the t interval of the logarithms; `values`: [n], unit kept, nothing unless all are positive.
+    """Return the geometric mean and the t interval of the logarithms.
+
+    `values`: [n], in any unit, which is kept. All NaN unless all values are positive.
 
     >>> [round(end, 3) for end in geometric_interval([1.0, 2.0, 4.0])]
     [2.0, 0.357, 11.19]
@@ -63,7 +65,7 @@ def geometric_interval(values: ArrayLike) -> Interval:
 
 
 def medians(processes: Processes) -> NDArray[np.float64]:
-    """Each process' median; `processes`: one list of samples per process, none empty. Returns [processes].
+    """Return each process' median, [processes]; `processes` holds one list of samples per process, none of them empty.
 
     >>> medians([[1.0, 2.0, 9.0], [4.0]]).tolist()
     [2.0, 4.0]
@@ -72,9 +74,9 @@ def medians(processes: Processes) -> NDArray[np.float64]:
 
 
 def time_interval(processes: Processes) -> Interval:
-    """Median over processes of each process' median, and the t interval over the logarithms of these medians.
+    """Return the median of the processes' medians, and the t interval over the logarithms of these medians.
 
-    `processes` as in `medians`; the unit is kept. No ends below two processes.
+    `processes` as in `medians`; the unit is kept. The ends are NaN below two processes.
 
     >>> [round(end, 3) for end in time_interval([[1.0, 1.0, 7.0], [2.0, 2.0], [4.0]])]
     [2.0, 0.357, 11.19]
@@ -89,11 +91,12 @@ def time_interval(processes: Processes) -> Interval:
 
 
 def ratio_interval(reference: Processes, candidate: Processes) -> Interval:
-    """Speed-up: reference time over own time, above 1 where `own` is faster; no unit.
+    """Return the speed-up, reference time over candidate time: above 1 where the candidate is faster; no unit.
 
     The i-th processes of both ran side by side and form a pair, and so do their samples of one round, which were taken
     one after the other: that cancels what the machine did meanwhile. A pair's ratio is the median over its rounds; a
-    surplus without a partner is left out. Geometric mean over pairs, t interval on the logarithms.
+    surplus process or sample without a partner is left out. The value is the geometric mean over pairs, with a t
+    interval on the logarithms.
 
     >>> [round(end, 3) for end in ratio_interval([[4.0], [6.0]], [[2.0], [3.0]])]
     [2.0, 2.0, 2.0]
@@ -108,7 +111,7 @@ def ratio_interval(reference: Processes, candidate: Processes) -> Interval:
 
 
 def ratio_verdict(ratio: Interval, margin: float = MARGIN) -> str:
-    """`faster`, `slower`, `same` or `undecided`: where the whole interval of a speed-up lies.
+    """Return `faster`, `slower`, `same` or `undecided`, by where the whole interval of a speed-up lies.
 
     `same` is a claim of its own, not the lack of a difference (two one-sided tests: Schuirmann, *J. Pharmacokinet.
     Biopharm.* 1987).
@@ -120,9 +123,9 @@ def ratio_verdict(ratio: Interval, margin: float = MARGIN) -> str:
 
 
 def mean_interval(values: ArrayLike) -> Interval:
-    """Mean over held-out tasks and the mean ± 1.96 standard errors, s/√n, the convention of few-shot learning.
+    """Return the mean over held-out tasks ± 1.96 standard errors, s/√n, the convention of few-shot learning.
 
-    `values`: [tasks], unit kept. No ends below two tasks.
+    `values`: [tasks], the unit is kept. The ends are NaN below two tasks.
 
     >>> [round(end, 3) for end in mean_interval([1.0, 2.0, 3.0])]
     [2.0, 0.868, 3.132]
@@ -135,10 +138,10 @@ def mean_interval(values: ArrayLike) -> Interval:
 
 
 def paired_difference(candidate: Mapping[int, float], reference: Mapping[int, float]) -> tuple[Interval, str]:
-    """Own mean loss minus the reference's, paired over the seeds that both have: t interval, and the verdict.
+    """Return the candidate's mean loss minus the reference's, paired over seeds, with a t interval and a verdict.
 
-    `own`, `reference`: mean held-out loss by seed. The verdict is `better`, `worse`, `same` or `undecided`, with
-    margins of ±2 % of the reference's mean loss; one seed alone decides nothing.
+    `candidate`, `reference`: mean held-out loss by seed. The verdict is `better`, `worse`, `same` or `undecided`, with
+    margins of ±2 % of the reference's mean loss; one seed alone decides nothing. It is empty without a common seed.
 
     >>> paired_difference({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0, 2: 9.0})
     (Interval(value=-1.0, lo=-1.0, hi=-1.0), 'better')
@@ -152,7 +155,7 @@ def paired_difference(candidate: Mapping[int, float], reference: Mapping[int, fl
 
 
 def relative_drift(curve: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-    """|cᵢ - rᵢ| / |rᵢ| over the entries that both curves have; 0 where both are 0. No unit.
+    """Return |cᵢ - rᵢ| / |rᵢ| over the entries that both curves have, and 0 where both are 0; no unit.
 
     >>> relative_drift([1.0, 3.0, 0.0], [1.0, 2.0, 0.0, 7.0]).tolist()
     [0.0, 0.5, 0.0]
@@ -165,7 +168,7 @@ def relative_drift(curve: ArrayLike, reference: ArrayLike) -> NDArray[np.float64
 
 
 def agreement(curve: ArrayLike, reference: ArrayLike, first: int) -> float:
-    """The largest relative drift over the first entries; NaN without any, infinite where a curve is not finite.
+    """Return the largest relative drift over the first entries: NaN without any, infinite where a curve is not finite.
 
     >>> agreement([1.0, 2.02, 50.0], [1.0, 2.0, 3.0], first=2)
     0.010000000000000009
@@ -177,10 +180,10 @@ def agreement(curve: ArrayLike, reference: ArrayLike, first: int) -> float:
 
 
 def growth_exponent(x: ArrayLike, y: ArrayLike) -> Interval:
-    """p of y ~ xᵖ by least squares on logarithms; no unit. `x`, `y`: [n], positive, any units.
+    """Fit p of y ~ xᵖ by least squares on logarithms; no unit. `x`, `y`: [n], positive, in any units.
 
-    The t interval is that of the straight line: it is wide where the points scatter and where they lie on a curve,
-    such as an overhead that does not grow. No ends below three points, nothing below two.
+    The t interval is that of the straight line: it is wide where the points scatter and where they lie on a curve, such
+    as an overhead that does not grow. The ends are NaN below three points, everything below two.
 
     >>> [round(end, 9) for end in growth_exponent([1.0, 2.0, 4.0], [3.0, 12.0, 48.0])]
     [2.0, 2.0, 2.0]
@@ -189,7 +192,7 @@ def growth_exponent(x: ArrayLike, y: ArrayLike) -> Interval:
 
 
 def growth_per_unit(x: ArrayLike, y: ArrayLike) -> Interval:
-    """b of y ~ a + b·x by least squares, in y's unit per 1 of x, with the t interval; ends as in `growth_exponent`.
+    """Fit b of y ~ a + b·x by least squares, in y's unit per 1 of x, with a t interval as in `growth_exponent`.
 
     >>> [round(end, 9) for end in growth_per_unit([1.0, 2.0, 4.0], [7.0, 9.0, 13.0])]
     [2.0, 2.0, 2.0]
@@ -198,10 +201,11 @@ def growth_per_unit(x: ArrayLike, y: ArrayLike) -> Interval:
 
 
 def mean_slope(x: ArrayLike, y: ArrayLike, stretches: int = 10) -> Interval:
-    """How fast y changes from the first x to the last, in y's unit per 1 of x, with a t interval over equal stretches.
+    """Return how fast y changes from the first x to the last, with a t interval over equal stretches of the curve.
 
-    For what climbs in steps, such as a process' memory: a straight line through all points by least squares would take
-    each for an independent one, and its interval would be far too narrow. `x`, `y`: [n]; nothing below two points.
+    In y's unit per 1 of x; `x`, `y`: [n]. All NaN below two points. Use it for values that climb in steps, such as a
+    process' memory: a straight line through all points by least squares would treat each point as independent, and its
+    interval would be far too narrow.
 
     >>> [round(end, 3) for end in mean_slope([0, 1, 2, 3], [5.0, 6.0, 6.0, 8.0])]
     [1.0, -1.484, 3.484]
@@ -214,10 +218,10 @@ def mean_slope(x: ArrayLike, y: ArrayLike, stretches: int = 10) -> Interval:
 
 
 def breakeven_steps(first_s: float, step_s: float, other_first_s: float, other_step_s: float) -> float:
-    """After how many steps an implementation with a slow first one has caught up with another, in total time.
+    """Return after how many steps an implementation with a slow first one has caught up with another, in total time.
 
-    first + n·step ≤ other's first + n·other's step, from n = ceil((first - other first) / (other step - step)) on, at
-    least 1; infinite if its step is not faster, however soon it starts. All four in seconds.
+    first + n·step ≤ other's first + n·other's step holds from n = ceil((first - other first) / (other step - step)) on.
+    The result is at least 1, and infinite if the step is not faster, however early it starts. All four in seconds.
 
     >>> breakeven_steps(first_s=10.0, step_s=0.25, other_first_s=1.0, other_step_s=0.5)
     36.0
@@ -230,7 +234,7 @@ def breakeven_steps(first_s: float, step_s: float, other_first_s: float, other_s
 
 
 def _median(values: Sequence[float]) -> float:
-    """As np.median, which takes ten times as long for the few values that there mostly are; NaN if any is."""
+    """Return np.median(values), ten times as fast for the few values that are usual; NaN if any value is."""
     ascending = sorted(values)
     middle = len(ascending) // 2
     if any(map(math.isnan, ascending)):
@@ -239,12 +243,12 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _deviation(x: NDArray[np.float64]) -> float:
-    """As x.std(ddof=1), to the last bit, in half the time; `x`: [n], at least two."""
+    """Return x.std(ddof=1), equal to the last bit, in half the time; `x`: [n], at least two values."""
     centred = x - np.add.reduce(x) / x.size
     return math.sqrt(np.add.reduce(centred * centred) / (x.size - 1))
 
 
-@cache  # curves ask for it at every point
+@cache  # curves need it at every point
 def _quantile(degrees: int) -> float:
     return float(stats.t.ppf((1 + COVERAGE) / 2, degrees))
 
@@ -253,13 +257,13 @@ def _line_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> Interval:
     if x.size < 2:
         return NOTHING
     fit = stats.linregress(x, y)
-    error = float(fit.stderr) if np.ptp(y) else 0.0  # of a constant linregress says NaN
+    error = float(fit.stderr) if np.ptp(y) else 0.0  # linregress returns NaN for a constant y
     half = _quantile(x.size - 2) * error if x.size > 2 else math.nan
     return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half)
 
 
 def verdict(lo: float, hi: float, low: float, high: float, words: tuple[str, str, str]) -> str:
-    """Where the interval from lo to hi lies: the word for below `low`, for inside or for above `high`, or `undecided`.
+    """Return the word for an interval below `low`, inside, or above `high`, and `undecided` if it crosses either.
 
     >>> [verdict(*ends, -1, 1, ("less", "same", "more")) for ends in [(-3, -2), (-0.5, 0.5), (2, 3), (0, 2)]]
     ['less', 'same', 'more', 'undecided']

@@ -1,4 +1,4 @@
-"""The points of a study that varies one factor at a time: an implementation's rows, by the value of the factor."""
+"""Collect the points of a study, which varies one factor at a time: an implementation's rows by the factor's value."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from analysis import text
 from analysis.statistics.sections import OK, sections
 from analysis.store.load import Experiment
 
-SETUP = ["device", "dtype", "threads"]  # points that differ in one of these are never on one line
+SETUP = ["device", "dtype", "threads"]  # points that differ in one of these are never joined by a line
 _WORDS = {"threads": "{} threads", "environment": "environment {}"}
 
 
 def points(experiment: Experiment, frame: pd.DataFrame, by_environment: bool = False) -> pd.DataFrame:
-    """A row for each point that is ok: the columns of `Section.rows`, and `factor`, `x` and `rounds` beside them.
+    """Return a row for each point that is ok: the columns of `Section.rows`, and `factor`, `x` and `rounds`.
 
-    A case that several studies share gives a point to each. Of an implementation that was timed in several round
-    groups of a case the newest counts, but not where it was only a reference again; `rounds` is how many the case has.
-    apart: the newest of each environment. Sorted by factor, then x.
+    A case that several studies share gives a point to each. If an implementation was timed in several round groups of a
+    case, the newest counts, but one in which it was only a reference again never replaces its own; `rounds` is how many
+    round groups the case has. by_environment: keep the newest of each environment. Sorted by factor, then x.
     """
     timed_itself = {
         (cell.case.id, cell.implementation) for cell in experiment.cells if cell.ok and not cell.reference_only
@@ -27,7 +27,7 @@ def points(experiment: Experiment, frame: pd.DataFrame, by_environment: bool = F
     frame = frame[[is_point[position] for position in frame.index]]
     factors = {cell.case.setting: cell.case.factors for cell in experiment.cells}
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    # the round groups of a case come in the order of time
+    # round groups of a case come in the order of time, so that later ones overwrite earlier ones
     for section in sections(experiment, frame) if len(frame) else ():
         setup = {"device": section.device, "dtype": section.dtype, "threads": section.threads}
         for factor, x in factors[section.case, section.device, section.dtype, section.threads].items():
@@ -42,13 +42,13 @@ def points(experiment: Experiment, frame: pd.DataFrame, by_environment: bool = F
 
 
 def outside(experiment: Experiment, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of cases that are no point of a study: those that are shown one by one, whatever they are called."""
+    """Return the rows of cases that are no point of any study."""
     is_point = [bool(experiment.cells[position].case.factors) for position in frame.index]
     return frame[[not point for point in is_point]] if any(is_point) else frame
 
 
 def setups(points: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.DataFrame]]:
-    """The points by device, dtype and threads, each group with a name that says in what it differs from the others."""
+    """Split points by device, dtype and threads, each group with a label that tells how it differs from the others."""
     groups = list(points.groupby(by, dropna=False))
     varying = [name for name in by if points[name].nunique(dropna=False) > 1]
     named = []
@@ -60,7 +60,7 @@ def setups(points: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.Da
 
 
 def base(experiment: Experiment, factors: list[str]) -> dict[str, float]:
-    """Where studies of these factors meet: the values of a case that belongs to several; empty without one."""
+    """Return the factor values of the case that studies of these factors share; empty without such a case."""
     shared = [
         {factor: cell.case.factors[factor] for factor in factors if factor in cell.case.factors}
         for cell in experiment.cells

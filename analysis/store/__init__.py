@@ -1,1 +1,1 @@
-"""What the store holds, read: cells, environments and one experiment as a DataFrame."""
+"""Read the store: cells, environments, and one experiment as a DataFrame."""

@@ -1,4 +1,4 @@
-"""Whether a cell is of the sources that the last run into its results folder saw, as `cells/sources.json` has them."""
+"""Compare the sources of a cell with those of the last run into its results folder, stored in `cells/sources.json`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,18 +9,18 @@ FILE = "sources.json"
 OLDER, GONE = "older sources", "no longer in the project"
 _PROJECT = ("baselines/", "experiments/", "maml_bench/")
 Sources = Mapping[str, str]
-"""SHA-256 by file."""
+"""The SHA-256 digest of each source file."""
 
 
 def parse_sources(raw: object) -> Sources:
-    """The digests that a run left of all sources. Raises `ValueError`."""
+    """Parse the digests of all sources that a run left. Raises `ValueError`."""
     return fields.labels(fields.mapping(raw, "the file"), "sources")
 
 
 def age(sources: Sources, implementation: str, now: Sources) -> str:
-    """What is to be said of a cell, nothing if all its sources are as they are now; `now`: empty, where nobody knows.
+    """Return how a cell's sources differ from today's: `OLDER`, `GONE`, or empty if they do not.
 
-    Of the user's files those count that are known now.
+    now: today's sources, empty if they are unknown. The user's own files count only if they are among them.
     """
     if not now or sources.items() <= now.items():
         return ""
@@ -31,11 +31,11 @@ def age(sources: Sources, implementation: str, now: Sources) -> str:
 
 
 def count_ages(ages: Iterable[str]) -> Iterator[str]:
-    """A line for each kind of what is not of today."""
+    """Yield a line for each kind of outdated cells, with their number."""
     for mark, count in sorted(Counter(filter(None, ages)).items()):
         yield f"{count} {'cell is' if count == 1 else 'cells are'} marked `{mark}`: measure again, or remove"
 
 
 def _is_of(name: str, implementation: str) -> bool:
-    """Whether a file is that of an implementation in the project."""
+    """Tell whether a file is that of an implementation in the project."""
     return name.startswith("baselines/") and name.endswith(f"/{implementation.replace('-', '_')}.py")

@@ -1,4 +1,4 @@
-"""What the store holds: cells and environments, parsed from the JSON of `docs/results.md`.
+"""Parse cells and environments from the JSON of `docs/results.md` into typed records.
 
 Every `parse_*` function takes decoded JSON and raises `ValueError` with one line saying what is wrong with it.
 """
@@ -20,24 +20,24 @@ from analysis.store.fields import Json
 FORMATS = (1, 2)
 SEAL = b'{\n "digest": "'
 STATUSES = ("ok", "unavailable", "expected", "wrong", "diverged", "failed", "oom", "timeout")
-COMPUTES = {  # in the order in which they are shown, in words
+COMPUTES = {  # in words, in the order in which they are shown
     "maml": "second order",
     "fomaml": "first order",
     "reptile": "Reptile",
     "pretraining": "pre-training",
 }
-MISUSES = "baselines/misuse/"  # the files of what people write and is not MAML
+MISUSES = "baselines/misuse/"  # files of common mistakes that are not MAML
 
 Value = float | int | str | None
 Numbers: TypeAlias = "array[float]"
-"""Eight bytes for each: a large store has many millions."""
+"""An array of doubles, eight bytes each: a large store has many millions."""
 
 
 @dataclass(frozen=True)
 class Case:
     """One setting of one experiment; `params` holds whatever the experiment varies.
 
-    `factors`: the studies of one factor that the case is a point of, by factor the value it has there.
+    `factors`: if the case is a point of scaling studies, its value of each study's factor.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Case:
 
     @cached_property
     def setting(self) -> tuple[str, str, str, int | None]:
-        """The case without its seed: what tables and panels group by."""
+        """Return the case without its seed, by which tables and panels are grouped."""
         return self.name, self.device, self.dtype, self.threads
 
     @cached_property
     def id(self) -> tuple[str, str, str, int | None, int | None]:
-        """The setting and the seed: rows with the same id must have seen the same draws."""
+        """Return the setting and the seed; rows with the same id must have used the same tasks and initial weights."""
         return *self.setting, self.seed
 
 
@@ -63,9 +63,10 @@ class Case:
 class Cell:
     """One implementation's result in one case. `samples` are in the unit that their name says.
 
-    machine: of a run on several machines the one that measured it, without its name; empty: the run's own.
-    misuse: it is one of the known misuses of a library, which the sources that were measured say.
-    commit: of the project, as the run named it; age: what the sources are, if not those of today.
+    machine: in a run on several machines, an identifier of the one that measured the cell, without its name; empty for
+    the run's own. misuse: whether the implementation is one of the known misuses of a library, by the sources that were
+    measured. commit: of the project, as the run recorded it. age: how the sources differ from today's, empty if they do
+    not.
     """
 
     file: str
@@ -96,18 +97,18 @@ class Cell:
 
     @property
     def ok(self) -> bool:
-        """Whether the cell holds a result that may be compared."""
+        """Tell whether the cell holds a result that may be compared."""
         return self.status == "ok"
 
     @property
     def verdict(self) -> str:
-        """The status in the words of a check: what is ok is right."""
+        """Return the status as a check's verdict: `right` for ok, else the status itself."""
         return "right" if self.ok else self.status
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Machine and versions that a cell was measured with."""
+    """The machine and the versions with which a cell was measured."""
 
     python: str = ""
     torch: str = ""
@@ -120,21 +121,18 @@ class Environment:
 
 
 def computes_order(computes: str) -> tuple[int, str]:
-    """Sorting key of what implementations compute: second order first, what is not known last."""
+    """Return a sort key for what implementations compute: second order first, unknown kinds last."""
     return ([*COMPUTES, computes].index(computes), computes)
 
 
 def sealed(text: bytes) -> bool:
-    """Whether a cell's file is as it was written: its first field is the digest of all that follows."""
+    """Tell whether a cell's file is unchanged: its first field is the digest of all that follows."""
     digest, _, rest = text.removeprefix(SEAL).partition(b'",\n')
     return text.startswith(SEAL) and hashlib.sha256(rest).hexdigest().encode() == digest
 
 
 def parse_cell(raw: object, file: str, now: Sources = MappingProxyType({})) -> Cell:
-    """The cell in `raw`; `file` is its name relative to the results folder, `now` the sources of today.
-
-    Raises `ValueError`.
-    """
+    """Parse a cell; `file` is its name relative to the results folder, `now` today's sources. Raises `ValueError`."""
     cell = fields.mapping(raw, "the file")
     version = fields.get(cell, "format", int)
     if version not in FORMATS:
@@ -148,7 +146,7 @@ def parse_cell(raw: object, file: str, now: Sources = MappingProxyType({})) -> C
     group = fields.get(cell, "round_group", (str, int), None)
     implementation: str = fields.get(cell, "implementation", str)
     sources = fields.get(cell, "sources", dict, {})
-    measured = status == "ok"  # a row that is not right shows no measurement, whatever its file holds
+    measured = status == "ok"  # a cell that is not ok shows no measurement, whatever its file holds
     return Cell(
         file=file,
         experiment=fields.get(cell, "experiment", str),
@@ -187,7 +185,7 @@ def parse_cell(raw: object, file: str, now: Sources = MappingProxyType({})) -> C
 
 
 def parse_environment(raw: object) -> Environment:
-    """The environment in `raw`. Raises `ValueError`."""
+    """Parse an environment. Raises `ValueError`."""
     environment = fields.mapping(raw, "the file")
     texts = ("python", "torch", "numpy", "device_model", "cpu_model", "platform", "cuda")
     return Environment(
@@ -212,7 +210,7 @@ def _each(raw: Json, name: str, parse: Callable[[object], Any]) -> dict[str, Any
 
 
 def _numbers(raw: object) -> Numbers:
-    """A list of numbers; null, which JSON has for what is not finite, becomes NaN."""
+    """Parse a list of numbers; null, which is JSON's word for a number that is not finite, becomes NaN."""
     if isinstance(raw, list):
         try:
             return array("d", raw)

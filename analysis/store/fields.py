@@ -1,4 +1,4 @@
-"""Checked access to decoded JSON; everything raises `ValueError` with one line saying what is wrong."""
+"""Read fields of decoded JSON with checks; each function raises `ValueError` with one line saying what is wrong."""
 
 import math
 from typing import Any
@@ -8,14 +8,14 @@ _REQUIRED: Any = object()
 
 
 def mapping(raw: object, what: str) -> Json:
-    """`raw` as a JSON object; `what` it is called in the error."""
+    """Return `raw` if it is a JSON object; `what` names it in the error."""
     if not isinstance(raw, dict):
         raise ValueError(f"{what} is not a JSON object")
     return raw
 
 
 def get(raw: Json, name: str, kind: type | tuple[type, ...], default: Any = _REQUIRED) -> Any:
-    """The field `name`, checked to be of `kind`; null and absence both mean the default."""
+    """Return the field `name` if it is of type `kind`; if it is null or absent, the default."""
     value = raw.get(name)
     if value is None:
         if default is _REQUIRED:
@@ -27,17 +27,17 @@ def get(raw: Json, name: str, kind: type | tuple[type, ...], default: Any = _REQ
 
 
 def texts(raw: Json, name: str) -> tuple[str, ...]:
-    """A list of texts; empty if it is missing."""
+    """Return a list of texts; empty if the field is missing."""
     return tuple(str(text) for text in get(raw, name, list, []))
 
 
 def labels(raw: Json, name: str) -> dict[str, str]:
-    """An object of texts, in order; empty if it is missing."""
+    """Return an object of texts, in order; empty if the field is missing."""
     return {key: str(text) for key, text in get(raw, name, dict, {}).items()}
 
 
 def amounts(raw: Json, name: str) -> dict[str, float]:
-    """An object of numbers that are not negative, in order."""
+    """Return an object of numbers that are not negative, in order."""
     numbers = get(raw, name, dict)
     for key, value in numbers.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)

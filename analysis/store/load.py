@@ -1,4 +1,4 @@
-"""Cells to pandas: one experiment of a results folder as a tidy DataFrame, with the cells behind it."""
+"""Load one experiment of a results folder as a tidy DataFrame, together with its cells."""
 
 import json
 import os
@@ -38,16 +38,16 @@ class MixedDigests(ValueError):
 
 
 class Unreadable(ValueError):
-    """There are no cells of an experiment."""
+    """The results folder holds no cells of this experiment."""
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One experiment's results.
 
-    `columns` are its own by name, those of its page first. `rows` has the columns of `COMMON`, then these; its index,
-    `cell`, is the position in `cells` of the cell that a row belongs to (samples, observations and series are read
-    there).
+    `columns`: its own, by name, those of its page first. `rows`: a DataFrame with the columns of `COMMON`, then these;
+    its index, `cell`, is the position in `cells` of the cell that a row belongs to (samples, observations and series
+    are read from there). `sections`: what `analysis.statistics.sections` made of the frames it saw last.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Experiment:
     rows: pd.DataFrame
     warnings: list[str]
     sections: deque[tuple[pd.DataFrame, list[Any]]] = field(default_factory=lambda: deque(maxlen=4), repr=False)
-    """What `analysis.statistics.sections` made last of which rows."""
+    """Frames and their sections, as `analysis.statistics.sections` made them last."""
 
     @cached_property
     def reasons(self) -> dict[str, list[str]]:
-        """Why cells have no value in a column, each reason once."""
+        """Return the reasons that cells give for having no value, by column, each reason once."""
         by_column: dict[str, dict[str, None]] = {}
         for cell in self.cells:
             for column, why in cell.empty.items():
@@ -77,10 +77,10 @@ def experiments_in(results: Path) -> list[str]:
 
 
 def load(results: Path, experiment: str) -> Experiment:
-    """Read one experiment.
+    """Read one experiment, and refuse it if its rows cannot be compared.
 
     Damaged and foreign files are left out and named in `warnings`. Raises `Unreadable` without a folder of its cells,
-    and `MixedDigests` if the rows of one case did not see the same draws.
+    and `MixedDigests` if the rows of one case were measured on different tasks or weights.
     """
     loaded = read(results, experiment)
     refuse_mixed_digests(loaded)
@@ -88,7 +88,7 @@ def load(results: Path, experiment: str) -> Experiment:
 
 
 def read(results: Path, experiment: str) -> Experiment:
-    """`load` without the check that the rows of each case are comparable."""
+    """Read one experiment as `load` does, but without checking that the rows of each case are comparable."""
     folder = results / "cells" / experiment
     warnings: list[str] = []
     if not folder.is_dir():
@@ -116,7 +116,7 @@ def read(results: Path, experiment: str) -> Experiment:
 
 
 def refuse_mixed_digests(experiment: Experiment) -> None:
-    """Raise `MixedDigests` if rows of one case that are ok have different stream or weight digests."""
+    """Raise `MixedDigests` if rows of one case that are ok have different task or weight digests."""
     cases: dict[tuple[object, ...], list[Cell]] = {}
     for cell in experiment.cells:
         if cell.ok:
@@ -136,7 +136,7 @@ def refuse_mixed_digests(experiment: Experiment) -> None:
 
 
 def _cell_files(folder: Path) -> list[str]:
-    """`CASE/NAME.json`, sorted as paths are; by hand, since a glob takes longer than reading."""
+    """Return `CASE/NAME.json` of all cells, sorted as paths are; by hand, since a glob takes longer than reading."""
     cases = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     names = [(case, name) for case in cases for name in os.listdir(folder / case)]
     return [f"{case}/{name}" for case, name in sorted(names) if name.endswith(".json") and name[0] != "."]
@@ -148,7 +148,7 @@ def _cell(file: str, name: str, now: age.Sources) -> Cell:
     raw = orjson.loads(text)
     cell = parse_cell(raw, name, now=now)
     if raw["format"] > 1 and not sealed(text):
-        raise ValueError("it is not as it was written")
+        raise ValueError("it was changed after it was written")
     return cell
 
 
@@ -159,7 +159,7 @@ def _json(file: Path) -> object:
 
 @contextmanager
 def _leaving_out(name: str, warnings: list[str]) -> Iterator[None]:
-    """Turn what is wrong with one file into one warning."""
+    """Turn an error in one file into a warning, so that the file is left out."""
     try:
         yield
     except (OSError, ValueError, RecursionError) as error:
@@ -175,13 +175,14 @@ def _one_line(error: BaseException) -> str:
 
 
 def _refuse_foreign(cell: Cell, experiment: str) -> Cell:
+    """Return the cell; raises ValueError if it belongs to another experiment."""
     if cell.experiment != experiment:
         raise ValueError(f"belongs to the experiment {cell.experiment!r}")
     return cell
 
 
 def _newest(cells: Iterable[Cell], warnings: list[str]) -> list[Cell]:
-    """Without the cells that a newer one replaces: same case, implementation, environment and round group."""
+    """Drop cells that a newer one replaces: same case, implementation, environment and round group."""
     newest: dict[tuple[object, ...], Cell] = {}
     old = 0
     for cell in sorted(cells, key=lambda cell: (cell.finished, cell.file)):
@@ -194,7 +195,7 @@ def _newest(cells: Iterable[Cell], warnings: list[str]) -> list[Cell]:
 
 
 def _columns(page: Page, cells: list[Cell]) -> dict[str, Column]:
-    """Return the columns of a page, then those that only the cells know, by name."""
+    """Return the columns of a page by name, then those that only the cells have."""
     columns = {column.name: column for column in page.columns}
     fields = {name for column in page.columns for name in column.fields} | set(COMMON)
     stored = dict.fromkeys(name for cell in cells for row in cell.rows for name in row)
@@ -231,6 +232,12 @@ def _frame(cells: list[Cell], environments: dict[str, Environment], columns: dic
     frame = pd.DataFrame(lines, dtype=object)
     others = [name for name in frame.columns if name not in {"cell", *COMMON, *stored}]
     frame = frame.reindex(columns=["cell", *COMMON, *stored, *others]).set_index("cell").infer_objects()
-    whole = ["threads", "tasks", "inner_steps", "shots", "seed"]  # stay whole although some may be missing
+    whole = [
+        "threads",
+        "tasks",
+        "inner_steps",
+        "shots",
+        "seed",
+    ]  # keeps them whole numbers although some may be missing
     frame[whole] = frame[whole].convert_dtypes()
     return frame

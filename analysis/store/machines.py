@@ -1,4 +1,4 @@
-"""Whether results are of one machine; where they are not, every table and figure that is made of them says so."""
+"""Say whether results come from several machines or versions; tables and figures made from them carry this note."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from analysis.store.load import SHORT
 
 
 def several(cells: Iterable[Cell]) -> str:
-    """What the cells are of, in a few words; empty if all are of one machine and its versions."""
+    """Return what the cells come from, in a few words; empty if all are from one machine and its versions."""
     cells = list(cells)
     environments = _environments(cells)
     if len(environments) > 1:
@@ -16,7 +16,7 @@ def several(cells: Iterable[Cell]) -> str:
 
 
 def sentence(cells: Iterable[Cell]) -> str:
-    """The same in Markdown, with the environments by name and what follows for the reader; empty likewise."""
+    """Return the same as a Markdown sentence that names the environments and says what follows; empty likewise."""
     cells = list(cells)
     what, environments = several(cells), _environments(cells)
     if len(environments) > 1:

@@ -1,1 +1,1 @@
-"""Tables for programs and for people: one file is one kind of table."""
+"""Make tables for programs and for people: one file is one kind of table."""

@@ -1,4 +1,4 @@
-"""The answer of a results folder in three tables: who is right, who is fastest, what each costs."""
+"""Answer from a results folder, in three tables, who is right, who is fastest and what each implementation costs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _BAD = ("wrong", "failed", "diverged", "oom", "timeout")
 
 
 def verdicts(experiments: Sequence[Experiment]) -> Table:
-    """Each implementation over all cells that were checked against an oracle, and its largest error in each dtype."""
+    """Return each implementation's verdict over all cells that were judged, and its largest error in each dtype."""
     errors = {
         id(cell): _errors(cell, experiment)
         for experiment in experiments
@@ -37,9 +37,8 @@ def verdicts(experiments: Sequence[Experiment]) -> Table:
         counts = Counter(cell.verdict for cell in group if errors[id(cell)] or not cell.ok)
         if not counts:
             continue
-        judged = [
-            errors[id(cell)] for cell in group if cell.status != "expected"
-        ]  # what is known to be off is told apart
+        # known limitations are counted, but their errors are expected to be large
+        judged = [errors[id(cell)] for cell in group if cell.status != "expected"]
         worst = {dtype: max((error[dtype] for error in judged if dtype in error), default=None) for dtype in dtypes}
         table["implementation"].append(name)
         table["computes"].append(COMPUTES.get(kind, kind))
@@ -51,7 +50,7 @@ def verdicts(experiments: Sequence[Experiment]) -> Table:
 
 
 def _errors(cell: Cell, experiment: Experiment) -> dict[str, float]:
-    """Return the errors of a cell by dtype: of several rows the largest."""
+    """Return the largest error of a cell in each dtype, over all its rows."""
     largest: dict[str, float] = {}
     for column in (column for column in experiment.columns.values() if isinstance(column, Error)):
         dtype = column.dtype(cell.case.dtype)
@@ -62,18 +61,21 @@ def _errors(cell: Cell, experiment: Experiment) -> dict[str, float]:
 
 
 def _verdict(counts: Counter[str]) -> str:
-    """One word: what is wrong or failed anywhere comes first."""
+    """Return one word for all cells: the worst verdict that occurs, else `unavailable`."""
     words = [verdict for verdict in (*_BAD, "expected", "right", "unavailable") if counts[verdict]]
     return words[0] if words else "unavailable"
 
 
 def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
-    """In each setting, of those that compute the same: the fastest, and what cannot be told apart from it.
+    """Return the fastest implementation in each setting, and those that cannot be told from it.
 
-    By the verdict on pairs that took turns where there is one, which knows more than two intervals; else by overlap.
+    Only implementations that compute the same are compared.
+
+    Uses the verdict on pairs that took turns, which is more precise than comparing two intervals; without one, overlap
+    of the intervals.
     """
     quantity = experiment.page.ratio_of
-    table: Table = {name: [] for name in ("setting", "computes", "fastest", quantity, "not told apart")}
+    table: Table = {name: [] for name in ("setting", "computes", "fastest", quantity, "not distinguishable")}
     for label, section in _timed(experiment, frame):
         for kind in sorted({line["computes"] for line in section.lines}, key=computes_order):
             rows = [line for line in section.lines if line["computes"] == kind and line["status"] == OK]
@@ -93,13 +95,13 @@ def fastest(experiment: Experiment, frame: pd.DataFrame) -> Table:
 
 
 def _slower(name: str, best: Row, times: dict[str, Interval], first: str, ratios: Mapping[str, Ratio]) -> bool:
-    """Tell whether `name` is surely slower than the first, whose row is `best`."""
+    """Tell whether `name` is certainly slower than the implementation `first`, whose row is `best`."""
     verdict = best.get(ratios[name].verdict) if name in ratios else None
     return verdict == "faster" if isinstance(verdict, str) else times[name].lo > times[first].hi
 
 
 def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
-    """What each implementation takes, a column for each setting. Columns are of different round groups."""
+    """Return the time of each implementation, a column per setting; columns come from different round groups."""
     quantity = experiment.page.ratio_of
     timed = _timed(experiment, frame)
     texts: dict[tuple[str, str], dict[str, str]] = {}
@@ -114,7 +116,7 @@ def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
 
 
 def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Section]]:
-    """The sections that stand for themselves and are no points of a study, by name, as far as they were timed."""
+    """Return the timed sections that belong to no scaling study, with their labels."""
     quantity = experiment.page.ratio_of
     if not quantity or quantity not in frame.columns:
         return []
@@ -128,7 +130,7 @@ def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Secti
 
 
 def _environments(label: str, section: Section) -> list[tuple[str, Section]]:
-    """The lines of each environment as a section of its own: only times of one machine are compared."""
+    """Split a section into one per environment, since only times of one machine are compared."""
     if len(section.environments) < 2:
         return [(label, section)]
     groups: dict[str, list[Row]] = {}

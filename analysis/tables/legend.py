@@ -1,4 +1,4 @@
-"""What a column means and why it is empty, in one sentence each."""
+"""Explain in one sentence what a column means, or why it is empty."""
 
 from analysis.store.load import Experiment
 
@@ -18,7 +18,7 @@ def meaning(name: str, experiment: Experiment) -> str:
 
 
 def why_empty(name: str, experiment: Experiment) -> str:
-    """Return the reasons that the column or the cells give for a column without values."""
+    """Return why a column has no values, as the column itself or the cells explain it."""
     column = experiment.columns.get(name)
     reason = "" if column is None else column.why_empty()
     return reason or "; ".join(experiment.reasons.get(name, ())) or "no row has a value"

@@ -1,4 +1,4 @@
-"""Many sections in one table: a line per implementation, how often which status, and the range of each number."""
+"""Summarise many sections in one table: each implementation's counts by status, and the range of each number."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from analysis.columns.values import Row, number_of
 from analysis.statistics.sections import Section
 from analysis.store.cells import STATUSES, computes_order
 
-FROM = 4  # as many sections as a reader no longer takes in at a glance
+FROM = 4  # sections, from which on a reader needs an overview
 
 
 def overview(section_list: list[Section], columns: Iterable[Column], short: bool = False) -> dict[str, list[str]]:
     """Return cells by header, without empty columns; names are not escaped.
 
-    short: columns have their short names.
+    short: use the columns' short names.
     """
     rows: dict[tuple[str, str], list[tuple[int, Row]]] = {}
     for number, section in enumerate(section_list):
@@ -30,7 +30,7 @@ def overview(section_list: list[Section], columns: Iterable[Column], short: bool
         )
         line["cases"] = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
         for column in (column for column in columns if not isinstance(column, Difference)):
-            # errors in different dtypes are of different sizes: one worst of all would only show the coarsest
+            # errors depend on the dtype: a single worst one would only show the coarsest dtype's
             for dtype in dtypes if column.worst_counts else [""]:
                 values = [row.get(column.name) for _, row in numbered_rows if not dtype or row["dtype"] == dtype]
                 line[_header(column.short_name if short else column.name, dtype)] = _range(column, values)
@@ -44,7 +44,7 @@ def _header(column: str, dtype: str) -> str:
 
 
 def _range(column: Column, values: list[object]) -> str:
-    """The smallest and the largest number, and the words that stand in the place of numbers."""
+    """Return the smallest and the largest number, followed by any words that stand in place of numbers."""
     numbers = [number for value in values if (number := number_of(value)) == number]
     words = sorted({value for value in values if isinstance(value, str)})
     if not numbers:

@@ -1,4 +1,4 @@
-"""The page pivot table: the largest value of a column, by the values of two others."""
+"""Make the pivot table of a page: the largest value of a column, by the values of two other columns."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from analysis.store.load import Experiment
 
 
 def frame(spec: Pivot, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """A line per setup and value of the column `rows`, a column per value of `columns`: each the largest over cases.
+    """Return a line per setup and value of the column `rows`, with the largest number for each value of `columns`.
 
-    What is not ok counts too, since a large error is what shows it; `status` has every status that took part. `rows`
-    comes from `columns.frame.with_computed`. Empty without a number.
+    Rows that are not ok count too, since a large error is what shows them; `status` lists every status that took part.
+    `rows` comes from `columns.frame.with_computed`. The result is empty if there is no number.
     """
     if not {spec.value, spec.rows, spec.columns} <= set(rows.columns):
         return pd.DataFrame()
@@ -41,7 +41,7 @@ def frame(spec: Pivot, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFra
 
 
 def markdown(spec: Pivot, experiment: Experiment, table: pd.DataFrame) -> str:
-    """A table per setup; `table` comes from `frame`."""
+    """Return one Markdown table per setup; `table` comes from `frame`."""
     meaning = experiment.columns[spec.value].meaning
     blocks = [
         f"# {text.escape(experiment.name)}: {text.escape(spec.value)} by {text.escape(spec.columns)}",
@@ -67,13 +67,13 @@ def _header(column: str, value: object) -> str:
 
 
 def _natural(value: object) -> tuple[float, list[tuple[str, int]]]:
-    """Numbers in their order, then texts in theirs."""
+    """Return a sort key that puts numbers first, in their order, then texts in theirs."""
     number = number_of(value)
     return (number if number == number else float("inf")), text.natural(str(value))
 
 
 def _order(entry: tuple[tuple[str, ...], dict[str, Any]]) -> tuple[Any, ...]:
-    """By setup, then as everywhere: second order first."""
+    """Return a sort key: by setup, then by what is computed (second order first), then by name."""
     key, line = entry
     setup, name = key[: len(study.SETUP)], key[len(study.SETUP)]
     return setup, computes_order(str(line.get("computes", ""))), text.natural(name)

@@ -1,8 +1,8 @@
-"""What papers published beside what was found here, and an honest verdict on the difference.
+"""Compare what papers published with what was measured here, with a verdict on each difference.
 
 The difference of two means has four sources of chance: the tasks and the training runs, on either side. Ours are known:
 the standard error over test tasks, which all seeds share, and the standard deviation s over S seeds. A published
-interval is over tasks; of how far one training run is from another it says nothing, so s stands for that too:
+interval is over tasks only and says nothing about how training runs differ, so s stands for theirs too:
 
     SE² = (published half-width / 1.96)² + s² + s²/S + (our half-width over tasks / 1.96)²
 
@@ -43,10 +43,10 @@ _PAIRS = (
 
 
 def frame(spec: Reproduction, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """A line per setting, implementation and value of `by`, over the seeds that are ok.
+    """Return a line per setting, implementation and value of `by`, over the seeds that are ok.
 
-    A mean over tasks that is no finite number is one seed's result, too: there is no mean over seeds then. `rows` comes
-    from `columns.frame.with_computed`. Empty without a value.
+    If any seed's mean over tasks is not finite, there is no mean over seeds. `rows` comes from
+    `columns.frame.with_computed`. The result is empty if no row has a value.
     """
     if spec.value not in rows or rows[spec.value].isna().all():
         return pd.DataFrame()
@@ -66,7 +66,7 @@ def frame(spec: Reproduction, experiment: Experiment, rows: pd.DataFrame) -> pd.
 
 
 def _line(key: Hashable, rows: pd.DataFrame, by: list[str], spec: Reproduction) -> dict[str, Any]:
-    """Ours and theirs; the verdict is left open where it can be told."""
+    """Return our number and the published one; the verdict is left empty if it can be computed."""
     assert isinstance(key, tuple)
     means = {int(row["seed"]): number_of(row[spec.value]) for row in rows.to_dict("records")}
     infinite = sum(not math.isfinite(mean) for mean in means.values())
@@ -95,7 +95,7 @@ def _line(key: Hashable, rows: pd.DataFrame, by: list[str], spec: Reproduction) 
 
 
 def _verdict(line: dict[str, Any], spec: Reproduction, compared: int) -> dict[str, Any]:
-    """The difference with its corrected interval, and what it says."""
+    """Return the difference with its corrected interval, and the verdict on it."""
     reach = float(distributions.norm.ppf(1 - (1 - stats.COVERAGE) / (2 * compared))) * line["standard_error"]
     difference = line[spec.value] - line["published"]
     ends = {"difference": difference, "difference_lo": difference - reach, "difference_hi": difference + reach}
@@ -118,7 +118,7 @@ def _paired(line: dict[str, Any], other: dict[int, float], spec: Reproduction) -
 
 
 def markdown(spec: Reproduction, experiment: Experiment, table: pd.DataFrame) -> str:
-    """What is published beside ours, then the paired differences; `table` comes from `frame`."""
+    """Return the Markdown page: published and measured numbers, then paired differences; `table` is from `frame`."""
     blocks = [f"# {text.escape(experiment.name)}: published and found", _HOW.format(margin=f"{100 * spec.margin:g}")]
     blocks += filter(None, [machines.sentence(experiment.cells)])
     rows = table.to_dict("records")

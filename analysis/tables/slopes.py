@@ -1,4 +1,4 @@
-"""How columns grow with the factors of a study: exponents on log axes, as CSV, Markdown and a terminal's table."""
+"""Fit how columns grow with the factors of a study, as exponents on log axes, for CSV, Markdown and the terminal."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from analysis.store import machines
 from analysis.store.cells import computes_order
 from analysis.store.load import Experiment
 
-SETUP = [*study.SETUP, "environment"]  # a slope is of one machine and its versions
+SETUP = [*study.SETUP, "environment"]  # a slope is fitted within one machine and its versions
 COLUMNS = (
     "quantity", "factor", "implementation", "computes", *SETUP, "points", "from", "to", "exponent", "exponent_lo",
     "exponent_hi", "exponent_at_end", "per_unit", "per_unit_lo", "per_unit_hi",
 )  # fmt: skip
 _TEXTS = ("implementation", "computes")
-LINEAR = "inner_steps"  # a factor whose name ends so: costs grow by the same amount with each one
+LINEAR = "inner_steps"  # costs grow linearly with factors whose name ends so
 _HOW = """
 - `exponent`: p of quantity ~ factor^p, from a straight line through the logarithms of all points where the factor is at
   least 1, by least squares, with its 95 % t interval; that is wide also where the points lie on a curve.
@@ -36,7 +36,7 @@ _ROUNDS = (
 
 
 class Fit(NamedTuple):
-    """One implementation's growth; `per_unit` is nothing where a straight line makes no sense."""
+    """One implementation's growth with a factor; `per_unit` is NaN where a straight line makes no sense."""
 
     exponent: stats.Interval
     at_end: float
@@ -44,7 +44,7 @@ class Fit(NamedTuple):
 
 
 def frame(spec: Slopes, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """A line per quantity, factor, setup and implementation; empty without two points that could make a slope.
+    """Return a line per quantity, factor, setup and implementation; empty if no two points can make a slope.
 
     `rows` comes from `columns.frame.with_computed`.
     """
@@ -60,7 +60,7 @@ def frame(spec: Slopes, experiment: Experiment, rows: pd.DataFrame) -> pd.DataFr
 
 
 def fit(x: Iterable[float], y: Iterable[float], linear: bool) -> Fit:
-    """How y grows with x, both positive, x ascending, at least two points.
+    """Fit how y grows with x: both positive, x ascending, at least two points.
 
     >>> fit([1.0, 2.0, 4.0], [3.0, 3.0, 12.0], linear=False).at_end
     2.0
@@ -71,7 +71,7 @@ def fit(x: Iterable[float], y: Iterable[float], linear: bool) -> Fit:
 
 
 def markdown(spec: Slopes, experiment: Experiment, slopes: pd.DataFrame) -> str:
-    """All exponents in one table, then a section per quantity and factor; `slopes` comes from `frame`."""
+    """Return the Markdown page: all exponents, then a section per quantity and factor; `slopes` comes from `frame`."""
     how = _HOW + (_PER_UNIT if slopes["per_unit"].notna().any() else "")
     blocks = [
         f"# {text.escape(experiment.name)}: slopes",
@@ -95,7 +95,7 @@ def markdown(spec: Slopes, experiment: Experiment, slopes: pd.DataFrame) -> str:
 
 
 def overview(slopes: pd.DataFrame) -> dict[str, list[str]]:
-    """Of one setup and quantity a line per implementation, a column per factor; names are not escaped."""
+    """Return the exponents of one setup and quantity, a line per implementation and a column per factor, unescaped."""
     computes = dict(zip(slopes["implementation"], slopes["computes"], strict=True))
     names = sorted(computes, key=lambda name: (computes_order(computes[name]), name))
     exponents = {(row["implementation"], row["factor"]): exponent(row) for row in slopes.to_dict("records")}
@@ -104,7 +104,7 @@ def overview(slopes: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def exponent(row: Mapping[Any, Any]) -> str:
-    """The fitted exponent of a line of `frame`, and its interval.
+    """Return the fitted exponent of a line of `frame`, with its interval.
 
     >>> exponent({"exponent": 0.996, "exponent_lo": -0.001, "exponent_hi": 2.0})
     '1.00 (0.00 to 2.00)'
@@ -140,7 +140,7 @@ def _ends(name: str, interval: stats.Interval) -> dict[str, float]:
 
 
 def _order(line: Mapping[str, Any], spec: Slopes) -> tuple[Any, ...]:
-    """Quantities and factors as they were page, then setups, then implementations as everywhere."""
+    """Return a sort key: quantities and factors in the page's order, then setups, then implementations."""
     place = spec.of.index(line["quantity"]), spec.factors.index(line["factor"])
     setup = text.natural(" ".join(str(line[name]) for name in SETUP))
     return *place, setup, computes_order(line["computes"]), line["implementation"]
@@ -163,4 +163,4 @@ def _section(lines: pd.DataFrame) -> str:
 
 
 def _hundredths(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}"  # adding zero makes -0.00 plain 0.00
+    return f"{round(value, 2) + 0.0:.2f}"  # adding zero turns -0.00 into 0.00

@@ -1,4 +1,4 @@
-"""What a run found, on a terminal page."""
+"""Print a summary of a results folder on a terminal."""
 
 import math
 import textwrap
@@ -28,15 +28,15 @@ from analysis.tables import overview, slopes
 Frames = Mapping[str, tuple[Experiment, pd.DataFrame]]
 
 _GAP = 2  # characters between columns
-_HEADER = 12  # characters of a line in a ratio's header
+_HEADER = 12  # characters in a line of a ratio's header
 _MARKS = {"same": "=", "undecided": "?"}
 _MARKS_MEAN = "×: times as fast as the reference; =: the same within ±2 %; ?: undecided"
 
 
 def print_summary(results: Path, console: Console, frames: Frames | None = None) -> None:
-    """Per experiment: cells by status, what is not ok and why, the speed-ups, and where tables and plots are.
+    """Print each experiment's cells by status, what failed and why, its speed-ups, and where tables and plots are.
 
-    framed: experiments that are loaded already, with the rows of `with_computed`.
+    frames: experiments that are loaded already, with the rows of `with_computed`.
     """
     names = experiments_in(results)
     for name in names:
@@ -77,9 +77,9 @@ def _print_counts(experiment: Experiment, console: Console) -> None:
 
 
 def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Console) -> None:
-    """In the order of the tables, for each section that was timed; nothing for experiments without ratios.
+    """Print the speed-ups of each timed section, or only their ranges if there are more sections than fit a page.
 
-    Of more sections than fit a page only the ranges.
+    Prints nothing for experiments without ratios.
     """
     quantity = experiment.page.ratio_of
     columns = [experiment.columns[quantity], *experiment.page.ratios] if quantity else []
@@ -89,7 +89,7 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
     section_list = sections(experiment, frame)
     if len(section_list) >= overview.FROM:
         ranges = overview.overview(section_list, columns, short=True)
-        ranges["cases"] = [cases.partition(",")[0] for cases in ranges["cases"]]  # the others are told above
+        ranges["cases"] = [cases.partition(",")[0] for cases in ranges["cases"]]  # the other statuses are printed above
         _print_table(f"{experiment.name}: ranges over {len(section_list)} tables", ranges, console)
         return
     marked = False
@@ -105,7 +105,7 @@ def _print_speedups(experiment: Experiment, frame: pd.DataFrame, console: Consol
 
 
 def _print_slopes(slope_table: pd.DataFrame, console: Console) -> None:
-    """Of each quantity the exponents, a column per factor."""
+    """Print the exponents of each quantity, a column per factor."""
     for quantity, quantity_slopes in slope_table.groupby("quantity", sort=False):
         for label, group in study.setups(quantity_slopes, slopes.SETUP):
             title = ", ".join(filter(None, [f"exponent p of {quantity} ~ factor^p", label]))
@@ -113,7 +113,7 @@ def _print_slopes(slope_table: pd.DataFrame, console: Console) -> None:
 
 
 def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -> None:
-    """Those that compute the same under a heading; what is too wide for the console goes on below."""
+    """Print a table grouped by what is computed; columns too wide for the console continue below."""
     columns = {_header(name): cells for name, cells in table.items() if name != "computes"}
     widths = {header: max(map(cell_len, [*header.splitlines(), *cells])) for header, cells in columns.items()}
     kinds = table.get("computes", [])
@@ -132,7 +132,7 @@ def _print_table(title: str, table: Mapping[str, list[str]], console: Console) -
 
 
 def _fit_columns(widths: Mapping[str, int], room: int) -> list[list[str]]:
-    """The columns in parts that fit, each with the first column.
+    """Split columns into parts that fit the width, each beginning with the first column.
 
     >>> _fit_columns({"name": 10, "a": 4, "b": 4, "c": 4}, room=23)
     [['name', 'a', 'b'], ['name', 'c']]
@@ -147,7 +147,7 @@ def _fit_columns(widths: Mapping[str, int], room: int) -> list[list[str]]:
 
 
 def _header(column: str) -> str:
-    """Return a column's name for a terminal, a long one's in several lines.
+    """Return a column's name for a terminal, broken into several lines if it is long.
 
     >>> _header("vs jax-mixed-mode, range")
     'vs jax-\\nmixed-mode'
@@ -156,7 +156,7 @@ def _header(column: str) -> str:
 
 
 def _short(row: Mapping[Any, object], column: Column) -> str:
-    """Show a number without its interval, which the tables have; a ratio with a mark where it decides nothing."""
+    """Return a number without its interval; a ratio has a mark where its interval shows no difference."""
     value = value_of(row, column.name)
     if not isinstance(column, Ratio) or math.isnan(value):
         return column.number(value)

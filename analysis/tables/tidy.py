@@ -1,4 +1,4 @@
-"""The two tables of an experiment: tidy CSV for programs, Markdown for people."""
+"""Make the two main tables of an experiment: tidy CSV for programs, Markdown for people."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,18 +19,18 @@ from analysis.store.load import SHORT, Experiment
 from analysis.tables import overview
 from analysis.tables.legend import meaning, why_empty
 
-_DIGEST = 12  # characters of a stream digest
+_DIGEST = 12  # characters shown of a digest
 _DIGESTS_NAMED = 10
 _TEXTS = {"implementation", "computes", "environment", "torch_version", "status", "cases"}
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """One line per cell row with all columns; `frame` comes from `columns.frame.with_computed`."""
+    """Return one line per row with all columns; `frame` comes from `columns.frame.with_computed`."""
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
-    """Title and question, a table for each section, what is missing and why, environments, warnings, legend."""
+    """Return the Markdown page: title, question, a table per section, gaps, environments, warnings and legend."""
     section_list = sections(experiment, frame)
     columns = shown_columns(experiment, frame.columns)
     column_names = [column.name for column in columns]
@@ -70,9 +70,9 @@ def markdown(experiment: Experiment, frame: pd.DataFrame) -> str:
 
 
 def shown_columns(experiment: Experiment, present: Iterable[str]) -> list[Column]:
-    """Return the columns of the Markdown table, each followed by the comparisons that are made of it.
+    """Return the columns of the Markdown table, each followed by the comparisons made from it.
 
-    They are those that the page names; without a page all. Comparisons without data are left out.
+    They are those that the page names, or all columns without a page. Comparisons without data are left out.
     """
     columns, present = experiment.columns, set(present)
     names = [*columns] if experiment.page.shown is None else experiment.page.shown
@@ -92,7 +92,7 @@ def shown_columns(experiment: Experiment, present: Iterable[str]) -> list[Column
 
 
 def text_cells(section: Section, columns: Iterable[Column]) -> dict[str, list[str]]:
-    """Header to cells as plain text, in order, without empty columns; a cell for each of the section's rows."""
+    """Return cells of plain text by header, without empty columns; there is one for each row of the section."""
     rows = section.lines
     table = {"implementation": [str(row["implementation"]) for row in rows]}
     if len({row["computes"] for row in rows}) > 1:
@@ -113,17 +113,17 @@ def _ok(row: Mapping[Any, object]) -> str:
 
 
 def _escaped(table: dict[str, list[str]]) -> dict[str, list[str]]:
-    """As Markdown shows it literally."""
+    """Return the table with its cells escaped for Markdown."""
     return {name: list(map(text.code if name == "implementation" else text.escape, c)) for name, c in table.items()}
 
 
 def _is_number(values: pd.Series | None) -> bool:
-    """Whether a column holds numbers, if only beside a word for what has none, such as `never`."""
+    """Tell whether a column holds any number, even among words such as `never`."""
     return values is not None and any(math.isfinite(number_of(value)) for value in values)
 
 
 def _conditions(section: Section) -> str:
-    """The line below a table: what its rows have in common."""
+    """Return the line below a table: what its rows have in common."""
     threads = "" if section.threads is None else f"{section.threads} thread{'s' * (section.threads != 1)}"
     digests = [_digests("stream", section.streams), _digests("initial weight draw", section.weights)]
     environments = ", ".join(f"`{environment}`" for environment in section.environments)
@@ -133,14 +133,14 @@ def _conditions(section: Section) -> str:
 
 
 def _digests(what: str, values: Sequence[str]) -> str:
-    """By name, unless they are so many that their number says more."""
+    """Return digests by name, or only their number if there are too many to list."""
     if len(values) > _DIGESTS_NAMED:
         return f"{len(values)} {what}s"
     return f"{what}{'s' * (len(values) > 1)} {', '.join(f'`{value[:_DIGEST]}`' for value in values)}" if values else ""
 
 
 def in_words(environment: Environment, cells: Iterable[Cell]) -> str:
-    """An environment in one line, with the libraries that were measured in it, and by which commits of the project."""
+    """Return an environment in one line, with the libraries measured in it and the commits of the project."""
     cells = list(cells)
     libraries = {cell.library: cell.library_version for cell in cells if cell.library}
     commits = sorted({cell.commit for cell in cells if cell.commit})
@@ -163,7 +163,7 @@ def _empty(columns: list[str], experiment: Experiment) -> str:
 
 
 def _gaps(section_list: list[Section], columns: list[str]) -> str:
-    """What rows that are ok say of the values that they lack and others have."""
+    """Return why single rows that are ok lack values that others have."""
     remarks = [
         f"{text.code(column)} of {', '.join(map(text.code, names))} ({text.escape(why)})"
         for (column, why), names in gaps(section_list, columns).items()
@@ -180,5 +180,5 @@ def _all_headers(tables: list[dict[str, list[str]]]) -> list[str]:
 
 
 def _prose(words: str) -> str:
-    """Text of the project itself, which may use code style, on one line."""
+    """Return the project's own text on one line; it may use code style, so only angle brackets are escaped."""
     return " ".join(words.split()).replace("<", "&lt;").replace(">", "&gt;")

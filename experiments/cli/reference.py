@@ -83,7 +83,7 @@ def _command(name: str, command: TyperCommand) -> Iterator[str]:
 def _record(context: typer.Context, parameter: TyperArgument | TyperOption) -> tuple[str, str]:
     """Return how one parameter is written and what it means."""
     written, meaning = parameter.get_help_record(context) or ("", "")
-    kind = "" if isinstance(parameter, TyperArgument) else lambda found: f" {found[1].upper()}"
+    kind = "" if isinstance(parameter, TyperArgument) else lambda match: f" {match[1].upper()}"
     return f"`{_KIND.sub(kind, written)}`", text.escape(meaning)
 
 

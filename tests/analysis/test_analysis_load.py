@@ -72,7 +72,7 @@ def test_a_cell_that_was_edited_by_hand_is_left_out(store: Store) -> None:
     for changed in (whole.replace("0.25", "0.24"), "{\n" + rest):
         good.write_text(changed)
         loaded = load(store.results, "e")
-        assert loaded.rows.empty and "left out, it is not as it was written" in loaded.warnings[0]
+        assert loaded.rows.empty and "left out, it was changed after it was written" in loaded.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Published beside found: verdicts on made-up papers, with and without enough seeds."""
+"""Published and measured numbers: verdicts on made-up papers, with and without enough seeds."""
 
 import math
 from typing import Any

@@ -78,7 +78,7 @@ def test_a_trial_without_a_verdict_is_told_and_not_passed(store: Store, trials: 
     assert (counts, passed) == ({"slower": 37}, False)
     assert missing == [
         "trial 5, slowed: no verdict: reference timeout: too slow",
-        "trial 7, slowed: no verdict: measured apart from its reference",
+        "trial 7, slowed: no verdict: not timed in one round group with its reference",
         "trial 8, slowed: no verdict: not measured",
     ]
 
