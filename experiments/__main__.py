@@ -16,16 +16,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Is this second-order MAML right, and what does it cost?",
 )
-app.command("audit", short_help="Tell what your own meta-gradient computes and, if it is wrong, why.")(audit)
+app.command("audit", short_help="Tell what your meta-gradient computes, and what is wrong with it.")(audit)
 app.command("list")(measuring.list_)
 app.command()(measuring.run)
 app.command(short_help="Make Omniglot's images ready for `run fewshot`.")(fetching.fetch)
 app.command(short_help="Check every implementation against the golden values.")(checks.regress)
 app.command(short_help="Check the timing against known differences.")(checks.selfcheck)
 app.command(short_help="Check a large store and a long run.")(checks.load)
-app.command(short_help="What is better or worse in one results folder than in another.")(checks.compare)
+app.command(short_help="Compare two results folders: what is better, what is worse.")(checks.compare)
 app.command()(showing.render)
-app.command(short_help="One page of everything that is stored, for readers.")(showing.report)
+app.command(short_help="Write everything that is stored on one page, for readers.")(showing.report)
 app.command()(showing.show)
 app.command(short_help="Keep a run in the repository.")(publishing.publish)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def list_() -> None:
-    """Implementations and experiments.
+    """List implementations and experiments.
 
     With library versions, and what is not available and why.
     """

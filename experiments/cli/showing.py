@@ -18,7 +18,7 @@ def render(
     results: Results = Path("results"),
     plots: Annotated[bool, typer.Option(help="Whether to draw plots too.")] = True,
 ) -> None:
-    """Tables and plots from what is stored, and a short summary. Measures nothing."""
+    """Render tables and plots of what is stored, and print a summary. Measures nothing."""
     from analysis.render import NothingToRender, without_collector
     from analysis.render import render as render_all
     from analysis.store.load import MixedDigests
@@ -55,7 +55,7 @@ def show(
     cell: Annotated[str, typer.Argument(help="EXPERIMENT/CASE/IMPLEMENTATION, or enough of it to be unique.")],
     results: Results = Path("results"),
 ) -> None:
-    """Everything that is stored of one cell, as JSON."""
+    """Print everything that is stored of one cell, as JSON."""
     folder = results / "cells"
     cells = {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*/*.json"))}
     exact = [name for name in cells if NAMED.sub("", name.rpartition("/")[2]) == cell.rpartition("/")[2]]
