@@ -177,15 +177,15 @@ def _ticks(axis: Axes, x: pd.Series, inches: float) -> None:
     zero = _zero(x)
     places = {value or zero: f"{value:g}" for value in sorted(set(x))}
     low, high = np.log10(axis.get_xlim())
-    taken: list[tuple[float, float]] = []
-    labelled = []
+    label_spans: list[tuple[float, float]] = []
+    labelled_places = []
     first, *rest = places
     for place in dict.fromkeys([*rest[-1:], first, *rest]):
         centre, half = (np.log10(place) - low) / (high - low) * inches, _CHARACTER * (len(places[place]) + 1) / 2
-        if all(centre - half >= end or centre + half <= start for start, end in taken):
-            taken.append((centre - half, centre + half))
-            labelled.append(place)
-    axis.set_xticks(sorted(labelled), [places[place] for place in sorted(labelled)])
+        if all(centre - half >= end or centre + half <= start for start, end in label_spans):
+            label_spans.append((centre - half, centre + half))
+            labelled_places.append(place)
+    axis.set_xticks(sorted(labelled_places), [places[place] for place in sorted(labelled_places)])
     axis.xaxis.set_minor_locator(FixedLocator(list(places)))
     axis.xaxis.set_minor_formatter(NullFormatter())
 
