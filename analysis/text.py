@@ -130,7 +130,7 @@ def ratio(x: Interval, verdict: str) -> str:
     """
     if verdict == "reference" or math.isnan(x.value):
         return verdict
-    ends = "" if math.isnan(x.lo) else f" ({_as_fine(x.lo, x.value)}–{_as_fine(x.hi, x.value)})"
+    ends = "" if math.isnan(x.lo) else f" ({_format_like(x.lo, x.value)}–{_format_like(x.hi, x.value)})"
     return f"{times(x.value)}{ends} {verdict}"
 
 
@@ -140,7 +140,7 @@ def times(value: float) -> str:
     >>> [times(value) for value in (1.0, 75.22, 103.4, 0.01334, 9.996)]
     ['1.00×', '75.2×', '103×', '0.0133×', '10.0×']
     """
-    return f"{_as_fine(value, value)}×"
+    return f"{_format_like(value, value)}×"
 
 
 def case_in_words(params: Mapping[str, Any]) -> str:
@@ -169,7 +169,7 @@ def _network(model: object) -> str:
     return f"{model['file']}:{model['factory']}" if {"file", "factory"} <= model.keys() else ""
 
 
-def _as_fine(value: float, scale: float) -> str:
+def _format_like(value: float, scale: float) -> str:
     """Return `value` with as many decimals as three significant digits of `scale` have."""
     return _fixed(value, _decimals(scale, 3)) if _plain(scale) else number(value)
 

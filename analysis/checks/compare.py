@@ -87,7 +87,7 @@ def _newest(experiment: Experiment) -> dict[object, Cell]:
 
 
 def _rows(experiment: Experiment) -> dict[str, dict[str, object]]:
-    """Return the first row of each cell, with its computed columns, by the cell's file."""
+    """Return the first row of each cell, including its computed columns, as a mapping from the cell's file."""
     frame = with_computed(experiment)
     first = frame[~frame.index.duplicated()]
     return {experiment.cells[position].file: row.to_dict() for position, row in first.iterrows()}

@@ -39,10 +39,10 @@ def problems(frames: Frames, keys: Collection[tuple[Any, ...]], environment: str
                 yield f"{name}, {key[-1]}: not measured"
                 continue
             for row in frame.loc[[newest[key]]].to_dict("records"):
-                yield from (f"{name}, {key[-1]}: {problem}" for problem in _broken(name, row))
+                yield from (f"{name}, {key[-1]}: {problem}" for problem in _broken_limits(name, row))
 
 
-def _broken(name: str, row: Mapping[Any, Any]) -> Iterator[str]:
+def _broken_limits(name: str, row: Mapping[Any, Any]) -> Iterator[str]:
     if row["status"] == "unavailable":
         return
     if row["status"] != OK:
@@ -54,5 +54,5 @@ def _broken(name: str, row: Mapping[Any, Any]) -> Iterator[str]:
         if row.get("tensors") == "not constant":
             yield f"the bytes of live tensors changed by {row['tensor_change_bytes']:.0f}"
         if isinstance(verdict := row.get("growth_mib_verdict"), str) and verdict != "within":
-            grown = f"{row['growth_mib']:+.2f} MiB ({row['growth_mib_lo']:+.2f} to {row['growth_mib_hi']:+.2f})"
-            yield f"resident memory grew by {grown}: {verdict}"
+            growth = f"{row['growth_mib']:+.2f} MiB ({row['growth_mib_lo']:+.2f} to {row['growth_mib_hi']:+.2f})"
+            yield f"resident memory grew by {growth}: {verdict}"

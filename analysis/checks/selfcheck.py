@@ -64,7 +64,7 @@ def outcomes(results: Path, trials: Collection[CaseId], environment: str) -> lis
     experiment = read(results, EXPERIMENT)
     (ratio,) = experiment.page.ratios
     verdicts = with_computed(experiment).get(ratio.verdict, {})
-    by_time = sorted(enumerate(experiment.cells), key=lambda numbered: numbered[1].finished)
+    by_time = sorted(enumerate(experiment.cells), key=lambda position_and_cell: position_and_cell[1].finished)
     newest = {(c.implementation, c.case.id): (i, c) for i, c in by_time if c.environment == environment}
     outcome_list = []
     for implementation, bound in BOUNDS.items():

@@ -49,9 +49,9 @@ class Difference(Computed):
         self, cell: Cell, others: Sequence[Cell], implementation: str, environment: str | None = None
     ) -> dict[int, float]:
         """Return the mean loss by seed, from the cell's own environment where there is one, else from any."""
-        chosen = [c for c in others if c.implementation == implementation and environment in (None, c.environment)]
-        chosen.sort(key=lambda c: (c.environment == cell.environment, c.finished))
-        return {-1 if c.case.seed is None else c.case.seed: float(np.mean(c.observations[self.of])) for c in chosen}
+        seed_cells = [c for c in others if c.implementation == implementation and environment in (None, c.environment)]
+        seed_cells.sort(key=lambda c: (c.environment == cell.environment, c.finished))
+        return {-1 if c.case.seed is None else c.case.seed: float(np.mean(c.observations[self.of])) for c in seed_cells}
 
     def text(self, row: Mapping[Any, object]) -> str:
         """Return the difference with its sign, its interval and the verdict as text."""

@@ -84,7 +84,7 @@ def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: 
     distances = [(cell, _distance(cell, reference, spec)) for cell, reference in pairs]
     dtypes = sorted({cell.case.dtype for cell, _ in pairs})
     figure, axes = _panels(len(settings), len(dtypes))
-    floored = False
+    has_zero = False
     for row, setting in enumerate(settings):
         for column, dtype in enumerate(dtypes):
             axis = axes[row, column]
@@ -95,11 +95,11 @@ def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: 
             ]
             by_cell = {id(cell): distance for cell, distance in panel_distances}
             for name, group in _by_name([cell for cell, _ in panel_distances], looks):
-                stacked = _stack([by_cell[id(cell)] for cell in group])
-                x, stacked = _thinned(_x(group[0], spec)[: stacked.shape[1]], np.maximum, stacked)
-                floored = floored or bool((stacked <= style.FLOOR).any())
-                _line(axis, x, np.median(stacked, axis=0), looks[name], width=1.6)
-                _band(axis, x, stacked.min(axis=0), stacked.max(axis=0), looks[name], alpha=0.12)
+                seed_curves = _stack([by_cell[id(cell)] for cell in group])
+                x, seed_curves = _merge_blocks(_x(group[0], spec)[: seed_curves.shape[1]], np.maximum, seed_curves)
+                has_zero = has_zero or bool((seed_curves <= style.FLOOR).any())
+                _line(axis, x, np.median(seed_curves, axis=0), looks[name], width=1.6)
+                _band(axis, x, seed_curves.min(axis=0), seed_curves.max(axis=0), looks[name], alpha=0.12)
             if not panel_distances:
                 style.no_result(axis)
             if dtype in ("float32", "float64"):
@@ -116,7 +116,7 @@ def draw_drift(spec: Drift, experiment: Experiment, frame: pd.DataFrame, looks: 
     caption += more
     if len({cell.case.seed for cell, _ in pairs}) > 1:
         caption.append("Line: median over seeds, band: their range.")
-    if floored:
+    if has_zero:
         caption.append(f"Equal to the last bit: drawn at {style.FLOOR:g}.")
     handles = [_handle(name, looks[name]) for name in _names([cell for cell, _ in pairs], looks)]
     handles.append(Line2D([], [], color=style.GREY, linewidth=1.2, label="machine epsilon"))
@@ -187,7 +187,7 @@ def _block(points: int) -> int:
     return -(-points // _POINTS)
 
 
-def _thinned(x: Array, combine: np.ufunc, y: Array) -> tuple[Array, Array]:
+def _merge_blocks(x: Array, combine: np.ufunc, y: Array) -> tuple[Array, Array]:
     """Merge the points of a long curve into blocks; x is taken at their ends.
 
     y: [seeds, points]; combine: `np.add` for means, `np.maximum` for the largest.
@@ -203,7 +203,7 @@ def _over_seeds(cells: list[Cell], spec: Curves) -> tuple[Array, Array, Array, A
     if not cells:
         return (np.empty(0),) * 4
     y = _stack([curve(cell, spec.series, spec.y) for cell in cells])
-    x, y = _thinned(_x(cells[0], spec)[: y.shape[1]], np.add, y)
+    x, y = _merge_blocks(_x(cells[0], spec)[: y.shape[1]], np.add, y)
     mean, lo, hi = np.array([stats.t_interval(values) for values in y.T]).T
     return x, mean, lo, hi
 

@@ -77,5 +77,5 @@ def not_ok(section_list: list[Section], where: str, names: Container[str] | None
             name, word = str(line["implementation"]), str(line["status"])
             if word != OK and (names is None or name in names):
                 status.setdefault(name, set()).add(word)
-    gone = [f"{name} ({', '.join(sorted(words))})" for name, words in sorted(status.items())]
-    return [f"Not in every {where}: {'; '.join(gone)}."] if gone else []
+    names_in_words = [f"{name} ({', '.join(sorted(words))})" for name, words in sorted(status.items())]
+    return [f"Not in every {where}: {'; '.join(names_in_words)}."] if names_in_words else []

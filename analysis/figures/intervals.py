@@ -95,8 +95,8 @@ def _dot(axis: Axes, position: int, row: dict[Any, Any], column: Column, looks: 
 def _room_for_numbers(axis: Axes) -> None:
     """Widen a log axis so that the numbers beside the dots fit, and label 1, 2 and 5 if there are few decades."""
     low, high = np.log10(axis.get_xlim())
-    missing = max(0.0, 0.5 - (high - low))  # otherwise a narrow range would have no tick
-    low, high = low - missing / 2, high + missing / 2
+    shortfall = max(0.0, 0.5 - (high - low))  # otherwise a narrow range would have no tick
+    low, high = low - shortfall / 2, high + shortfall / 2
     width = high - low
     axis.set_xlim(10 ** (low - 0.05 * width), 10 ** (high + 0.3 * width))
     style.log_numbers(axis.xaxis)

@@ -127,7 +127,7 @@ def _guides(spec: Scaling, points: pd.DataFrame) -> list[tuple[str, style.Dash]]
 
 
 def _lines(names: list[str], looks: style.Looks) -> dict[str, dict[str, Any]]:
-    """Return how each line is drawn: finer than the one below it, so that both of two that coincide are visible."""
+    """Return how to draw each line: thinner than the one before it, so that both of two equal lines show."""
     lines = {}
     for i, name in enumerate(names):
         colour, marker, dash = looks[name]
@@ -157,7 +157,7 @@ def _plot(axis: Axes, x: Array, y: Array, zero: float, look: dict[str, Any]) -> 
 
 
 def _zero_distance(x: pd.Series) -> float:
-    """Return the ratio between the smallest positive value and the place where 0 is drawn."""
+    """Return by what factor 0 is drawn to the left of the smallest positive value on the log axis."""
     positive = x[x > 0]
     return max(1.5, float((positive.max() / positive.min()) ** _GAP)) if len(positive) else 1.5
 
@@ -177,15 +177,15 @@ def _ticks(axis: Axes, x: pd.Series, inches: float) -> None:
     zero = _zero(x)
     places = {value or zero: f"{value:g}" for value in sorted(set(x))}
     low, high = np.log10(axis.get_xlim())
-    taken: list[tuple[float, float]] = []
-    labelled = []
+    label_spans: list[tuple[float, float]] = []
+    labelled_places = []
     first, *rest = places
     for place in dict.fromkeys([*rest[-1:], first, *rest]):
         centre, half = (np.log10(place) - low) / (high - low) * inches, _CHARACTER * (len(places[place]) + 1) / 2
-        if all(centre - half >= end or centre + half <= start for start, end in taken):
-            taken.append((centre - half, centre + half))
-            labelled.append(place)
-    axis.set_xticks(sorted(labelled), [places[place] for place in sorted(labelled)])
+        if all(centre - half >= end or centre + half <= start for start, end in label_spans):
+            label_spans.append((centre - half, centre + half))
+            labelled_places.append(place)
+    axis.set_xticks(sorted(labelled_places), [places[place] for place in sorted(labelled_places)])
     axis.xaxis.set_minor_locator(FixedLocator(list(places)))
     axis.xaxis.set_minor_formatter(NullFormatter())
 

@@ -100,8 +100,8 @@ def _family(name: str, names: Iterable[str]) -> str:
 
 def _unused(options: Sequence[Option], first: int, used: Container[Option]) -> Option:
     """Return the next option that is not used, from position `first` on and around the end; that one if all are."""
-    turned = [options[(first + i) % len(options)] for i in range(len(options))]
-    return next((option for option in turned if option not in used), turned[0])
+    rotated_options = [options[(first + i) % len(options)] for i in range(len(options))]
+    return next((option for option in rotated_options if option not in used), rotated_options[0])
 
 
 def first(cases: Sequence[Option], most: int) -> tuple[list[Option], list[str]]:

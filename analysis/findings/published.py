@@ -164,7 +164,7 @@ def cell_text(row: Row, column: str) -> str:
 
 @cache
 def read(file: Path) -> pd.DataFrame:
-    """Read a published table, once; raises `Missing` if there is none."""
+    """Read a published table and keep it for later calls; raises `Missing` if there is no such file."""
     if not file.is_file():
         raise Missing(f"{file.parent.parent.name}/{file.parent.name}/{file.name}: there is no such table")
     return pd.read_csv(file, dtype={"round_group": str, "environment": str, "torch": str, "python": str})

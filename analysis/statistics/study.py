@@ -51,19 +51,19 @@ def setups(points: pd.DataFrame, by: list[str] = SETUP) -> list[tuple[str, pd.Da
     """Split points by device, dtype and threads, each group with a label that tells how it differs from the others."""
     groups = list(points.groupby(by, dropna=False))
     varying = [name for name in by if points[name].nunique(dropna=False) > 1]
-    named = []
+    labelled_groups = []
     for setup, group in groups:
         values = dict(zip(by, setup, strict=True))
         words = [_WORDS.get(name, "{}").format(values[name]) for name in varying]
-        named.append((", ".join(words), group))
-    return sorted(named, key=lambda group: text.natural(group[0]))
+        labelled_groups.append((", ".join(words), group))
+    return sorted(labelled_groups, key=lambda group: text.natural(group[0]))
 
 
 def base(experiment: Experiment, factors: list[str]) -> dict[str, float]:
     """Return the factor values of the case that studies of these factors share; empty without such a case."""
-    shared = [
+    shared_factors = [
         {factor: cell.case.factors[factor] for factor in factors if factor in cell.case.factors}
         for cell in experiment.cells
     ]
-    largest = max(shared, key=len, default={})
+    largest = max(shared_factors, key=len, default={})
     return largest if len(largest) > 1 else {}

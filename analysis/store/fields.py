@@ -8,7 +8,7 @@ _REQUIRED: Any = object()
 
 
 def mapping(raw: object, what: str) -> Json:
-    """Return `raw` if it is a JSON object; `what` names it in the error."""
+    """Return `raw`, a JSON object; raises `ValueError` if it is anything else, naming it by `what`."""
     if not isinstance(raw, dict):
         raise ValueError(f"{what} is not a JSON object")
     return raw

@@ -38,8 +38,10 @@ def verdicts(experiments: Sequence[Experiment]) -> Table:
         if not counts:
             continue
         # known limitations are counted, but their errors are expected to be large
-        judged = [errors[id(cell)] for cell in group if cell.status != "expected"]
-        worst = {dtype: max((error[dtype] for error in judged if dtype in error), default=None) for dtype in dtypes}
+        judged_errors = [errors[id(cell)] for cell in group if cell.status != "expected"]
+        worst = {
+            dtype: max((error[dtype] for error in judged_errors if dtype in error), default=None) for dtype in dtypes
+        }
         table["implementation"].append(name)
         table["computes"].append(COMPUTES.get(kind, kind))
         table["verdict"].append(_verdict(counts))
@@ -103,16 +105,16 @@ def _slower(name: str, best: Row, times: dict[str, Interval], first: str, ratios
 def costs(experiment: Experiment, frame: pd.DataFrame) -> Table:
     """Return the time of each implementation, a column per setting; columns come from different round groups."""
     quantity = experiment.page.ratio_of
-    timed = _timed(experiment, frame)
+    timed_sections = _timed(experiment, frame)
     texts: dict[tuple[str, str], dict[str, str]] = {}
-    for label, section in timed:
+    for label, section in timed_sections:
         for row in section.lines:
             value = interval_of(row, quantity)
             if row["status"] == OK and value.value == value.value:
                 texts.setdefault((row["computes"], row["implementation"]), {})[label] = text.number(value.value)
     order = sorted(texts, key=lambda key: (computes_order(key[0]), key[1]))
     table: Table = {"implementation": [name for _, name in order], "computes": [COMPUTES.get(k, k) for k, _ in order]}
-    return table | {label: [texts[key].get(label, "") for key in order] for label, _ in timed}
+    return table | {label: [texts[key].get(label, "") for key in order] for label, _ in timed_sections}
 
 
 def _timed(experiment: Experiment, frame: pd.DataFrame) -> list[tuple[str, Section]]:
