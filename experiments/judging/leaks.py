@@ -1,7 +1,7 @@
 """Check that calls of an implementation do not leave more and more memory in use."""
 
 from experiments.harness.measure.clock import perf_counter
-from experiments.harness.measure.memory import MIB, live_tensor_bytes, resident_set
+from experiments.harness.measure.memory import MIB, give_free_memory_back, live_tensor_bytes, resident_set
 from experiments.judging.examined import Examined
 
 CALLS, SECONDS = 25, 5.0
@@ -43,5 +43,6 @@ def _levels(examined: Examined) -> tuple[int, float]:
         import jax
 
         tensors += sum(array.nbytes for array in jax.live_arrays())
+    give_free_memory_back()  # else what is left behind may take room that was free within the heap
     resident = resident_set()
     return tensors, (resident["VmRSS"] * 1024 / MIB if resident else 0.0)

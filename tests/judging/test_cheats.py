@@ -61,6 +61,18 @@ def test_regress_catches_every_cheat(file: Path, restored: None) -> None:
     assert reason(file) in str(caught.value)
 
 
+def test_memory_left_behind_shows_though_the_heap_has_room(restored: None) -> None:
+    """A process that has freed much takes little from the system for a while."""
+    filled = bytes(31_000_000)  # freed, it has the allocator keep blocks of this size within the heap
+    del filled
+    blocks = [bytes([1]) * 500_000 for _ in range(300)]
+    top = bytes([1]) * 500_000  # keeps what is below it from going back by itself
+    del blocks
+    (leaking,) = (file for file in CHEATS if file.stem == "leaks_memory")
+    test_regress_catches_every_cheat(leaking, restored)
+    assert top
+
+
 @pytest.mark.slow
 def test_cost_catches_every_cheat_and_accuses_nobody_else(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cost.SIZES, "quick", ((4, 2, 5, 20),))

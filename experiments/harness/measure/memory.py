@@ -1,5 +1,6 @@
 """Memory of one call: the level with model and batch resident, then the peak; and what is alive between calls."""
 
+import ctypes
 import gc
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,6 +78,12 @@ def _reset_peak() -> bool:
     except OSError:
         return False
     return True
+
+
+def give_free_memory_back() -> None:
+    """Give memory that is free within the heap back to the system, so that what is resident is in use (glibc only)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_set(process: int | str = "self") -> dict[str, int] | None:
