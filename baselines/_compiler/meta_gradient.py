@@ -12,7 +12,7 @@ nothing; the rest it computes again.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -22,6 +22,7 @@ from baselines._compiler.network import Network
 from baselines._compiler.partition import is_any, is_cheap, is_view, split
 from baselines._compiler.step import Constants, Inputs, Phases, Phi, Update
 from baselines._compiler.tracing import Traced, trace
+from baselines._shared.module_state import unchanged
 from baselines.contract import MetaGradient, Spec, TaskBatch, trainable
 
 Run = Callable[[Constants, Phi, TaskBatch], MetaGradient]
@@ -172,8 +173,8 @@ class Sweep:
     def _traced_step(self, shared: bool, inputs: Inputs) -> Step:
         """Trace an inner step and its pull-back as one, and split them where it pays most."""
         if not self.second_order:
-            return Step(self._ready(trace(lambda inputs: (self.phases.step(shared, inputs), []), inputs)), None)
-        joint = trace(partial(self.phases.step_and_pull_back, shared), inputs, self.phases.example_cotangents())
+            return Step(self._ready(self._traced(lambda inputs: (self.phases.step(shared, inputs), []), inputs)), None)
+        joint = self._traced(partial(self.phases.step_and_pull_back, shared), inputs, self.phases.example_cotangents())
         for policy in (
             ResidualPolicy("activations kept", is_view, math.inf if joint.draws else self.phi_bytes),
             ResidualPolicy("products kept", is_cheap, PRODUCT_BYTES / self.steps),
@@ -189,9 +190,14 @@ class Sweep:
         """Compute the query losses and their gradient v, by a function traced for inputs like these at first."""
         if self._query is None:
             shared = self.steps == 0 and self.tasks is not None
-            self._query = self._ready(trace(partial(self.phases.outer_loss, shared), inputs))
+            self._query = self._ready(self._traced(partial(self.phases.outer_loss, shared), inputs))
         result: tuple[Tensor, Phi] = self._query(inputs)
         return result
+
+    def _traced(self, function: Callable[..., Any], *example: Any) -> Traced:
+        """Trace a part of the sweep; what its forward sets on the model, then a stand-in, no other part may see."""
+        with unchanged(self.phases.spec.model):
+            return trace(function, *example)
 
     def _ready(self, part: Traced) -> Traced:
         """Compile a part of the sweep, unless the whole is compiled as one."""

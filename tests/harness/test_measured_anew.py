@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.harness.packages import PACKAGES
 from experiments.harness.status import ROOT
 
 pytestmark = pytest.mark.slow
@@ -51,7 +52,7 @@ def outdated(project: Path) -> set[str]:
 
 
 def test_only_what_measuring_needs_is_measured_anew(tmp_path: Path) -> None:
-    for folder in ("analysis", "baselines", "experiments"):
+    for folder in PACKAGES:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     maml_bench(tmp_path, *RUN)
     assert outdated(tmp_path) == set()
