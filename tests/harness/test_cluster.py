@@ -1,7 +1,6 @@
 """A real scheduler and worker processes on loopback: nothing is lost, measured twice or timed beside another."""
 
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -39,6 +38,7 @@ class Box:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.started = folder, []
+        self.first: psutil.Process | None = None
         self.timing: psutil.Process | None = None
         file = folder / "scheduler.json"
         self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file)
@@ -53,6 +53,11 @@ class Box:
     def worker(self, *arguments: object) -> psutil.Process:
         """Without a nanny: what is killed stays away."""
         return self.start("worker", self.address, "--no-nanny", "--no-dashboard", "--local-directory", ".", *arguments)
+
+    def first_worker(self) -> psutil.Process:
+        """The one that cannot time, started where it is not there."""
+        self.first = self.first or self.worker("--nthreads", "1", "--name", "first")
+        return self.first
 
     def timing_worker(self) -> psutil.Process:
         """The one that has a device to claim and two threads, started where it is not there."""
@@ -118,7 +123,7 @@ def test_without_workers_or_a_resource_to_claim_it_is_refused(box: Box, plan: Ma
     code, out, err = call("run", "create_graph", "--scheduler", box.address)
     assert (code, len(err.splitlines())) == (2, 1)
     assert "the scheduler has no workers yet" in err and "Traceback" not in out + err
-    box.worker("--nthreads", "1", "--name", "first")
+    box.first_worker()
     with cluster(box, workers=1) as executor, pytest.raises(BadRequest, match="--resources device=1"):
         plan("cost", "create_graph", implementations=["unrolled"], executor=executor)
 
@@ -127,7 +132,7 @@ def test_without_workers_or_a_resource_to_claim_it_is_refused(box: Box, plan: Ma
 def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measured_twice(
     box: Box, judged: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = psutil.Process(box.started[1].pid)
+    first = box.first_worker()
     second = box.timing_worker()
     with cluster(box, workers=2) as executor:
         stopped = judged(executor=executor)
@@ -135,7 +140,7 @@ def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measure
 
         def stop_after_the_first(*arguments: Any) -> None:
             add(*arguments)
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt  # as Ctrl-C does; a process in the background may ignore the signal
 
         monkeypatch.setattr(stopped, "add", stop_after_the_first)
         with pytest.raises(typer.Exit) as ended:
