@@ -153,6 +153,11 @@ class Page:
     tables: tuple[Slopes | Pivot | Reproduction, ...] = ()
     figures: tuple[Plot, ...] = ()
 
+    def __post_init__(self) -> None:
+        names = {column.name for column in self.columns}
+        if unknown := [name for name in self.shown or () if name not in names]:
+            raise ValueError(f"the page shows {', '.join(unknown)}, which is none of its columns")
+
     @property
     def ratios(self) -> tuple[Ratio, ...]:
         """Return the columns that compare times with those of references."""

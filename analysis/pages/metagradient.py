@@ -15,7 +15,7 @@ PAGE = Page(
         Column("distance", "‖g − maml‖ / ‖maml‖ for first-order methods, g their (right) result"),
         Column("cosine", "cosine between g and the second-order meta-gradient"),
     ),
-    shown=("error", "tolerance", "oracle", "distance", "cosine", "note"),
+    shown=("error", "tolerance", "oracle", "distance", "cosine"),
     best_first="error",
     figures=(
         Points(

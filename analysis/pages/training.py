@@ -20,7 +20,7 @@ PAGE = Page(
         Error("error_float32", "its error against the oracle in float32"),
         Agreement(series="train", curve="query_loss", first=100, tolerance=1e-09, in_dtype="float64"),
     ),
-    shown=("query_loss", "loss_before", "query_loss_difference", "agreement", "note"),
+    shown=("query_loss", "loss_before", "query_loss_difference", "agreement"),
     best_first="query_loss",
     figures=(
         Curves(

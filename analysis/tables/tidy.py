@@ -84,11 +84,10 @@ def shown_columns(experiment: Experiment, present: Iterable[str]) -> list[Column
             comparisons.setdefault(column.trend.name, []).append(column)
     order: list[Column] = []
     for name in names:
-        order += [columns[name]] * (name in columns) + comparisons.pop(name, [])
+        order += [columns[name], *comparisons.pop(name, [])]
     order += [column for remaining in comparisons.values() for column in remaining]
     order += [column for column in columns.values() if isinstance(column, Agreement) and column.name in present]
-    hidden = _TEXTS | {"reason", "note"}
-    return [column for column in dict.fromkeys(order) if column.name not in hidden]
+    return list(dict.fromkeys(order))
 
 
 def text_cells(section: Section, columns: Iterable[Column]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from analysis import pages
+from analysis.columns.column import Column
 from analysis.columns.trends import Trend
 from analysis.page import Page
 from analysis.render import render
@@ -24,7 +25,20 @@ def test_a_page_asks_what_its_experiment_asks(name: str) -> None:
     assert page.question == experiment.question(name)
     assert tuple(ratio.against for ratio in page.ratios) == experiment.load(name).references
     assert page.shown is not None
-    assert set(page.shown) <= {column.name for column in page.columns} | {"note"}
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_every_page_is_rendered_of_whatever_there_is(name: str, store: Store) -> None:
+    store.cell(name, "unrolled", rows=[{}])
+    store.cell(name, "fomaml", computes="fomaml", status="failed", reason="why", rows=[{}])
+    render(store.results)
+    text = (store.results / "tables" / f"{name}.md").read_text()
+    assert text.startswith(f"# {name}\n") and "failed: why" in text
+
+
+def test_a_page_shows_its_own_columns_only() -> None:
+    with pytest.raises(ValueError, match="the page shows b, c, which is none of its columns"):
+        Page(columns=(Column("a"),), shown=("a", "b", "c"))
 
 
 def test_there_is_no_page_without_an_experiment() -> None:
