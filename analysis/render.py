@@ -1,7 +1,6 @@
 """Render a results folder to its tables and plots."""
 
 import gc
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from analysis.page import Pivot, Reproduction, Slopes
 from analysis.statistics.sections import sections
 from analysis.store.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.tables import pivot, reproduction, slopes, tidy
+from experiments.harness.files import write_whole
 
 KINDS: dict[type, Any] = {Pivot: pivot, Reproduction: reproduction, Slopes: slopes}
 """The module that makes each kind of further table."""
@@ -138,16 +138,8 @@ def _save(folder: Path, output: Output, endings: Iterable[str]) -> list[Path]:
     for ending in endings:
         file = folder / f"{output.name}.{ending}"
         if ending in output.files:
-            write(file, output.files[ending])
+            write_whole(file, output.files[ending], durable=False)
             written.append(file)
         else:
             file.unlink(missing_ok=True)
     return written
-
-
-def write(file: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that nobody ever reads half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, file)

@@ -14,13 +14,14 @@ from analysis import text
 from analysis.columns.column import Column
 from analysis.columns.peers import grouped
 from analysis.columns.values import number_of, value_of
-from analysis.render import Rendered, further_tables, render, write
+from analysis.render import Rendered, further_tables, render
 from analysis.statistics.sections import Section, labels, sections
 from analysis.store import machines
 from analysis.store.cells import Cell
 from analysis.store.load import SHORT, Experiment
 from analysis.tables import answer, tidy
 from analysis.tables.legend import meaning
+from experiments.harness.files import write_whole
 
 NAME = "report.html"
 _PLAIN = str.maketrans("", "", "*`")  # removes Markdown's marks
@@ -89,7 +90,7 @@ def report(results: Path) -> tuple[Path, Rendered]:
         warnings=rendered.warnings,
     )
     file = results / NAME
-    write(file, content.encode())
+    write_whole(file, content.encode(), durable=False)
     return file, rendered
 
 

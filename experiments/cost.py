@@ -14,13 +14,13 @@ from typing import Any
 
 from torch import Tensor
 
-from experiments.harness.case import Case, Json, Options
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import PROFILES, Experiment, Measurement
 from experiments.harness.measure import clock, memory
 from experiments.harness.measure.arithmetic import arithmetic_ms, layers
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.clock import perf_counter
 from experiments.harness.measure.ring import SIZE, Block, Ring
+from experiments.harness.records import Case, Options, Parameter, Parameters, Result
 from experiments.problems.tasks import family
 
 PROCESSES = {"quick": 3, "full": 8}
@@ -65,9 +65,9 @@ def _thorough(cases: list[Case]) -> list[Case]:
     """Mark the first case of each network and dtype to check the terms of the contract that need other shapes, too."""
     seen = []
     for i, case in enumerate(cases):
-        if (kind := (case.params["model"], case.dtype)) not in seen:
+        if (kind := (case.params.part("model"), case.dtype)) not in seen:
             seen.append(kind)
-            cases[i] = replace(case, params=case.params | {"thorough": True})
+            cases[i] = replace(case, params=case.params.extended(thorough=True))
     return cases
 
 
@@ -78,7 +78,7 @@ def _convolutional_memory(options: Options, steps: int) -> Case:
     whatever the meta-batch: nothing could be verified.
     """
     case = _case(options, (4, steps, 5, CNN), 0, {"cnn_inner_steps": steps})
-    return replace(case, dtype="float64", params=case.params | {"inner_lr": 0.001})
+    return replace(case, dtype="float64", params=case.params.extended(inner_lr=0.001))
 
 
 def _case(
@@ -86,24 +86,25 @@ def _case(
 ) -> Case:
     """Return one case; with `rounds` = 0 it is verified and measured for its memory, and nothing is timed."""
     tasks, steps, shots, size = sizes
-    network = options.model or (size if isinstance(size, dict) else {"hidden": 2, "width": size, "activation": "relu"})
+    perceptron = {"hidden": 2, "width": size, "activation": "relu"}
+    network: Parameter = options.model.parameters if options.model else size if isinstance(size, dict) else perceptron
     slow = isinstance(size, dict) and not options.model
     suffix = "" if options.model else "-cnn" if slow else f"-width{size}"
-    params: dict[str, Json] = {
-        "family": "images_28" if "side" in network else "sinusoid",
-        "model": network,
-        "tasks": tasks,
-        "shots": shots,
-        "queries": shots,
-        "inner_lr": 0.01,
-        "inner_steps": steps,
-        "rounds": rounds,
-    }
+    params = Parameters(
+        family="images_28" if slow else "sinusoid",
+        model=network,
+        tasks=tasks,
+        shots=shots,
+        queries=shots,
+        inner_lr=0.01,
+        inner_steps=steps,
+        rounds=rounds,
+    )
     name = f"tasks{tasks}-steps{steps}-shots{shots}{suffix}"
     if slow:
         params["processes"] = SLOW_PROCESSES
     if factors:
-        params |= {"study": {"factors": factors}, "processes": STUDY_PROCESSES if rounds else 1}
+        params = params.extended(study={"factors": factors}, processes=STUDY_PROCESSES if rounds else 1)
         name = f"study-{name}"
     seed = (options.seeds or (0,))[0]
     return Case("cost", name, params, options.device, "float32", seed, options.threads)
@@ -154,7 +155,7 @@ def measure_conformance(bench: Bench) -> Generator[float, None, Result]:
 def measure_time(bench: Bench) -> Generator[float, None, Result]:
     """Verify; time a block in each round, in turn with the other implementations; judge a timed call; verify again."""
     row = bench.verify()
-    if not bench.params["rounds"]:
+    if not bench.params.integer("rounds"):
         yield 0.0
         return Result(row=row)
     batches = [bench.batch(i) for i in range(SIZE)]
@@ -171,10 +172,10 @@ def in_rounds(bench: Bench, ring: Ring) -> Generator[float, None, tuple[list[Blo
     """Time a block of calls and a whole call in each round; return the blocks and the samples of every round."""
     yield 0.0
     blocks, whole_call_ms = [], []
-    for turn in range(bench.params["rounds"]):
+    for turn in range(bench.params.integer("rounds")):
         blocks.append(ring.block())
         whole_call_ms.append(ring.whole_call_ms())
-        yield (turn + 1) / (bench.params["rounds"] + 1)
+        yield (turn + 1) / (bench.params.integer("rounds") + 1)
     names = ("step_ms", "conversion_ms", "cpu_per_wall")
     samples = {name: [getattr(block, name) for block in blocks] for name in names}
     return blocks, samples | {"whole_call_ms": whole_call_ms}
@@ -186,15 +187,15 @@ def arithmetic(bench: Bench, like: Tensor) -> dict[str, list[float]]:
     It is empty, too, for implementations that do not compute second-order MAML.
     """
     p = bench.params
-    if bench.computes != "maml" or "hidden" not in p["model"]:
+    if bench.computes != "maml" or "hidden" not in p.part("model"):
         return {}
-    sizes = layers(p["model"], family(p["family"]).inputs)
-    points = (p["shots"], p["queries"])
+    sizes = layers(p.part("model"), family(p.text("family")).inputs)
+    points, steps = (p.integer("shots"), p.integer("queries")), p.integer("inner_steps")
 
     def milliseconds(call: Callable[[], object]) -> float:
         return clock.block(call, bench.setup.baseline.synchronize)
 
-    return {"arithmetic_ms": [arithmetic_ms(sizes, p["tasks"], p["inner_steps"], points, like, milliseconds)]}
+    return {"arithmetic_ms": [arithmetic_ms(sizes, p.integer("tasks"), steps, points, like, milliseconds)]}
 
 
 FACTORS = {"tasks": "tasks in the meta-batch", "inner_steps": "inner steps K", "width": "hidden units per layer"}
@@ -204,13 +205,14 @@ MEMORY_FACTORS = {
     "shots100_inner_steps": "inner steps K, 100 shots",
 }
 CNN_FACTORS = {"cnn_inner_steps": "inner steps K"}
+COLD_AND_WARM = dict.fromkeys(PROFILES, 2)
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(
-        Pass("first step", measure_first_step, timed=True, processes={"quick": 2, "full": 2}, compiled_only=True),
-        Pass("conformance", measure_conformance),
-        Pass("memory", measure_memory),
-        Pass("time", measure_time, timed=True, processes=PROCESSES),
+    measurements=(
+        Measurement("first step", measure_first_step, timed=True, processes=COLD_AND_WARM, compiled_only=True),
+        Measurement("conformance", measure_conformance),
+        Measurement("memory", measure_memory),
+        Measurement("time", measure_time, timed=True, processes=PROCESSES),
     ),
     references=("learn2learn", "higher", "jax", "jax-mixed-mode"),
 )

@@ -13,9 +13,9 @@ from collections.abc import Callable, Generator, Mapping
 import torch
 from torch import Tensor
 
-from experiments.harness.case import Case, Json, Options
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Case, Options, Parameters, Result, Row
 from experiments.harness.status import Wrong
 
 X, Y = (3.0, 1.0), (1.0, 2.0)
@@ -94,12 +94,12 @@ DEMONSTRATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Obtained], Expected, 
 
 def cases(options: Options) -> list[Case]:
     """Return the one case; it takes milliseconds."""
-    return [Case("create_graph", "demonstrations", {}, options.device, "float64", 0, options.threads)]
+    return [Case("create_graph", "demonstrations", Parameters(), options.device, "float64", 0, options.threads)]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Run every demonstration and compare its gradients with the closed form; raises Wrong where they differ."""
-    rows: list[dict[str, Json]] = []
+    rows: list[Row] = []
     for done, (name, (demonstrate, expected, why)) in enumerate(DEMONSTRATIONS.items()):
         yield done / len(DEMONSTRATIONS)
         x, y = (torch.tensor(v, dtype=bench.dtype, device=bench.device, requires_grad=True) for v in (X, Y))
@@ -127,6 +127,6 @@ def _text(values: list[float] | None) -> str:
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("demonstrate", measure),),
-    subjects=("pytorch",),
+    measurements=(Measurement("demonstrate", measure),),
+    compared=("pytorch",),
 )

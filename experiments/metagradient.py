@@ -6,17 +6,17 @@ has the same Hessian everywhere, so the order of the factors (I − α∇²S(φ�
 does.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 
 import numpy as np
 
-from experiments.harness.case import Case, Options
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Case, Options, Parameter, Parameters, Result, Row
 from experiments.harness.status import Wrong
 from experiments.judging.verify import Weights, by_definition
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, dict[str, Parameter]]] = {
     "linear": ("linear", {"hidden": 0, "width": 0, "activation": "relu"}),
     "relu": ("sinusoid", {"hidden": 2, "width": 40, "activation": "relu"}),
     "tanh": ("sinusoid", {"hidden": 2, "width": 40, "activation": "tanh"}),
@@ -28,21 +28,23 @@ INNER_LR = 0.05  # large enough for every factor to matter
 
 def cases(options: Options) -> list[Case]:
     """Return the cases: every network, K, dtype and seed."""
-    networks = {"model": ("sinusoid", options.model)} if options.model else NETWORKS
+    networks: Mapping[str, tuple[str, Mapping[str, Parameter]]] = NETWORKS
+    if options.model:
+        networks = {"model": ("sinusoid", options.model.parameters)}
     return [
         Case(
             "metagradient",
             f"{network}-steps{steps}",
-            {
-                "family": family,
-                "model": model,
-                "network": network,
-                "tasks": 10,
-                "shots": 5,
-                "queries": 5,
-                "inner_lr": INNER_LR,
-                "inner_steps": steps,
-            },
+            Parameters(
+                family=family,
+                model=model,
+                network=network,
+                tasks=10,
+                shots=5,
+                queries=5,
+                inner_lr=INNER_LR,
+                inner_steps=steps,
+            ),
             options.device,
             dtype,
             seed,
@@ -60,8 +62,8 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     yield 0.0
     judged = bench.judge(bench.setup)
     check, result = judged.check, judged.found
-    row = {
-        "network": bench.params["network"],
+    row: Row = {
+        "network": bench.params.text("network"),
         "oracle": judged.oracle,
         "error": check.error,
         "tolerance": check.tolerance,
@@ -88,6 +90,7 @@ def _norm(weights: Weights) -> float:
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("judge", measure),),
-    for_compiled=lambda case: case.params["network"] not in ("linear", "tanh"),  # which `regress` has for what compiles
+    measurements=(Measurement("judge", measure),),
+    # the other two `regress` has for what compiles
+    for_compiled=lambda case: case.params.text("network") not in ("linear", "tanh"),
 )

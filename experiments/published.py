@@ -14,12 +14,13 @@ from torch import Tensor
 import baselines
 from baselines.contract import InnerLoop
 from experiments import papers
-from experiments.harness.case import Case, Json, Options, sha256
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
+from experiments.harness.files import sha256
 from experiments.harness.measure.adaptation import Adaptation
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
 from experiments.harness.measure.setup import Setup
+from experiments.harness.records import Case, Options, Parameter, Parameters, Result, Row
 from experiments.harness.status import Wrong
 from experiments.papers.recipes import Recipe, Trained, adam, oracle, reptile
 from experiments.problems.networks.initial import FAN_IN, TRUNCATED
@@ -47,13 +48,13 @@ TUNING_TASKS = 1000
 SKETCHES, SKETCH_SHOTS, SKETCH_POINTS = 2, 10, 200  # tasks whose curves are stored, their support points, and their x
 TOLERANCE = 1e-9
 PEERS = ("unrolled", "learn2learn")
-COMMON = {
+COMMON: dict[str, Parameter] = {
     "model": {"hidden": 2, "width": 40, "activation": "relu"},
     "inner_lr": 0.01,
     "inner_steps": 1,
     "outer_lr": 1e-3,
 }
-PROTOCOLS: dict[str, dict[str, Json]] = {
+PROTOCOLS: dict[str, dict[str, Parameter]] = {
     "finn": {"family": "sinusoid", "initial": TRUNCATED, "tasks": 25, "iterations": 70_000},
     "meta-sgd": {"family": "sinusoid_frequency", "initial": FAN_IN, "tasks": 4, "iterations": 60_000},
 }
@@ -66,9 +67,9 @@ def cases(options: Options) -> list[Case]:
     every = []
     for protocol, specific in PROTOCOLS.items():
         for shots in TRAIN_SHOTS[protocol]:
-            params = COMMON | specific | {"protocol": protocol, "shots": shots, "queries": shots}
+            params = Parameters(COMMON | specific).extended(protocol=protocol, shots=shots, queries=shots)
             params["share"] = SHARE[options.profile]
-            params["iterations"] = round(specific["iterations"] * params["share"])
+            params["iterations"] = round(params.integer("iterations") * params.number("share"))
             params["heldout_tasks"] = HELDOUT[options.profile]
             params["identity"] = IDENTITY[options.profile]
             params["figures"] = sha256(papers.FILE)  # rows hold numbers from there
@@ -83,27 +84,27 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     yield 0.0
     p = bench.params
     digest = hashlib.sha256()
-    row: dict[str, Json] = {"iterations": p["iterations"]}
-    if bench.subject == MAML and bench.case.seed == 0:
+    row: Row = {"iterations": p.integer("iterations")}
+    if bench.name == MAML and bench.case.seed == 0:
         row["identity"] = identity(bench)
-    trained = yield from METHODS[bench.subject][1](bench)
-    rows: list[dict[str, Json]] = []
+    trained = yield from METHODS[bench.name][1](bench)
+    rows: list[Row] = []
     series: dict[str, dict[str, list[float]]] = {}
     for shots in SHOTS:
-        stream = heldout(p["heldout_tasks"], shots, trained.family, "heldout")
+        stream = heldout(p.integer("heldout_tasks"), shots, trained.family, "heldout")
         batch = bench.tensors(stream.batch(0))
         digest.update(stream.digest.encode())
-        lr = tuned(bench, trained, shots) if bench.subject == PRETRAINING else trained.lr
+        lr = tuned(bench, trained, shots) if bench.name == PRETRAINING else trained.lr
         losses = Adaptation(trained.model, bench.loss, InnerLoop(lr, STEPS)).losses(batch)  # (steps + 1, tasks)
         summaries = [summary(step) for step in losses]
         curves = {
             name: [float(each[name]) for each in summaries] for name in ("loss", "loss_lo", "loss_hi", "loss_median")
         }
         series[f"adaptation_{shots}"] = {"step": [float(k) for k in range(STEPS + 1)], **curves}
-        for steps in REPORTED_STEPS[p["protocol"]]:
-            rows.append(row | {"test_shots": shots, "steps": steps, "alpha": lr} | summaries[steps])
-            rows[-1] |= published(p, METHODS[bench.subject][0], shots, steps)
-        if shots == SKETCH_SHOTS and p["protocol"] == "finn":
+        for steps in REPORTED_STEPS[p.text("protocol")]:
+            rows.append({**row, "test_shots": shots, "steps": steps, "alpha": lr, **summaries[steps]})
+            rows[-1] |= published(p, METHODS[bench.name][0], shots, steps)
+        if shots == SKETCH_SHOTS and p.text("protocol") == "finn":
             series |= sketches(bench, trained, lr)
     bench.inputs_digest = (
         digest.hexdigest()
@@ -119,18 +120,18 @@ def identity(bench: Bench) -> float:
     """
     p = bench.params
     curves: list[Tensor] = []
-    for name in (bench.subject, *PEERS):
+    for name in (bench.name, *PEERS):
         spec = bench.spec(torch.float64)
         try:
             implementation = baselines.load(baselines.find(name))
         except ImportError:
             continue
-        batches = (bench.batch(i, dtype=torch.float64) for i in range(p["identity"]))
-        losses = outer_loop(Setup(spec, implementation(spec)), p["outer_lr"], batches)
+        batches = (bench.batch(i, dtype=torch.float64) for i in range(p.integer("identity")))
+        losses = outer_loop(Setup(spec, implementation(spec)), p.number("outer_lr"), batches)
         curves.append(torch.stack([loss for loss in losses if loss is not None]))
     difference = max(float(((curve - curves[0]) / curves[0]).abs().max()) for curve in curves[1:])
     if not difference <= TOLERANCE:
-        raise Wrong(f"training losses of {bench.subject} and its peers differ by {difference:.1e} in float64")
+        raise Wrong(f"training losses of {bench.name} and its peers differ by {difference:.1e} in float64")
     return difference
 
 
@@ -166,7 +167,7 @@ def tuned(bench: Bench, trained: Trained, shots: int) -> float:
     return min(GRID, key=loss)
 
 
-def summary(losses: Tensor) -> dict[str, Json]:
+def summary(losses: Tensor) -> dict[str, float]:
     """Compute mean, its interval (1.96 standard errors), median and number of diverged tasks of losses (tasks,)."""
     values = losses.double()
     mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
@@ -180,9 +181,9 @@ def summary(losses: Tensor) -> dict[str, Json]:
     }
 
 
-def published(params: dict[str, Json], method: str, shots: int, steps: int) -> dict[str, Json]:
+def published(params: Parameters, method: str, shots: int, steps: int) -> Row:
     """Return the published number for the same protocol, method, shots and steps, with its source."""
-    figure = papers.find(params["protocol"], method, params["shots"], shots, steps)
+    figure = papers.find(params.text("protocol"), method, params.integer("shots"), shots, steps)
     if figure is None:
         return {"source": "no number is published"}
     row = {"published": figure.value, "published_half_width": figure.half_width}
@@ -191,8 +192,8 @@ def published(params: dict[str, Json], method: str, shots: int, steps: int) -> d
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("train", measure),),
-    subjects=tuple(METHODS),
+    measurements=(Measurement("train", measure),),
+    compared=tuple(METHODS),
     by_default=False,
     # the table of verdicts has the means, and names the seeds where a task diverged so far that there is none
 )

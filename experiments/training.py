@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from baselines.contract import trainable
-from experiments.harness.case import Case, Options
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure import checkpoint
 from experiments.harness.measure.adaptation import heldout_losses
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.records import Case, Options, Parameter, Parameters, Result
 from experiments.harness.status import Diverged
 
 ITERATIONS = {"quick": 100, "full": 50_000}
@@ -26,24 +26,24 @@ EVALUATIONS = {"quick": 5, "full": 50}
 HELDOUT = {"quick": 100, "full": 1000}
 SEEDS = (0, 1, 2)
 OUTER_LR = 1e-3
-MODEL = {"hidden": 2, "width": 40, "activation": "relu"}
+MODEL: dict[str, Parameter] = {"hidden": 2, "width": 40, "activation": "relu"}
 
 
 def cases(options: Options) -> list[Case]:
     """Return the cases: every seed in float32, and the first one in float64 too."""
-    params = {
-        "family": "sinusoid",
-        "model": options.model or MODEL,
-        "tasks": 10,
-        "shots": 5,
-        "queries": 5,
-        "inner_lr": 0.01,
-        "inner_steps": 1,
-        "outer_lr": OUTER_LR,
-        "iterations": ITERATIONS[options.profile],
-        "evaluations": EVALUATIONS[options.profile],
-        "heldout_tasks": HELDOUT[options.profile],
-    }
+    params = Parameters(
+        family="sinusoid",
+        model=options.network(MODEL),
+        tasks=10,
+        shots=5,
+        queries=5,
+        inner_lr=0.01,
+        inner_steps=1,
+        outer_lr=OUTER_LR,
+        iterations=ITERATIONS[options.profile],
+        evaluations=EVALUATIONS[options.profile],
+        heldout_tasks=HELDOUT[options.profile],
+    )
     name = f"notebook-{params['iterations']}"
     seeds = options.seeds or SEEDS
     runs = [("float32", seed) for seed in seeds] + [("float64", seeds[0])]
@@ -57,21 +57,21 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     """
     yield 0.0
     row = bench.verify()
-    iterations = bench.params["iterations"]
-    every = iterations // bench.params["evaluations"]
+    iterations = bench.params.integer("iterations")
+    every = iterations // bench.params.integer("evaluations")
     model = bench.setup.spec.model
-    adam = torch.optim.Adam(trainable(model).values(), lr=bench.params["outer_lr"])
+    adam = torch.optim.Adam(trainable(model).values(), lr=bench.params.number("outer_lr"))
     looks = Looks(bench)
     curve: list[float] = []  # the query loss of every iteration
     resumed: list[int] = []
     if saved := checkpoint.resume(bench.checkpoint, model, adam, bench.share):
-        looks.curve, curve, resumed = saved["looks"], saved["curve"], saved["resumed"]
+        looks.curve, curve, resumed = saved.curves["heldout"], saved.curves["train"]["query_loss"], saved.resumed
         resumed.append(looks.iteration)
     else:
         looks.look(0)
     start = looks.iteration
     unread: list[Tensor] = []  # losses that are still on the device
-    training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations, start), adam)
+    training = outer_loop(bench.setup, bench.params.number("outer_lr"), bench.batches(iterations, start), adam)
     for iteration, loss in enumerate(training, start=start + 1):
         if loss is not None:
             unread.append(loss)
@@ -81,8 +81,8 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
             looks.look(iteration)
             bench.share.check_weights(model)
             if iteration < iterations:
-                state = {"looks": looks.curve, "curve": curve, "resumed": resumed}
-                checkpoint.save(bench.checkpoint, model, adam, state, bench.share)
+                told = checkpoint.Told({"heldout": looks.curve, "train": {"query_loss": curve}}, resumed)
+                checkpoint.save(bench.checkpoint, model, adam, told, bench.share)
             yield iteration / iterations
     series = {"heldout": looks.curve}
     if curve:
@@ -91,8 +91,8 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         row=row
         | {
             "iterations": iterations,
-            "heldout_tasks": bench.params["heldout_tasks"],
-            "ranks": bench.params.get("ranks", 1),
+            "heldout_tasks": bench.params.integer("heldout_tasks"),
+            "ranks": bench.params.integer("ranks", 1),
             "execution": bench.setup.baseline.execution,
             "resumed_at": ", ".join(map(str, resumed)),
         },
@@ -108,7 +108,7 @@ class Looks:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         # the same tasks for every seed too, so that seeds differ by their training alone
-        bench.stream("heldout", tasks=bench.params["heldout_tasks"], seed=0)
+        bench.stream("heldout", tasks=bench.params.integer("heldout_tasks"), seed=0)
         self.batch = bench.batch(0, "heldout")
         self.curve: dict[str, list[float]] = {"iteration": [], "loss_before": [], "query_loss": []}
 
@@ -144,6 +144,6 @@ def read(losses: list[Tensor], first: int) -> list[float]:
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("train", measure),),
+    measurements=(Measurement("train", measure),),
     ranks="any",
 )

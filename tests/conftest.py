@@ -16,9 +16,10 @@ import torch
 import baselines
 from baselines._compiler import tracing
 from experiments.__main__ import main
-from experiments.harness.case import Case
 from experiments.harness.measure.bench import Bench
+from experiments.harness.messages import Machine
 from experiments.harness.processes import isolate
+from experiments.harness.records import Case, Parameters
 from experiments.harness.request import request
 from experiments.harness.run import Plan
 
@@ -26,22 +27,22 @@ torch.set_num_threads(1)  # as the harness does; small matrices are slower on mo
 
 Call = Callable[..., tuple[int, str, str]]
 IMPLEMENTATIONS = sorted(baselines.names())
-DESCRIBED: dict[tuple[Any, ...], dict[str, Any]] = {}
-SMALL: dict[str, Any] = {
-    "family": "sinusoid",
-    "model": {"hidden": 2, "width": 8, "activation": "tanh"},
-    "tasks": 3,
-    "shots": 4,
-    "queries": 6,
-    "inner_lr": 0.1,
-    "inner_steps": 2,
-}
+DESCRIBED: dict[tuple[Any, ...], Machine] = {}
+SMALL = Parameters(
+    family="sinusoid",
+    model={"hidden": 2, "width": 8, "activation": "tanh"},
+    tasks=3,
+    shots=4,
+    queries=6,
+    inner_lr=0.1,
+    inner_steps=2,
+)
 
 
-def bench(subject: str = "unrolled", dtype: str = "float64", seed: int = 0, **params: Any) -> Bench:
+def bench(name: str = "unrolled", dtype: str = "float64", seed: int = 0, **params: Any) -> Bench:
     """A bench for a small case; `model_file` and the case's parameters can be given."""
     file = params.pop("model_file", None)
-    return Bench(Case("test", "small", SMALL | params, "cpu", dtype, seed, 1), subject, None, file)
+    return Bench(Case("test", "small", SMALL.extended(**params), "cpu", dtype, seed, 1), name, None, file)
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +54,10 @@ def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture(autouse=True)
 def described(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a child says of the same files is asked once in this process: to import everything takes it seconds."""
+    """What a worker says of the same files is asked once in this process: to import everything takes it seconds."""
     ask = isolate.describe
 
-    def describe(device: str, files: dict[str, str]) -> dict[str, Any]:
+    def describe(device: str, files: dict[str, str]) -> Machine:
         contents = tuple((name, file, Path(file).read_text()) for name, file in files.items())
         folders = {Path(file).parent for file in files.values() if not Path(file).is_relative_to(baselines.HERE)}
         near = tuple(sorted(str(path) for folder in folders for path in folder.glob("*")))  # what they may import

@@ -24,7 +24,7 @@ def text_tables(experiment: Experiment, frame: pd.DataFrame) -> Iterator[tuple[s
 def problems(frames: Frames, keys: Collection[tuple[Any, ...]], environment: str) -> Iterator[str]:
     """Yield a line for each limit that the newest cells of `keys` do not show to be kept.
 
-    keys: experiment, `analysis.store.cells.Case.id` and implementation. An unavailable implementation breaks no limit.
+    keys: experiment, `harness.records.Case.id` and implementation. An unavailable implementation breaks no limit.
     """
     for name, (experiment, frame) in frames.items():
         newest = {

@@ -17,9 +17,9 @@ import pandas as pd
 from analysis.checks import compatibility
 from analysis.checks.compatibility import EVERYTHING, UNAVAILABLE, VERDICTS
 from analysis.figures import heatmap
-from analysis.render import write
-from analysis.store.cells import Environment
 from analysis.store.load import Experiment, MixedDigests, Unreadable, load
+from experiments.harness.files import write_whole
+from experiments.harness.records import Environment
 
 CHECK = "regress"
 ABOUT = "pair.json"  # names a store's pair of versions and, if the store is empty, the reason
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("there is no table yet, and nothing to put into it: run `make matrix`", file=sys.stderr)
         sys.exit(2)
     for name, content in (compatibility.files(table) | heatmap.files(table)).items():
-        write(options.into / name, content)
+        write_whole(options.into / name, content)
     for part in parts:
         print(_line(part, table))
     for store in options.stores:

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.render import write
 from analysis.store.cells import Cell
 from analysis.store.load import read
+from experiments.harness.files import write_whole
 
 EXPERIMENT = "regress"
 ACCEPT = "accept with --accept"
@@ -67,7 +67,7 @@ def read_expected(file: Path) -> Verdicts:
 def accept(file: Path, verdicts: Verdicts, others: Verdicts) -> None:
     """Write `verdicts` as the new expected ones, along with `others`, which the check did not cover."""
     lines = [(*Key._fields, *Verdict._fields), *sorted((*key, *value) for key, value in (others | verdicts).items())]
-    write(file, "".join(f"{','.join(map(_quoted, line))}\n" for line in lines).encode())
+    write_whole(file, "".join(f"{','.join(map(_quoted, line))}\n" for line in lines).encode())
 
 
 def differences(committed: Verdicts, verdicts: Verdicts, reasons: dict[Key, str]) -> Iterator[str]:

@@ -21,8 +21,8 @@ EXPERIMENT = "selfcheck"
 REFERENCE = "reference"
 VERDICTS = ("faster", "slower", "same", "undecided")
 
-CaseId = tuple[str, str, str, int | None, int | None]
-"""`analysis.store.cells.Case.id`; its last part, the seed, is the trial's number."""
+CaseId = tuple[str, str, str, int, int]
+"""`harness.records.Case.id`; its last part, the seed, is the trial's number."""
 
 
 class Bound(NamedTuple):

@@ -9,7 +9,8 @@ from analysis import text
 from analysis.columns.peers import Peers
 from analysis.columns.values import Row, combined, interval_of, number_of, with_ends, word_of
 from analysis.statistics import stats
-from analysis.store.cells import Cell, Value
+from analysis.store.cells import Cell
+from experiments.harness.records import Scalar
 
 REFERENCE = "reference"
 """The verdict in the row of a reference."""
@@ -37,7 +38,7 @@ class Column:
         """Return the names of the CSV columns that this column fills."""
         return (self.name,)
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Compute the column's fields for a cell; empty if they stand in the cell's rows already."""
         return {}
 
@@ -109,7 +110,7 @@ class Error(Column):
 class Verdict(Column):
     """A column with a cell's status as a check's verdict."""
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Return the verdict of a cell: `right` if it is ok, else its status."""
         return {self.name: cell.verdict}
 
@@ -123,7 +124,7 @@ class Mean(Column):
         """Return the names of the mean and of the ends of its interval."""
         return with_ends(self.name)
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Average the observations of a cell."""
         observed = cell.observations.get(self.name)
         return {} if observed is None else self.as_fields(stats.mean_interval(observed))
@@ -133,7 +134,7 @@ class Mean(Column):
         numbers = [float(row[self.name]) for row in rows if row[self.name] is not None and _is_number(row[self.name])]
         return self.as_fields(stats.t_interval(numbers)) if f"{self.name}_lo" in rows[0] else super().over_seeds(rows)
 
-    def as_fields(self, interval: stats.Interval) -> dict[str, Value]:
+    def as_fields(self, interval: stats.Interval) -> dict[str, Scalar]:
         """Return an interval as the column's fields."""
         return dict(zip(with_ends(self.name), interval, strict=True))
 
@@ -142,7 +143,7 @@ class Mean(Column):
 class Sample(Mean):
     """The median over processes of a cell's samples, with a 95 % interval."""
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Take the median over processes of a cell's samples."""
         processes = cell.samples.get(self.name)
         return {} if processes is None else self.as_fields(stats.time_interval(processes))

@@ -5,17 +5,17 @@ import pandas as pd
 from analysis.columns.column import Column
 from analysis.columns.peers import Peers
 from analysis.columns.times import BreakEven
-from analysis.store.cells import Value
 from analysis.store.load import COMMON, Experiment
+from experiments.harness.records import Scalar
 
 
 def with_computed(experiment: Experiment) -> pd.DataFrame:
     """Return `experiment.rows` with the computed columns added; the index stays the same."""
     peers = Peers(experiment.cells)
     computing = [column for column in experiment.columns.values() if type(column).values is not Column.values]
-    computed: list[dict[str, Value]] = []
+    computed: list[dict[str, Scalar]] = []
     for cell in experiment.cells:
-        values: dict[str, Value] = {}
+        values: dict[str, Scalar] = {}
         for column in computing:
             values |= column.values(cell, peers)
         computed.append(values)

@@ -12,7 +12,8 @@ from analysis.columns.column import REFERENCE, Computed
 from analysis.columns.peers import Peers, curve, curve_reference, reference_for
 from analysis.columns.values import interval_of, value_of, with_ends, word_of
 from analysis.statistics import stats
-from analysis.store.cells import Cell, Value
+from analysis.store.cells import Cell
+from experiments.harness.records import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +30,14 @@ class Difference(Computed):
         """Return the names of the reference, of the difference with its interval, and of the verdict."""
         return f"{self.of}_reference", *with_ends(self.name), f"{self.of}_verdict"
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Compare over all seeds of the setting; the result is the same for each seed."""
         if self.of not in cell.observations:
             return {}
         key = (self.name, cell.case.setting, cell.computes, cell.implementation, cell.environment)
         return peers.once(key, lambda: self._compare(cell, peers))
 
-    def _compare(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def _compare(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         cells = [other for other in peers.of_setting(cell) if self.of in other.observations]
         reference = reference_for(cells, cell.computes)
         difference, verdict = stats.NOTHING, REFERENCE
@@ -86,7 +87,7 @@ class Agreement(Computed):
         """Return the names of the difference and of the verdict."""
         return self.name, f"{self.name}_verdict"
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Compare a cell's curve with the reference's curve of the same case."""
         entries = curve(cell, self.series, self.curve)
         if not entries or cell.case.dtype != self.in_dtype:

@@ -1,10 +1,10 @@
 """Find the cells that a cell is compared with: those of its round group, its case, or its setting."""
 
-from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 
-from analysis.store.cells import Cell, Numbers, Value
+from analysis.store.cells import Cell
+from experiments.harness.records import Scalar
 
 PREFERRED = {"maml": "unrolled", "fomaml": "fomaml", "reptile": "reptile", "pretraining": "pretraining"}
 """The preferred reference for each kind of meta-gradient, used if it was measured."""
@@ -15,9 +15,9 @@ class Peers:
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = cells
-        self._known: dict[Hashable, dict[str, Value]] = {}
+        self._known: dict[Hashable, dict[str, Scalar]] = {}
 
-    def once(self, key: Hashable, compute: Callable[[], dict[str, Value]]) -> dict[str, Value]:
+    def once(self, key: Hashable, compute: Callable[[], dict[str, Scalar]]) -> dict[str, Scalar]:
         """Return `compute()`, calling it only once per `key`, for values that several cells share."""
         if key not in self._known:
             self._known[key] = compute()
@@ -68,9 +68,9 @@ def partner(cell: Cell, candidates: Iterable[Cell]) -> Cell | None:
     return max(candidates, key=lambda other: (other.environment == cell.environment, other.finished), default=None)
 
 
-def curve(cell: Cell, series: str, column: str) -> Numbers:
+def curve(cell: Cell, series: str, column: str) -> Sequence[float]:
     """Return one curve of a cell; empty if it has no such series or column."""
-    return cell.series.get(series, {}).get(column, array("d"))
+    return cell.series.get(series, {}).get(column, ())
 
 
 def curve_reference(cell: Cell, same_case: Iterable[Cell], series: str, column: str) -> Cell | None:

@@ -10,7 +10,8 @@ from analysis.columns.column import REFERENCE, Computed
 from analysis.columns.peers import Peers, partner
 from analysis.columns.values import Row, combined, interval_of, value_of, with_ends, word_of
 from analysis.statistics import stats
-from analysis.store.cells import Cell, Value
+from analysis.store.cells import Cell
+from experiments.harness.records import Scalar
 
 STEP, FIRST_STEP = "step_ms", "first_step_cold_s"  # the columns that the break-even is computed from
 
@@ -37,7 +38,7 @@ class Ratio(Computed):
         """Return the names of the ratio, of the ends of its interval, and of the verdict."""
         return *with_ends(self.name), self.verdict
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Compare a cell with the reference of its round group; empty without a reference."""
         if self.of not in cell.samples or cell.round_group is None:
             return {}
@@ -103,7 +104,7 @@ class BreakEven(Computed):
         """Return the names of the number of steps, and of the implementation that is caught up with."""
         return self.name, "breakeven_against"
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Compare a cell that compiled with cells of its round group that did not."""
         own_start = _start(cell, compiled=True)
         if own_start is None or cell.round_group is None:

@@ -10,7 +10,8 @@ from analysis.columns.column import Computed
 from analysis.columns.peers import Peers, curve
 from analysis.columns.values import Row, interval_of, with_ends, word_of
 from analysis.statistics import stats
-from analysis.store.cells import Cell, Value
+from analysis.store.cells import Cell
+from experiments.harness.records import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Trend(Computed):
         """Return the names of the rise and of the rise per 1,000 of x, each with its interval, and of the verdict."""
         return *with_ends(self.name), *with_ends(self.per_1000), f"{self.name}_verdict"
 
-    def values(self, cell: Cell, peers: Peers) -> dict[str, Value]:
+    def values(self, cell: Cell, peers: Peers) -> dict[str, Scalar]:
         """Compute the rise of a cell's curve, and the verdict on it."""
         x, y = (curve(cell, self.series, name) for name in (self.x, self.y))
         if len(x) < 2 or len(y) < 2:

@@ -1,7 +1,7 @@
 """Draw few-shot classification episodes: the support images, and the class predicted for each query image."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, takewhile
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis.columns.peers import curve
 from analysis.figures import style
 from analysis.page import Sheet
-from analysis.store.cells import Cell, Numbers
+from analysis.store.cells import Cell
 from analysis.store.load import Experiment
 
 _RIGHT, _WRONG = "#117733", "#CC3311"
@@ -75,7 +75,7 @@ def _letter(way: int) -> str:
     return chr(ord("A") + way)
 
 
-def _image(axis: Axes, pixels: Numbers) -> None:
+def _image(axis: Axes, pixels: Sequence[float]) -> None:
     side = math.isqrt(len(pixels))
     rows = [pixels[i * side : (i + 1) * side] for i in range(side)]
     axis.imshow(rows, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")

@@ -14,6 +14,7 @@ from analysis.columns.column import Column
 from analysis.columns.values import Row, combined, value_of
 from analysis.store.cells import Cell, computes_order
 from analysis.store.load import Experiment
+from experiments.harness.records import Parameters
 
 OK = "ok"
 Gaps = dict[tuple[str, str], list[str]]
@@ -31,10 +32,10 @@ class Section:
     """
 
     case: str
-    params: dict[str, Any]
+    params: Parameters
     device: str
     dtype: str
-    threads: int | None
+    threads: int
     round: int
     rounds: int
     lines: list[Row]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from analysis.store import fields
+from experiments.harness import fields
 
 FILE = "sources.json"
 OLDER, GONE = "older sources", "no longer in the project"

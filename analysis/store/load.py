@@ -18,7 +18,9 @@ from analysis import pages
 from analysis.columns.column import Column, Mean, Sample, Time, plain
 from analysis.page import Page
 from analysis.store import age
-from analysis.store.cells import Cell, Environment, parse_cell, parse_environment, sealed
+from analysis.store.cells import Cell, shown
+from experiments.harness.cells import parse_cell, parse_environment, sealed
+from experiments.harness.records import Environment
 
 COMMON = (
     "experiment", "case", "implementation", "computes", "library", "library_version", "torch_version",
@@ -28,7 +30,7 @@ COMMON = (
 SHORT = 8  # characters of an environment digest in tables
 
 _ENVIRONMENTS = "environments"
-_OF_CELL = tuple(name for name in COMMON if name in Cell.__dataclass_fields__)
+_OF_CELL = ("experiment", *(name for name in COMMON if name in Cell.__dataclass_fields__ and name != "status"))
 _OF_CASE = ("device", "dtype", "threads", "seed")
 _of_cell, _of_case = attrgetter(*_OF_CELL), attrgetter(*_OF_CASE)
 
@@ -146,7 +148,7 @@ def _cell(file: str, name: str, now: age.Sources) -> Cell:
     with open(file, "rb", buffering=0) as content:
         text = content.readall()
     raw = orjson.loads(text)
-    cell = parse_cell(raw, name, now=now)
+    cell = shown(parse_cell(raw), name, now)
     if raw["format"] > 1 and not sealed(text):
         raise ValueError("it was changed after it was written")
     return cell
@@ -221,6 +223,7 @@ def _frame(cells: list[Cell], environments: dict[str, Environment], columns: dic
             **dict(zip(_OF_CASE, _of_case(cell.case), strict=True)),
             **{name: cell.case.params.get(name) for name in ("tasks", "inner_steps", "shots")},
             "case": cell.case.name,
+            "status": cell.status.value,
             "torch_version": environment.torch,
             "python_version": environment.python,
             "environment": cell.environment[:SHORT],

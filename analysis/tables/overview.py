@@ -7,7 +7,8 @@ from analysis.columns.column import Column
 from analysis.columns.losses import Difference
 from analysis.columns.values import Row, number_of
 from analysis.statistics.sections import Section
-from analysis.store.cells import STATUSES, computes_order
+from analysis.store.cells import computes_order
+from experiments.harness.cells import STATUSES
 
 FROM = 4  # sections, from which on a reader needs an overview
 

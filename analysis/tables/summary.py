@@ -21,9 +21,10 @@ from analysis.page import Slopes
 from analysis.statistics import study
 from analysis.statistics.sections import OK, labels, sections
 from analysis.store import machines
-from analysis.store.cells import COMPUTES, STATUSES
+from analysis.store.cells import COMPUTES
 from analysis.store.load import Experiment, MixedDigests, Unreadable, experiments_in, load
 from analysis.tables import overview, slopes
+from experiments.harness.cells import STATUSES
 
 Frames = Mapping[str, tuple[Experiment, pd.DataFrame]]
 

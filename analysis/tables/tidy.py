@@ -14,10 +14,11 @@ from analysis.columns.trends import TrendRate
 from analysis.columns.values import number_of, word_of
 from analysis.statistics.sections import OK, Section, gaps, labels, sections
 from analysis.store import machines
-from analysis.store.cells import Cell, Environment
+from analysis.store.cells import Cell
 from analysis.store.load import SHORT, Experiment
 from analysis.tables import overview
 from analysis.tables.legend import meaning, why_empty
+from experiments.harness.records import Environment
 
 _DIGEST = 12  # characters shown of a digest
 _DIGESTS_NAMED = 10

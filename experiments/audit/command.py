@@ -6,14 +6,19 @@ import shutil
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from experiments.harness.cells import finite
 from experiments.harness.refusals import BadRequest
+
+if TYPE_CHECKING:
+    from experiments.audit.probes import Computes
+    from experiments.audit.report import Evidence, Report
 
 FORMATS = ("text", "json")
 EXPECTED = ("maml", "fomaml", "reptile")
@@ -50,6 +55,7 @@ def audit(
 
     file, name = _parse(function)
     _check_choice("--expect", expect, EXPECTED)
+    expected: Computes = expect  # type: ignore[assignment]  # one of them, as was checked
     _check_choice("--format", format_, FORMATS)
     if not (timeout > 0 and math.isfinite(timeout)):
         raise BadRequest(f"--timeout {timeout:g}: it has to be a positive number of seconds")
@@ -75,8 +81,8 @@ def audit(
     if format_ == "json":
         _print_json(report)
     else:
-        _print_text(report, function, expect)
-    raise typer.Exit(0 if report.is_expected(expect) else 1)  # type: ignore[arg-type]
+        _print_text(report, function, expected)
+    raise typer.Exit(0 if report.is_expected(expected) else 1)
 
 
 def _parse(text: str) -> tuple[Path, str]:
@@ -99,27 +105,20 @@ def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise BadRequest(f"{option} {value}: allowed are {', '.join(allowed)}")
 
 
-def _print_json(report: Any) -> None:
-    def finite(value: Any) -> Any:
-        """Replace every infinity and NaN by None: JSON has no number for them."""
-        if isinstance(value, dict):
-            return {key: finite(part) for key, part in value.items()}
-        if isinstance(value, list | tuple):
-            return [finite(part) for part in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
+def _print_json(report: "Report") -> None:
+    """Print the report, with null for every infinity and NaN: JSON has no number for them."""
     print(json.dumps(finite(report.json()), indent=2, ensure_ascii=False))
 
 
-def _print_text(report: Any, function: str, expect: Any) -> None:
+def _print_text(report: "Report", function: str, expect: "Computes") -> None:
     """Print the verdict, the mistakes that explain it, notes, and a table of errors."""
     from experiments.audit.report import VERDICTS
 
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    expected = report.is_expected(expect)
-    colour = "green" if expected else "red"
+    fulfilled = report.is_expected(expect)
+    colour = "green" if fulfilled else "red"
     console.print(f"{escape(function)}: [bold {colour}]{report.verdict}[/]", soft_wrap=True)
-    if not expected:
+    if not fulfilled:
         console.print(f"expected: {VERDICTS[expect]}")
     for finding in report.findings:
         console.print(f"  [bold]{finding.identifier}[/]: {escape(finding.text)}")
@@ -128,17 +127,17 @@ def _print_text(report: Any, function: str, expect: Any) -> None:
     _print_errors(console, report.evidence)
 
 
-def _print_errors(console: Console, evidence: dict[str, Any]) -> None:
+def _print_errors(console: Console, evidence: "Evidence") -> None:
     from experiments.audit.report import VERDICTS
 
-    probes, versions = evidence["tolerances"], evidence["versions"]
+    probes, versions = evidence.tolerances, evidence.versions
     if not probes:
         return
-    alone = ", each in a fresh process" if evidence["fresh_processes"] else ""
+    alone = ", each in a fresh process" if evidence.fresh_processes else ""
     where = f"torch {versions['torch']}, Python {versions['python']}"
-    title = f"{len(probes)} probes in {evidence['precision']}{alone}, {where}"
+    title = f"{len(probes)} probes in {evidence.precision}{alone}, {where}"
     table = Table("compared with", "relative error: lowest", "median", "highest", "beyond its tolerance", title=title)
-    for computes, by_probe in evidence["errors"].items():
+    for computes, by_probe in evidence.errors.items():
         lowest, *_, highest = errors = sorted(by_probe.values())
         beyond = sum(by_probe[name] > probes[name] for name in probes)
         numbers = (f"{value:.2g}" if value <= 1 else "over 1" for value in (lowest, median(errors), highest))

@@ -31,20 +31,40 @@ class Remark:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on; empty where no call was answered.
+
+    versions: of torch and Python. fresh_processes: whether every probe was repeated in a process of its own. residual:
+    the part of the results that the findings leave unexplained. errors: against the ground truth of each kind, by
+    probe; tolerances: by probe. lines: where the function does what, by event. raised: calls that raised, with what.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    precision: str = ""
+    fresh_processes: bool = False
+    residual: float | None = None
+    errors: dict[Computes, dict[str, float]] = field(default_factory=dict)
+    tolerances: dict[str, float] = field(default_factory=dict)
+    loss_calls: dict[str, int] | None = None
+    lines: dict[str, int] | None = None
+    raised: dict[str, str] = field(default_factory=dict)
+    memory_growth_bytes: float | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """The outcome of an audit.
 
     verdict: "second-order MAML", "first-order MAML (FOMAML)" or "Reptile"; one of these with "of ReLU networks" where
         the function has a forward pass of its own; "wrong" or "unusable".
     findings: the fewest mistakes of the catalogue that explain the results; explanation: their sentences.
-    evidence: what the verdict rests on, such as the errors against the ground truth of each kind, by probe.
     """
 
     verdict: str
     findings: tuple[Remark, ...]
     explanation: str
     notes: tuple[Remark, ...] = ()
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def diagnosis(self) -> tuple[str, ...]:
@@ -58,7 +78,7 @@ class Report:
             "diagnosis": list(self.diagnosis),
             "explanation": self.explanation,
             "notes": [asdict(note) for note in self.notes],
-            "evidence": self.evidence,
+            "evidence": asdict(self.evidence),
         }
 
     def is_expected(self, expected: Computes) -> bool:

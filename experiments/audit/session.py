@@ -1,5 +1,6 @@
 """Start the worker that runs a user's `meta_step`, and ask it for calls."""
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from experiments.audit.probes import Probe
-from experiments.harness.processes.isolate import Child, Lost
+from experiments.harness.processes.isolate import Lost, Worker
+from experiments.harness.records import Status
 from experiments.judging.verify import Weights
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -67,7 +69,7 @@ class Session:
     def __init__(self, target: Target) -> None:
         self.target = target
         command = [target.python, str(WORKER)]
-        self.worker = Child(1, command, [str(target.file.parent)])
+        self.worker = Worker(1, command, [str(target.file.parent)])
         request = {"op": "load", "file": str(target.file), "function": target.function}
         try:
             self.versions = self._ask(request, max(LOADING_S, target.timeout), "while its file was loaded")
@@ -114,11 +116,11 @@ class Session:
         return growth
 
     def _ask(self, request: dict[str, Any], timeout: float, when: str) -> dict[str, Any]:
-        self.worker.send(request, timeout)
+        self.worker.send_bytes(json.dumps(request).encode(), timeout)
         try:
-            answer = self.worker.receive()
+            answer: dict[str, Any] = json.loads(self.worker.receive_bytes())
         except Lost as lost:
-            reason = f"it took longer than {timeout:g} s" if lost.status == "timeout" else str(lost)
+            reason = f"it took longer than {timeout:g} s" if lost.status == Status.TIMEOUT else str(lost)
             raise Unusable(f"{reason}, {when}") from None
         if "raised" in answer:
             raise Refused(answer["raised"])

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from experiments.audit.factors import Finding
 from experiments.audit.facts import describe_probes, nearest_kind
 from experiments.audit.notes import notes
 from experiments.audit.probes import Computes, Probe
-from experiments.audit.report import KINDS, VERDICTS, Remark, Report, remarks, verdict
+from experiments.audit.report import KINDS, VERDICTS, Evidence, Remark, Report, remarks, verdict
 from experiments.audit.session import Target
 from experiments.audit.simulate import Recipe, Simulation
 from experiments.judging.verify import Weights
@@ -232,21 +231,21 @@ class _Judgement:
             text += f"; where it answers ({len(ordinary) - len(missed)}), it is {VERDICTS[self.right]}"
         return text
 
-    def _evidence(self, residual: float | None) -> dict[str, Any]:
+    def _evidence(self, residual: float | None) -> Evidence:
         examined = self.examined
         kinds: tuple[Computes, ...] = tuple(VERDICTS)
-        return {
-            "versions": examined.versions,
-            "precision": self.precision,
-            "fresh_processes": bool(examined.history),
-            "residual": residual,
-            "errors": {computes: self.errors(computes) for computes in kinds},
-            "tolerances": {p.name: p.tolerances[self.precision] for p in self.probes},
-            "loss_calls": examined.recorded.loss_calls if examined.recorded else None,
-            "lines": examined.recorded.lines if examined.recorded else None,
-            "raised": dict(examined.refused),
-            "memory_growth_bytes": examined.growth,
-        }
+        return Evidence(
+            versions=examined.versions,
+            precision=self.precision,
+            fresh_processes=bool(examined.history),
+            residual=residual,
+            errors={computes: self.errors(computes) for computes in kinds},
+            tolerances={p.name: p.tolerances[self.precision] for p in self.probes},
+            loss_calls=examined.recorded.loss_calls if examined.recorded else None,
+            lines=examined.recorded.lines if examined.recorded else None,
+            raised=dict(examined.refused),
+            memory_growth_bytes=examined.growth,
+        )
 
 
 def _single(probe: Probe) -> float:

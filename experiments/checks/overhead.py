@@ -13,11 +13,11 @@ import torch
 from baselines.contract import trainable
 from baselines.handwritten.unrolled import Unrolled
 from experiments import training
-from experiments.harness.case import Case, Options
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
 from experiments.harness.measure.setup import Setup
+from experiments.harness.records import Case, Options, Result
 
 ITERATIONS = 50  # of one turn
 TURNS = 12
@@ -32,7 +32,7 @@ def cases(options: Options) -> list[Case]:
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Time one of the two loops in turn with the other; the first turn, which includes preparation, does not count."""
     setup = Setup(spec := bench.spec(bench.dtype), Unrolled(spec))
-    loop = {"harness": through_harness, "bare-loop": bare_loop}[bench.subject](bench, setup)
+    loop = {"harness": through_harness, "bare-loop": bare_loop}[bench.name](bench, setup)
     samples = []
     for turn in range(TURNS):
         start = time.perf_counter()
@@ -66,8 +66,8 @@ def bare_loop(bench: Bench, setup: Setup) -> Iterator[None]:
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("time", measure, timed=True, processes=PROCESSES),),
-    subjects=("bare-loop", "harness"),
+    measurements=(Measurement("time", measure, timed=True, processes=PROCESSES),),
+    compared=("bare-loop", "harness"),
     by_default=False,
     references=("bare-loop",),
 )

@@ -13,17 +13,18 @@ from torch import nn
 
 from baselines import limitations
 from baselines.contract import InnerLoop, Spec, TaskBatch
-from experiments.harness.case import Case, Json, Options, sha256
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
+from experiments.harness.files import sha256
 from experiments.harness.measure import environment
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.ring import SIZE, Ring
 from experiments.harness.measure.setup import Setup, as_arrays
+from experiments.harness.records import Case, Options, Parameters, Result, Row
 from experiments.harness.status import Expected, Unavailable, Wrong, classify
 from experiments.judging import conformance, ground_truth
 from experiments.judging.examined import Examined
 from experiments.judging.golden.files import FOLDER, Golden, names, read
-from experiments.judging.oracles.described import Description
+from experiments.judging.oracles.described import Description, frozen_parameters
 from experiments.judging.snapshot import Snapshot, in_words
 from experiments.judging.verify import Check, by_definition, error
 from experiments.problems import networks
@@ -59,15 +60,15 @@ def cases(options: Options) -> list[Case]:
         names(), key=lambda name: name not in FOR_COMPILED
     ):  # each network's first case is one for all implementations
         golden = read(name)
-        params = {
-            "golden": name,
-            "sha256": sha256(FOLDER / f"{name}.json"),
-            "tasks": len(golden.batch.support_x),
-            "shots": golden.batch.support_x.shape[1],
-            "queries": golden.batch.query_x.shape[1],
-            "inner_lr": golden.lr,
-            "inner_steps": golden.steps,
-        }
+        params = Parameters(
+            golden=name,
+            sha256=sha256(FOLDER / f"{name}.json"),
+            tasks=len(golden.batch.support_x),
+            shots=golden.batch.support_x.shape[1],
+            queries=golden.batch.query_x.shape[1],
+            inner_lr=golden.lr,
+            inner_steps=golden.steps,
+        )
         if golden.description not in described:
             described.append(golden.description)
             params["thorough"] = True
@@ -78,7 +79,7 @@ def cases(options: Options) -> list[Case]:
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Judge one call and check the contract; raise a failure that is a known limitation as Expected."""
     yield 0.0
-    golden = read(bench.params["golden"])
+    golden = read(bench.params.text("golden"))
     bench.inputs_digest, bench.init_digest = digest(golden.batch._asdict()), digest(golden.weights)
     try:
         result = judge(bench, golden)
@@ -86,7 +87,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         return result
     except Exception as failure:
         row = failure.row if isinstance(failure, Wrong) else {}
-        known = limitations.find(bench.subject, golden.description, classify(failure)[1])
+        known = limitations.find(bench.name, golden.description, classify(failure)[1])
         if known is None:
             raise
         raise Expected(known.reason, row) from failure
@@ -116,7 +117,7 @@ def judge(bench: Bench, golden: Golden) -> Result:
     kappa = golden.kappa[bench.computes][bench.case.dtype]
     tolerance = max(1e-12, 100 * kappa * torch.finfo(bench.dtype).eps)
     check = Check(error(grads, golden.meta_gradients[bench.computes]), tolerance, kappa)
-    row: dict[str, Json] = {"error": check.error, "tolerance": check.tolerance, "kappa": check.kappa}
+    row: Row = {"error": check.error, "tolerance": check.tolerance, "kappa": check.kappa}
     if changed:
         raise Wrong(in_words(changed), row)
     if not check.right:
@@ -131,7 +132,7 @@ def conform(bench: Bench, golden: Golden, result: Result) -> None:
     """Check every other term of the contract, with scaled golden points; raises Wrong where one is broken."""
     setup = build(bench, golden)
     set_weights(setup.spec.model, golden)
-    frozen = {name: golden.weights[name] for name in golden.description.get("frozen", ())}
+    frozen = {name: golden.weights[name] for name in frozen_parameters(golden.description)}
     name, oracle = ground_truth.by_numpy(golden.description, setup.spec.inner, bench.computes)
     points = batch_of(bench, golden)
     conformance.enforce(
@@ -142,7 +143,7 @@ def conform(bench: Bench, golden: Golden, result: Result) -> None:
             bench.case.threads,
             lambda steps: build(bench, golden, steps),
         ),
-        bool(bench.file or bench.params.get("thorough")),
+        bool(bench.file or bench.params.flag("thorough")),
         result.row,
     )
 
@@ -154,7 +155,7 @@ def build(bench: Bench, golden: Golden, steps: int | None = None) -> Setup:
     """
     model = load(golden, bench.dtype, bench.device, scale=REHEARSED)
     inner = InnerLoop(golden.lr, golden.steps if steps is None else steps)
-    loss = LOSSES[golden.description.get("loss", "squared error")]
+    loss = LOSSES[golden.description.text("loss", "squared error")]
     return bench.build(Spec(model, loss, inner, bench.device, bench.dtype))
 
 
@@ -187,7 +188,7 @@ def digest(arrays: dict[str, Floats]) -> str:
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("judge", measure),),
+    measurements=(Measurement("judge", measure),),
     misuses=True,
     for_compiled=lambda case: case.name in FOR_COMPILED,
     by_default=False,

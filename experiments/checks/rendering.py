@@ -17,16 +17,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import baselines
-from experiments.harness.case import Case, Json, Options, digest, sha256
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.cells import parse_cell, seal
+from experiments.harness.experiment import Experiment, Measurement
+from experiments.harness.files import sha256
 from experiments.harness.measure import memory
 from experiments.harness.measure.bench import Bench
 from experiments.harness.processes import isolate
+from experiments.harness.records import Case, Options, Parameters, Result, Row, StoredCell
+from experiments.harness.serial import digest
 from experiments.harness.status import ROOT, scrub
-from experiments.harness.store import seal
 
 CELLS = {"quick": 2_000, "full": 100_000}
 SEEDS = {"metagradient": 25, "training": 25, "cost": 3}
@@ -38,14 +41,14 @@ POLL_S = 0.1  # the interval between readings of memory; one takes some millisec
 def cases(options: Options) -> list[Case]:
     """Return one case; the digest of the programs that render is a parameter, so changed programs make a new case."""
     programs = [file for folder in ("analysis", "experiments/cli") for file in sorted((ROOT / folder).rglob("*.py"))]
-    params: dict[str, Json] = {"cells": CELLS[options.profile], "programs": digest([sha256(file) for file in programs])}
+    params = Parameters(cells=CELLS[options.profile], programs=digest([sha256(file) for file in programs]))
     return [Case("rendering", f"store-{params['cells']}", params, "cpu", "float32", 0, options.threads)]
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Measure the small store, enlarge it, and measure how long rendering takes and how much memory."""
     yield 0.0
-    cells: int = bench.params["cells"]
+    cells: int = bench.params.integer("cells")
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder, "small"), Path(folder, "large")
         names = ",".join(uncompiled())
@@ -54,20 +57,21 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         size = enlarge(small, large, cells)
         shutil.copy(small / "cells" / "sources.json", large / "cells")
         yield 0.7
-        rows = []
+        rows: list[Row] = []
         for command in ("render", "report"):
             usage = run(command, "--results", large)
+            row: Row = {"command": command, "cells": cells, "store_mib": size / memory.MIB, **usage}
             if command == "render":
-                usage["limits"] = judged(usage["wall_s"], usage["peak_memory_mib"])
-            rows.append({"command": command, "cells": cells, "store_mib": size / memory.MIB, **usage})
+                row["limits"] = judged(usage["wall_s"], usage["peak_memory_mib"])
+            rows.append(row)
             yield 0.7 + 0.1 * len(rows)
     return Result(rows=rows)
 
 
 def uncompiled() -> list[str]:
     """Name the implementations that are there and do not compile, which would take most of the time."""
-    about = isolate.describe("cpu", {name: str(file) for name, file in baselines.names().items()})["implementations"]
-    return [name for name, known in about.items() if not (known["compiles"] or known["lacking"])]
+    about = isolate.describe("cpu", {name: str(file) for name, file in baselines.names().items()}).implementations
+    return [name for name, known in about.items() if not (known.compiles or known.lacking)]
 
 
 def judged(wall_s: float, peak_memory_mib: float) -> str:
@@ -75,7 +79,7 @@ def judged(wall_s: float, peak_memory_mib: float) -> str:
     return "kept" if wall_s <= MOST_S and peak_memory_mib <= MOST_MIB else "broken"
 
 
-def run(*arguments: object) -> dict[str, Json]:
+def run(*arguments: object) -> dict[str, float]:
     """Run `maml-bench` in a process of its own; return its wall time, processor time and peak memory.
 
     Raises RuntimeError with its last line where it fails, or with the line about a cell that it left out.
@@ -121,32 +125,33 @@ def enlarge(small: Path, large: Path, cells: int) -> int:
         share = cells * (position + 1) // len(SEEDS) - cells * position // len(SEEDS)
         source, folder = small / "cells" / name, large / "cells" / name
         folder.mkdir()
-        originals = [json.loads(file.read_text()) for file in sorted(source.glob("*/*.json"))]
+        originals = [parse_cell(json.loads(file.read_text())) for file in sorted(source.glob("*/*.json"))]
         for cell in itertools.islice(copies(originals, seeds), share):
-            case = folder / Case(**cell["case"]).id
+            case = folder / cell.case.folder
             case.mkdir(exist_ok=True)
-            file = ".".join(filter(None, [cell["implementation"], "copy", cell["round_group"], "json"]))
+            file = ".".join(filter(None, [cell.implementation, "copy", cell.round_group, "json"]))
             size += (case / file).write_text(seal(cell))
     return size
 
 
-def copies(originals: list[dict[str, Json]], seeds: int) -> Iterator[dict[str, Json]]:
+def copies(originals: list[StoredCell], seeds: int) -> Iterator[StoredCell]:
     """Yield copies without end: all cells under one seed after the other, then in a case of another name."""
     for number in itertools.count():
         copy, seed = divmod(number, seeds)
         for cell in originals:
-            name = f"{cell['case']['name']}-copy{copy}" if copy else cell["case"]["name"]
-            changed = {"case": cell["case"] | {"name": name, "seed": seed}}
-            for draws in ("stream_digest", "init_digest"):
-                changed[draws] = hashlib.sha256(f"{cell[draws]} {number}".encode()).hexdigest()
-            if cell["round_group"]:
-                changed["round_group"] = f"{cell['round_group']}{number}"
-            yield cell | changed
+            name = f"{cell.case.name}-copy{copy}" if copy else cell.case.name
+            yield replace(
+                cell,
+                case=replace(cell.case, name=name, seed=seed),
+                stream_digest=hashlib.sha256(f"{cell.stream_digest} {number}".encode()).hexdigest(),
+                init_digest=hashlib.sha256(f"{cell.init_digest} {number}".encode()).hexdigest(),
+                round_group=f"{cell.round_group}{number}" if cell.round_group else None,
+            )
 
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("render", measure),),
-    subjects=("maml-bench",),
+    measurements=(Measurement("render", measure),),
+    compared=("maml-bench",),
     by_default=False,
 )

@@ -12,11 +12,11 @@ from typing import Any
 
 from baselines.handwritten.unrolled import Unrolled
 from experiments import cost
-from experiments.harness.case import Case, Options
-from experiments.harness.experiment import PROFILES, Experiment, Pass, Result
+from experiments.harness.experiment import PROFILES, Experiment, Measurement
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.ring import SIZE, Call, Ring
 from experiments.harness.measure.setup import Setup
+from experiments.harness.records import Case, Options, Result
 
 TRIALS = 40
 SLOWDOWN = 0.05
@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
         setup.baseline.synchronize()  # in all three alike, since `slowed` has to wait for the end of a call
         return result
 
-    ring = Ring(setup, [bench.batch(i) for i in range(SIZE)], slowed(once) if bench.subject == "slowed" else once)
+    ring = Ring(setup, [bench.batch(i) for i in range(SIZE)], slowed(once) if bench.name == "slowed" else once)
     ring.whole_call_ms()  # the first one of a process is much slower
     _, samples = yield from cost.in_rounds(bench, ring)
     return Result(samples={name: samples[name] for name in COLUMNS})
@@ -67,10 +67,11 @@ def slowed(call: Call, clock: Callable[[], float] = time.process_time) -> Call:
     return longer
 
 
+PROCESSES = dict.fromkeys(PROFILES, cost.PROCESSES[CERTIFIED])
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("time", measure, timed=True, processes=dict.fromkeys(PROFILES, cost.PROCESSES[CERTIFIED])),),
-    subjects=("reference", "again", "slowed"),
+    measurements=(Measurement("time", measure, timed=True, processes=PROCESSES),),
+    compared=("reference", "again", "slowed"),
     by_default=False,
     references=("reference",),
 )

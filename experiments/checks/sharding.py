@@ -13,19 +13,27 @@ from collections.abc import Callable, Generator
 import torch
 
 from baselines.contract import undisturbed
-from experiments.harness.case import Case, Json, Options
 from experiments.harness.distributed.sharded import Sharded, add_up, from_leader
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Case, Options, Parameter, Parameters, Result
 
 ROUNDS = {"quick": 5, "full": 10}
 PROCESSES = {"quick": 3, "full": 6}
 BLOCK_MS = 50.0
 
-PERCEPTRON = {"hidden": 2, "width": 40, "activation": "relu"}
-CNN = {"side": 28, "channels": 1, "blocks": 4, "filters": 64, "strided": True, "outputs": 5, "loss": "cross-entropy"}
-SINUSOIDS: dict[str, Json] = {"family": "sinusoid", "model": PERCEPTRON, "inner_lr": 0.01}
-PARAMS: dict[str, dict[str, Json]] = {
+PERCEPTRON: dict[str, Parameter] = {"hidden": 2, "width": 40, "activation": "relu"}
+CNN: dict[str, Parameter] = {
+    "side": 28,
+    "channels": 1,
+    "blocks": 4,
+    "filters": 64,
+    "strided": True,
+    "outputs": 5,
+    "loss": "cross-entropy",
+}
+SINUSOIDS: dict[str, Parameter] = {"family": "sinusoid", "model": PERCEPTRON, "inner_lr": 0.01}
+PARAMS: dict[str, dict[str, Parameter]] = {
     "notebook": SINUSOIDS | {"tasks": 10, "inner_steps": 1, "shots": 5, "queries": 5},
     "many-tasks": SINUSOIDS | {"tasks": 100, "inner_steps": 5, "shots": 10, "queries": 10},
     "few-shot-cnn": {
@@ -47,7 +55,7 @@ def cases(options: Options) -> list[Case]:
     repeats = {"rounds": ROUNDS[options.profile], "processes": PROCESSES[options.profile]}
     seed = (options.seeds or (0,))[0]
     return [
-        Case("sharding", name, params | repeats, options.device, "float32", seed, options.threads)
+        Case("sharding", name, Parameters(params).extended(**repeats), options.device, "float32", seed, options.threads)
         for name, params in PARAMS.items()
     ]
 
@@ -60,7 +68,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     assert isinstance(shared, Sharded)
     alone = shared.baseline
     part, whole = shared.prepare(batch), alone.prepare(batch) if bench.share.leads else None
-    values = shared.new_values(bench.params["tasks"])  # zeros, which sums leave zeros
+    values = shared.new_values(bench.params.integer("tasks"))  # zeros, which sums leave zeros
     calls: dict[str, Callable[[], object]] = {
         "step_ms": lambda: shared.meta_gradient(part),
         "single_ms": lambda: alone.to_torch(alone.meta_gradient(whole)) if bench.share.leads else None,
@@ -68,14 +76,14 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     }
     blocks = {name: Block(bench, call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in (*calls, "efficiency")}
-    for turn in range(bench.params["rounds"]):
+    for turn in range(bench.params.integer("rounds")):
         for name, block in blocks.items():
             samples[name].append(block.milliseconds())
-        samples["efficiency"].append(samples["single_ms"][-1] / samples["step_ms"][-1] / bench.params["ranks"])
-        yield (turn + 1) / (bench.params["rounds"] + 1)
+        samples["efficiency"].append(samples["single_ms"][-1] / samples["step_ms"][-1] / bench.params.integer("ranks"))
+        yield (turn + 1) / (bench.params.integer("rounds") + 1)
     size = values.numel() * values.element_size()
     row |= {
-        "ranks": bench.params["ranks"],
+        "ranks": bench.params.integer("ranks"),
         "parameters": shared.size,
         "allreduce_bytes": size,
         "execution": shared.execution,
@@ -117,7 +125,7 @@ def crowded(bench: Bench) -> str:
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("time", measure),),
+    measurements=(Measurement("time", measure),),
     for_compiled=lambda case: case.name != "few-shot-cnn",
     by_default=False,
     ranks="several",

@@ -12,11 +12,11 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from experiments import training
-from experiments.harness.case import Case, Json, Options
-from experiments.harness.experiment import Experiment, Pass, Result
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure import memory
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
+from experiments.harness.records import Case, Options, Parameters, Result, Row
 from experiments.harness.status import Diverged
 
 ITERATIONS = {"quick": 2_000, "full": 50_000}
@@ -37,20 +37,20 @@ def cases(options: Options) -> list[Case]:
     ]
 
 
-def _params(first: Case, iterations: int) -> dict[str, Json]:
+def _params(first: Case, iterations: int) -> Parameters:
     kept = {name: value for name, value in first.params.items() if name not in ("evaluations", "heldout_tasks")}
-    return kept | {"iterations": iterations, "looks": LOOKS}
+    return Parameters(kept).extended(iterations=iterations, looks=LOOKS)
 
 
 def measure(bench: Bench) -> Generator[float, None, Result]:
     """Train, and read memory after the warm-up and then at regular intervals."""
     yield 0.0
     row = bench.verify()
-    iterations: int = bench.params["iterations"]
+    iterations = bench.params.integer("iterations")
     warm_up = round(WARM_UP * iterations)
-    every = (iterations - warm_up) // bench.params["looks"]
+    every = (iterations - warm_up) // bench.params.integer("looks")
     looks: dict[str, list[float]] = {"iteration": [], "tensor_bytes": [], "resident_mib": []}
-    loop = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))
+    loop = outer_loop(bench.setup, bench.params.number("outer_lr"), bench.batches(iterations))
     for iteration, loss in enumerate(loop, start=1):
         if iteration < warm_up or (iteration - warm_up) % every:
             continue
@@ -65,7 +65,7 @@ def measure(bench: Bench) -> Generator[float, None, Result]:
     return _result(bench, row | {"iterations": iterations, "warm_up": warm_up}, looks)
 
 
-def _result(bench: Bench, row: dict[str, Json], looks: dict[str, list[float]]) -> Result:
+def _result(bench: Bench, row: Row, looks: dict[str, list[float]]) -> Result:
     empty: dict[str, str] = {}
     if bench.setup.baseline.framework == "torch":
         row["tensor_mib"] = looks["tensor_bytes"][-1] / memory.MIB
@@ -85,6 +85,6 @@ def _result(bench: Bench, row: dict[str, Json], looks: dict[str, list[float]]) -
 
 EXPERIMENT = Experiment(
     cases=cases,
-    passes=(Pass("train", measure),),
+    measurements=(Measurement("train", measure),),
     by_default=False,
 )

@@ -28,23 +28,20 @@ def list_() -> None:
 
     files = {name: str(path) for name, path in baselines.names().items()}
     with console.status("importing every implementation"):
-        known = isolate.describe("auto", files)
+        machine = isolate.describe("auto", files)
     table = Table("implementation", "computes", "library", "available", title="Implementations")
-    for name, about in known["implementations"].items():
-        library = f"{about['library']} {about['version']}".strip() or "own code"
-        table.add_row(name, about["computes"] or "?", library if about["computes"] else "?", about["lacking"] or "yes")
+    for name, about in machine.implementations.items():
+        library = f"{about.library} {about.version}".strip() or "own code"
+        table.add_row(name, about.computes or "?", library if about.computes else "?", about.lacking or "yes")
     console.print(table)
     table = Table("experiment", "question", title="Experiments")
     for name in experiment.names():
         on_request = "" if experiment.load(name).by_default else " (on request only)"
         table.add_row(name, experiment.question(name) + on_request)
     console.print(table)
-    environment = known["environment"]
-    console.print(
-        f"PyTorch {environment['torch']}, Python {environment['python']}, {known['device']}: "
-        f"{environment['device_model']}",
-        highlight=False,
-    )
+    environment = machine.environment
+    versions = f"PyTorch {environment.torch}, Python {environment.python}"
+    console.print(f"{versions}, {machine.device}: {environment.device_model}", highlight=False)
 
 
 def run(
@@ -150,14 +147,14 @@ def print_todo(plan: "Plan") -> None:
     for name in plan.experiments:
         for case, missing, there in plan.todo(name):
             to_measure, done = (", ".join(names) or "nothing" for names in (missing, there))
-            print(f"{name}/{case.id}: to measure: {to_measure}; there already: {done}")
+            print(f"{name}/{case.folder}: to measure: {to_measure}; there already: {done}")
     print_warnings(plan.store.warnings)
 
 
 def measure(plan: "Plan") -> None:
     """Run a plan under a progress bar; stopped by Ctrl-C, what is finished is kept."""
-    known = plan.description["implementations"]
-    print_warnings(f"{name} is unavailable: {known[name]['lacking']}" for name in known if known[name]["lacking"])
+    known = plan.machine.implementations
+    print_warnings(f"{name} is unavailable: {known[name].lacking}" for name in known if known[name].lacking)
     try:
         plan.run(progress, lambda line: console.print(line, style="yellow", markup=False, highlight=False))
     except KeyboardInterrupt:

@@ -61,13 +61,13 @@ def main() -> None:
 
 
 def refuse(message: str, code: int = 2) -> None:
-    """One clear line on standard error, and the exit code."""
+    """Print one clear line on standard error, and return the exit code."""
     sys.exit(print(f"experiments.harness: {message}", file=sys.stderr) or code)
 
 
 @contextmanager
 def progress(label: str, cells: int) -> Iterator[Callable[[float], None]]:
-    """A line every so many cells."""
+    """Print a line every so many cells."""
     done, lines = 0.0, 0
 
     def advance(share: float) -> None:

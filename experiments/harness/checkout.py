@@ -10,7 +10,7 @@ CHANGED = " and changes"
 
 
 def commit(root: Path = ROOT) -> str:
-    """The checkout's commit, and whether anything differs from it; empty where this is no checkout, or without git.
+    """Return the checkout's commit, and whether anything differs from it; empty where there is no checkout or no git.
 
     A file that git does not track is a difference where an implementation or an experiment may be found.
     """
@@ -23,7 +23,7 @@ def commit(root: Path = ROOT) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """What it says; nothing where it fails."""
+    """Return what git prints; nothing where it fails."""
     try:
         said = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(root), *arguments], capture_output=True, text=True, check=False

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from experiments.harness.case import Json
+from experiments.harness.messages import Implementation
+from experiments.harness.records import Status, StoredCell
 from experiments.harness.sources import Sources
 
 STEADY = 1.05
@@ -17,25 +18,24 @@ class Allowed:
     memory_gib: float | None
     gpu_memory_gib: float | None
 
-    def exceeds(self, cell: dict[str, Json]) -> bool:
+    def exceeds(self, cell: StoredCell) -> bool:
         """Whether it is more than was allowed when this cell ran out of it."""
-        if cell["status"] == "timeout":
-            return self.timeout_s > float(cell["timeout_s"])
-        if cell["status"] == "oom":
-            now, then = self.memory_gib, cell.get("memory_gib", 0.0)  # of an old cell it is not known
+        if cell.status == Status.TIMEOUT:
+            return cell.timeout_s is not None and self.timeout_s > cell.timeout_s
+        if cell.status == Status.OOM:
+            now, then = self.memory_gib, cell.memory_gib
             more = then is not None and (now is None or now > then)
-            free = cell.get("gpu_memory_gib")
+            free = cell.gpu_memory_gib
             return more or bool(free and self.gpu_memory_gib and self.gpu_memory_gib > STEADY * free)
         return False
 
 
-def current(cell: dict[str, Json], sources: Sources, about: dict[str, Json], allowed: Allowed) -> bool:
-    """Whether it would; `about`: what a machine has said of the implementation."""
-    version, lacking = about.get("version", ""), about.get("lacking", "")
+def current(cell: StoredCell, sources: Sources, known: Implementation, allowed: Allowed) -> bool:
+    """Whether it would; `known`: what a machine has said of the implementation."""
     return (
-        not cell["reference_only"]
+        not cell.reference_only
         and sources.unchanged(cell)
-        and version in ("", cell["library_version"])  # one that no longer imports was measured when it did
-        and not (cell.get("lacking") and not lacking)
+        and known.version in ("", cell.library_version)  # one that no longer imports was measured when it did
+        and not (cell.lacking and not known.lacking)
         and not allowed.exceeds(cell)
     )

@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from experiments.harness import experiment
-from experiments.harness.case import Case, Json, Options
 from experiments.harness.experiment import Experiment
+from experiments.harness.messages import Machine
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB, SHARE, installed
 from experiments.harness.processes.schedule import Advance, Job, side_by_side
+from experiments.harness.records import Case, Environment, Options, StoredCell
 from experiments.harness.refusals import BadRequest
 
 Todo = list[tuple[Case, list[str]]]
-"""Cases, each with the subjects that are to be measured."""
+"""Cases, each with the implementations that are to be measured."""
 Work = Callable[[list[Job], int, Advance], Iterator[Job]]
 """Measures jobs of which only results count, with so many threads for each process; yields each when it has ended."""
 
@@ -28,9 +30,9 @@ class Plan(Protocol):
     memory: float | None
 
     def measure(self, wanted: Experiment, todo: Todo, advance: Advance, work: Work = side_by_side) -> None:
-        """Measure by child processes of this one."""
+        """Measure by worker processes of this one."""
 
-    def add(self, wanted: Experiment, case: Case, cells: list[dict[str, Json]], environment: dict[str, Json]) -> None:
+    def add(self, wanted: Experiment, case: Case, cells: list[StoredCell], environment: Environment) -> None:
         """Store cells that were measured elsewhere."""
 
     def add_failed(self, wanted: Experiment, case: Case, missing: list[str], reason: str) -> None:
@@ -42,11 +44,11 @@ class Executor(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the machine that has the fewest processors."""
+        """Return what to call the machine that has the fewest processors."""
 
     @property
     def cores(self) -> int:
-        """How many processors that machine has."""
+        """Return how many processors that machine has."""
 
     def check(self, experiments: Iterable[str]) -> None:
         """Raise BadRequest for an experiment that cannot be measured so."""
@@ -54,7 +56,7 @@ class Executor(Protocol):
     def adapt(self, case: Case) -> Case:
         """Return a case as it is measured here, under a name of its own where that makes it another one."""
 
-    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
+    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[Machine]:
         """Return what `described` does on each machine, equal ones once; `timed`: whether they are to time."""
 
     def measure(self, plan: Plan, wanted: Experiment, todo: Todo, advance: Advance) -> None:
@@ -78,17 +80,17 @@ class Here:
         """Leave it as it is."""
         return case
 
-    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
-        """Ask a child."""
+    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[Machine]:
+        """Ask a worker."""
         return [described(device, files)]
 
     def measure(self, plan: Plan, wanted: Experiment, todo: Todo, advance: Advance) -> None:
-        """Measure by children of this process."""
+        """Measure by workers of this process."""
         plan.measure(wanted, todo, advance)
 
 
-def described(device: str, files: dict[str, str]) -> dict[str, Json]:
+def described(device: str, files: dict[str, str]) -> Machine:
     """Return what `isolate.describe` does here, and the GiB of memory that processes may hold by default."""
     memory = installed()
     known = round(SHARE * memory / GIB, 1) if memory < float("inf") else None
-    return isolate.describe(device, files) | {"memory_gib": known}
+    return replace(isolate.describe(device, files), memory_gib=known)

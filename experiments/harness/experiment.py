@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments.harness.case import Case, Json, Options
+from experiments.harness.records import Case, Options, Result
 
 if TYPE_CHECKING:
     from experiments.harness.measure.bench import Bench
@@ -19,26 +19,12 @@ PROFILES = ("quick", "full")
 Sharding = Literal["one", "any", "several"]
 
 
-@dataclass
-class Result:
-    """What one pass measured of one implementation in one case; docs/results.md has the fields' meaning."""
-
-    row: dict[str, Json] = field(default_factory=dict)
-    rows: list[dict[str, Json]] | None = None
-    """In the place of `row`, where a cell is several rows of the table."""
-    samples: dict[str, list[float]] = field(default_factory=dict)
-    observations: dict[str, list[float]] = field(default_factory=dict)
-    series: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    empty: dict[str, str] = field(default_factory=dict)
-    note: str = ""
-
-
 Measure = Callable[["Bench"], Generator[float, None, Result]]
-"""Runs in the child. Each `yield` ends a turn and tells the fraction of the work that is done."""
+"""Runs in the worker. Each `yield` ends a turn and tells the fraction of the work that is done."""
 
 
 @dataclass(frozen=True)
-class Pass:
+class Measurement:
     """One way of measuring a cell, in processes of its own.
 
     processes: how many fresh processes repeat it, by profile; a process is itself a source of bias. A case whose
@@ -63,8 +49,8 @@ class Experiment:
     """
 
     cases: Callable[[Options], list[Case]]
-    passes: tuple[Pass, ...]
-    subjects: tuple[str, ...] | None = None
+    measurements: tuple[Measurement, ...]
+    compared: tuple[str, ...] | None = None
     """What is compared, where it is not the implementations in `baselines/`."""
     misuses: bool = False
     """Whether the known misuses in `baselines/misuse/` take part, too."""
@@ -73,18 +59,18 @@ class Experiment:
     by_default: bool = True
     """Whether a run that names no experiment includes it."""
     ranks: Sharding = "one"
-    """Over how many ranks it may shard its meta-batches. Where it may over several it has one pass."""
+    """Over how many ranks it may shard its meta-batches. Where it may over several it has one measurement."""
     references: tuple[str, ...] = ()
     """The implementations that others are compared with: they are timed again beside those that are missing."""
 
     @property
     def timed(self) -> bool:
         """Whether its cells depend on turns taken together."""
-        return any(p.timed for p in self.passes)
+        return any(p.timed for p in self.measurements)
 
 
 def names() -> list[str]:
-    """Every experiment, in alphabetical order; found by its file being there."""
+    """Return the name of every experiment, in alphabetical order; one is found by its file being there."""
     return sorted(_modules())
 
 
@@ -94,13 +80,13 @@ def file(name: str) -> str:
 
 
 def load(name: str) -> Experiment:
-    """The experiment that the file `<name>.py` declares."""
+    """Load the experiment that the file `<name>.py` declares."""
     found: Experiment = importlib.import_module(_modules()[name]).EXPERIMENT
     return found
 
 
 def question(name: str) -> str:
-    """The first paragraph of the experiment's docstring."""
+    """Return the first paragraph of the experiment's docstring."""
     text = inspect.getdoc(importlib.import_module(_modules()[name])) or ""
     return " ".join(text.split("\n\n")[0].split())
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.harness import experiment
-from experiments.harness.case import Json, Options, matches, sha256
 from experiments.harness.executor import Executor, Here
+from experiments.harness.files import sha256
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
+from experiments.harness.records import Options, UserModel
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
-from experiments.harness.selection import ALL, OPTION, python_file, select
+from experiments.harness.selection import ALL, OPTION, matches, python_file, select
 
 DEVICES = ("auto", "cpu", "cuda")
 POINTS = 5  # that a model of the user's is tried with
@@ -32,7 +33,7 @@ def request(
     cases: Sequence[str] = (),
     executor: Executor | None = None,
 ) -> Plan:
-    """A plan for `experiments` (none named: all that are not on request only), or for some `cases` of them.
+    """Plan `experiments` (none named: all that are not on request only), or some `cases` of them.
 
     implementations: names, `all`, and files of the user's, as `selection.select` takes them.
     executor: who measures it, by default this machine.
@@ -57,23 +58,21 @@ def request(
     files, own = selection.files, selection.own
     chosen_model, model_file, helpers = _model(model) if model else (None, None, [])
     timed = any(experiment.load(name).timed for name in names)
-    description, *others = executor.describe(device, {name: str(path) for name, path in files.items()}, timed)
-    if description["device"] == "cuda" and not description["cuda"]:
+    machine, *others = executor.describe(device, {name: str(path) for name, path in files.items()}, timed)
+    if machine.device == "cuda" and not machine.cuda:
         raise BadRequest("--device cuda: PyTorch finds no CUDA device here; allowed are cpu and auto")
     for name, path in own.items():
-        if problem := description["implementations"][name]["problem"]:
+        if problem := machine.implementations[name].problem:
             raise BadRequest(f"{OPTION} {path.name}: {problem}")
     external = {f"external_{path.stem}": path for path in own.values()}
-    helpers += [helper for name in own for helper in description["implementations"][name]["helpers"]]
+    helpers += [helper for name in own for helper in machine.implementations[name].helpers]
     if model_file:
         if (called := f"external_model_{model_file.stem}") in external:
             raise BadRequest(f"{OPTION} {external[called].name} and --model {model_file.name}: rename one of them")
         external[called] = model_file
-    options = Options(
-        profile, description["device"], tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model
-    )
+    options = Options(profile, machine.device, tuple(dict.fromkeys(seeds)) if seeds else None, threads, chosen_model)
     timeout = timeout or DEFAULT_TIMEOUT_S
-    plan = Plan(names, files, external, options, description, results, model_file, timeout, fresh)
+    plan = Plan(names, files, external, options, machine, results, model_file, timeout, fresh)
     plan = replace(plan, memory=memory * GIB if memory else None, helpers=tuple(helpers))
     every = [case.name for name in names for case in plan.offered(name)]
     for pattern in cases:
@@ -88,18 +87,18 @@ def _known(kind: str, given: Sequence[str], allowed: Sequence[str]) -> None:
             raise BadRequest(f"unknown {kind} '{name}'; there are: {', '.join(allowed)}")
 
 
-def _model(text: str) -> tuple[dict[str, Json], Path, list[str]]:
-    """The model's entry in the cases' parameters, its file and what that imports; a child calls the factory to see."""
+def _model(text: str) -> tuple[UserModel, Path, list[str]]:
+    """Return the user's network, its file and what that imports; a worker calls the factory to see."""
     name, colon, factory = text.rpartition(":")
     if not colon or not factory.isidentifier():
         raise BadRequest(f"--model {text}: it has to be FILE.py:FACTORY")
     path = python_file("--model", Path(name))
     made = isolate.shape_of(path, factory, POINTS)
-    if made["problem"]:
-        raise BadRequest(f"--model {text}: {made['problem']}")
-    shape = tuple(made["shape"])
+    if made.problem:
+        raise BadRequest(f"--model {text}: {made.problem}")
+    shape = made.shape
     if shape != (POINTS, 1):
         raise BadRequest(
             f"--model {text}: it has to map (points, 1) to (points, 1), but gives {shape} for {POINTS} points"
         )
-    return {"file": path.name, "factory": factory, "sha256": sha256(path)}, path, made["helpers"]
+    return UserModel(path.name, factory, sha256(path)), path, list(made.helpers)

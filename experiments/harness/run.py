@@ -3,23 +3,26 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import baselines
 from experiments.harness import checkout, experiment
-from experiments.harness.case import Case, Json, Options, digest, matches
 from experiments.harness.current import Allowed, current
 from experiments.harness.executor import Executor, Here, Todo, Work
-from experiments.harness.experiment import Experiment, Pass
+from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure import checkpoint
-from experiments.harness.processes.answers import all_ok, merge
+from experiments.harness.messages import End, Implementation, Machine
+from experiments.harness.processes.answers import Ends, all_ok, merge
 from experiments.harness.processes.limits import GIB, guard
 from experiments.harness.processes.schedule import Advance, Job, in_turns, side_by_side
+from experiments.harness.records import Case, Environment, Options, Status, StoredCell
+from experiments.harness.selection import matches
+from experiments.harness.serial import digest
 from experiments.harness.sources import Sources
-from experiments.harness.store import FORMAT, Store
+from experiments.harness.store import Cells, Store
 
 DEFAULT_TIMEOUT_S = 4 * 3600.0
 Reporter = Callable[[str, int], AbstractContextManager[Advance]]
@@ -27,7 +30,7 @@ Reporter = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 def silent(label: str, cells: int) -> AbstractContextManager[Advance]:
-    """A reporter that shows nothing."""
+    """Show nothing."""
     return nullcontext(lambda done: None)
 
 
@@ -38,9 +41,9 @@ class Plan:
     memory: bytes that all measuring processes together may hold; None: most of what there is.
     patterns: names of cases, as in a shell (`study-*`), to which the run is confined; none: all cases.
     files: implementation → its file; external: those files, and the model's, that lie outside the project, by the
-    name under which children import them; helpers: the names of the modules that these import.
-    executor: who measures it. `description` is of one of its machines, `others` of those that differ from it: what was
-    measured in the environment of any of them is there already.
+    name under which workers import them; helpers: the names of the modules that these import.
+    executor: who measures it. `machine` is one of those that it measures on, `others` are those that differ from it:
+    what was measured in the environment of any of them is there already.
     commit: of the checkout, asked when the run begins.
     """
 
@@ -48,7 +51,7 @@ class Plan:
     files: dict[str, Path]
     external: dict[str, Path]
     options: Options
-    description: dict[str, Json]
+    machine: Machine
     results: Path
     model_file: Path | None = None
     timeout: float = DEFAULT_TIMEOUT_S
@@ -56,53 +59,53 @@ class Plan:
     memory: float | None = None
     patterns: tuple[str, ...] = ()
     executor: Executor = field(default_factory=Here)
-    others: tuple[dict[str, Json], ...] = ()
+    others: tuple[Machine, ...] = ()
     helpers: tuple[str, ...] = ()
     commit: str = ""
-    statuses: dict[str, int] = field(default_factory=dict)
+    statuses: dict[Status, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.store = Store(self.results)
         self.sources = Sources(self.external, self.helpers)
-        self.environment = digest(self.description["environment"])
+        self.environment = digest(asdict(self.machine.environment))
 
     def todo(self, name: str) -> Iterator[tuple[Case, list[str], list[str]]]:
-        """Every case with its subjects: those to be measured, and those that are there already."""
+        """Yield every case with its implementations: those to be measured, and those that are there already."""
         wanted = experiment.load(name)
         apart = () if wanted.misuses else baselines.misuses()
-        subjects = list(wanted.subjects or (name for name in self.files if name not in apart))
+        implementations = list(wanted.compared or (name for name in self.files if name not in apart))
         for case in self.cases(name):
-            here = [s for s in subjects if wanted.for_compiled(case) or not self._compiles(s)]
+            here = [s for s in implementations if wanted.for_compiled(case) or not self._compiles(s)]
             missing = [s for s in here if self.fresh or not self._current(case, s)]
             yield case, missing, [s for s in here if s not in missing]
 
     def cases(self, name: str) -> list[Case]:
-        """The cases of an experiment that are part of this run."""
+        """Return the cases of an experiment that are part of this run."""
         chosen = [c for c in self.offered(name) if not self.patterns or any(matches(c.name, p) for p in self.patterns)]
         return [self.executor.adapt(case) for case in chosen]
 
     def offered(self, name: str) -> list[Case]:
-        """All cases of an experiment, by the names that patterns are for."""
+        """Return all cases of an experiment, by the names that patterns are for."""
         return [self._named(case) for case in experiment.load(name).cases(self.options)]
 
-    def _compiles(self, subject: str) -> bool:
-        known = [machine["implementations"].get(subject, {}) for machine in self._descriptions]
-        return any(about.get("compiles") for about in known)
+    def _compiles(self, implementation: str) -> bool:
+        return any(_known(machine, implementation).compiles for machine in self._machines)
 
     @property
-    def _descriptions(self) -> tuple[dict[str, Json], ...]:
-        return (self.description, *self.others)
+    def _machines(self) -> tuple[Machine, ...]:
+        return (self.machine, *self.others)
 
     def _model(self, case: Case) -> Path | None:
-        """The user's file that the case's network comes from."""
-        return self.model_file if self.options.model and case.params.get("model") == self.options.model else None
+        """Return the user's file that the case's network comes from."""
+        model = self.options.model
+        return self.model_file if model and case.params.get("model") == model.parameters else None
 
     def _named(self, case: Case) -> Case:
-        """A case with a module of the user's is another case than the built-in one, and says so in its name."""
+        """Rename a case with a network of the user's, since it is another case than the built-in one."""
         model = self.options.model
         if model is None or not self._model(case):
             return case
-        return replace(case, name=f"{case.name}-{Path(model['file']).stem}-{model['factory']}-{model['sha256'][:6]}")
+        return replace(case, name=f"{case.name}-{Path(model.file).stem}-{model.factory}-{model.sha256[:6]}")
 
     def run(self, reporter: Reporter = silent, say: Callable[[str], None] = print) -> None:
         """Measure everything that is missing, once no other run is at work in the same folder."""
@@ -127,11 +130,10 @@ class Plan:
 
     def _write_sources(self) -> None:
         """Tell those who read the results folder which sources are there now."""
-        now = {"commit": self.commit, "sources": self.sources.recorded()}
-        self.store.write(self.store.cells / "sources.json", now)
+        self.store.write_sources(self.commit, self.sources.recorded())
 
     def outdated(self) -> list[str]:
-        """Case folders with cells whose sources have changed since, such as those of a case that no longer exists."""
+        """Return the case folders with cells whose sources have changed, or whose case no longer exists."""
         paths = [path for name in self.experiments for path in sorted((self.store.cells / name).glob("*/*.json"))]
         cells = {path: self.store.read(path) for path in paths}
         old = {path.parent for path, cell in cells.items() if cell and self.sources.changed(cell)}
@@ -140,7 +142,7 @@ class Plan:
     # -- measuring
 
     def measure(self, wanted: Experiment, todo: Todo, advance: Advance, work: Work = side_by_side) -> None:
-        """Measure cases of an experiment by child processes; each cell is stored as soon as it is finished.
+        """Measure cases of an experiment by worker processes; each cell is stored as soon as it is finished.
 
         work: how it is done where only results count.
         """
@@ -150,149 +152,155 @@ class Plan:
             self._without_turns(wanted, todo, advance, work)
 
     def _without_turns(self, wanted: Experiment, todo: Todo, advance: Advance, work: Work) -> None:
-        (only,) = wanted.passes
-        with TemporaryDirectory() as said:
-            cells = [(case, subject) for case, missing in todo for subject in missing]
-            jobs = [self._job(case, subject, only, said=Path(said, case.id)) for case, subject in cells]
+        (only,) = wanted.measurements
+        with TemporaryDirectory() as shared:
+            cells = [(case, implementation) for case, missing in todo for implementation in missing]
+            jobs = [
+                self._job(case, implementation, only, oracle_results=Path(shared, case.folder))
+                for case, implementation in cells
+            ]
             for job in jobs:
-                job.checkpoint = self._checkpoint(job.case, job.subject)
+                job.checkpoint = self._checkpoint(job.case, job.implementation)
             for job in work(jobs, self.options.threads, advance):
-                cell = self._cell(job.case, job.subject, {only.name: job.answers}, None)
-                self.add(wanted, job.case, [cell], self.description["environment"])
+                cell = self._cell(job.case, job.implementation, {only.name: job.answers}, None)
+                self.add(wanted, job.case, [cell], self.machine.environment)
 
     def _with_turns(self, wanted: Experiment, todo: Todo, advance: Advance) -> None:
         for case, missing in todo:
             group = _now()
             beside = [s for s in wanted.references if s in self.files and s not in missing]
-            answers: dict[str, dict[str, list[dict[str, Json]]]] = {s: {} for s in missing + beside}
-            takes_part = [[s for s in answers if self._compiles(s) or not p.compiled_only] for p in wanted.passes]
+            answers: dict[str, dict[str, list[End]]] = {s: {} for s in missing + beside}
+            takes_part = [[s for s in answers if self._compiles(s) or not p.compiled_only] for p in wanted.measurements]
             share = len(missing) / sum(map(len, takes_part))
 
             def step(done: float, share: float = share) -> None:
                 advance(done * share)
 
-            with TemporaryDirectory() as caches, TemporaryDirectory() as said:  # empty: the first has all to compile
-                for step_pass, subjects in zip(wanted.passes, takes_part, strict=True):
+            with TemporaryDirectory() as caches, TemporaryDirectory() as shared:  # empty: the first has all to compile
+                for measurement, implementations in zip(wanted.measurements, takes_part, strict=True):
                     jobs = [
-                        self._job(case, s, step_pass, Path(caches, s), Path(said))
-                        for s in subjects
+                        self._job(case, s, measurement, Path(caches, s), Path(shared))
+                        for s in implementations
                         if all_ok(answers[s])
                     ]
-                    if step_pass.timed:
-                        processes = step_pass.processes[self.options.profile]
-                        processes = min(processes, case.params.get("processes", processes))
+                    if measurement.timed:
+                        processes = measurement.processes[self.options.profile]
+                        processes = min(processes, case.params.integer("processes", processes))
                         in_turns(jobs, processes, self.options.threads, step, seed=case.seed)
                     else:
                         for _ in side_by_side(jobs, self.options.threads, step):
                             pass
                     for job in jobs:
-                        answers[job.subject][step_pass.name] = job.answers
-            cells = [self._cell(case, s, by_pass, group, s in beside) for s, by_pass in answers.items()]
-            self.add(wanted, case, cells, self.description["environment"])
+                        answers[job.implementation][measurement.name] = job.answers
+            cells = [self._cell(case, s, ends_of, group, s in beside) for s, ends_of in answers.items()]
+            self.add(wanted, case, cells, self.machine.environment)
 
-    def _job(self, case: Case, subject: str, step: Pass, cache: Path | None = None, said: Path | None = None) -> Job:
-        file = self.files.get(subject)
+    def _job(
+        self,
+        case: Case,
+        implementation: str,
+        measurement: Measurement,
+        cache: Path | None = None,
+        oracle_results: Path | None = None,
+    ) -> Job:
+        file = self.files.get(implementation)
         outside = file if file in self.external.values() else None
-        return Job(case, subject, outside, self.model_file, step, self.timeout, cache, said)
+        files = outside, self.model_file
+        return Job(case, implementation, *files, measurement, self.timeout, cache, oracle_results)
 
     # -- the store
 
-    def add(self, wanted: Experiment, case: Case, cells: list[dict[str, Json]], environment: dict[str, Json]) -> None:
+    def add(self, wanted: Experiment, case: Case, cells: list[StoredCell], environment: Environment) -> None:
         """Store cells of one case, all from one machine and, if timed, of one round group; what they replace goes."""
         name = self.store.write_environment(environment)
-        new = [cell["implementation"] for cell in cells if not cell["reference_only"]]
-        found = [self._found(case, subject, machine) for subject in new for machine in self._descriptions]
+        new = [cell.implementation for cell in cells if not cell.reference_only]
+        found = [self._found(case, implementation, machine) for implementation in new for machine in self._machines]
         replaced = {path: cell for cells_of_one in found for path, cell in cells_of_one.items()}
         for cell in cells:
-            key = self._key(case, cell["implementation"], environment)
-            path = self.store.path(case, cell["implementation"], key, cell["round_group"])
+            key = self._key(case, cell.implementation, environment)
+            path = self.store.path(case, cell.implementation, key, cell.round_group)
             replaced.pop(path, None)
             # not before the others of the case: the newest one counts, even if the clock went back
-            finished = max(cell["finished"], self.store.newest(case))
-            changed = {"environment": name, "finished": finished, "commit": self.commit}
-            self.store.write_cell(path, cell | changed)
-            self.sources.know(cell["sources"])
-            self.statuses[cell["status"]] = self.statuses.get(cell["status"], 0) + 1
-            if cell["status"] not in ("failed", "oom", "timeout"):  # with more time or memory it may go on
-                for made in self.store.checkpoints(case, cell["implementation"], key):
+            finished = max(cell.finished, self.store.newest(case))
+            self.store.write_cell(path, replace(cell, environment=name, finished=finished, commit=self.commit))
+            self.sources.know(cell.sources)
+            self.statuses[cell.status] = self.statuses.get(cell.status, 0) + 1
+            if cell.status not in (Status.FAILED, Status.OOM, Status.TIMEOUT):  # with more time or memory it may go on
+                for made in self.store.checkpoints(case, cell.implementation, key):
                     made.unlink()
         self.store.retire(case, replaced, wanted.references)
 
     def add_failed(self, wanted: Experiment, case: Case, missing: list[str], reason: str) -> None:
-        """Store that a case took the machines with it that were to measure it; as if on the one of `description`."""
+        """Store that a case took the machines with it that were to measure it; as if on `machine`."""
         group = _now() if wanted.timed else None
-        end = {wanted.passes[0].name: [{"status": "failed", "reason": reason}]}
-        cells = [self._cell(case, subject, end, group) for subject in missing]
-        self.add(wanted, case, cells, self.description["environment"])
+        end = {wanted.measurements[0].name: [End(Status.FAILED, reason)]}
+        cells = [self._cell(case, implementation, end, group) for implementation in missing]
+        self.add(wanted, case, cells, self.machine.environment)
 
-    def _checkpoint(self, case: Case, subject: str) -> Path:
-        """Where the training of a cell keeps how far it is, with these sources; what cannot be used is set aside."""
-        version = self.description["implementations"].get(subject, {}).get("version", "")
-        key = self._key(case, subject, self.description["environment"])
-        path = self.store.checkpoint(case, subject, key, digest([self.sources.all, version], 8))
+    def _checkpoint(self, case: Case, implementation: str) -> Path:
+        """Return where the training of a cell keeps how far it is; what is there and cannot be used is set aside."""
+        version = _known(self.machine, implementation).version
+        key = self._key(case, implementation, self.machine.environment)
+        path = self.store.checkpoint(case, implementation, key, digest([self.sources.all, version], 8))
         if problem := checkpoint.damaged(path):
             self.store.set_aside(path, "checkpoint", f"training starts anew ({problem})")
         return path
 
-    def _key(self, case: Case, subject: str, environment: dict[str, Json]) -> str:
-        versions = {name: environment[name] for name in ("python", "torch", "device_model")}
-        return digest([case.json(), subject, versions], 8)
+    def _key(self, case: Case, implementation: str, on: Environment) -> str:
+        versions = {"python": on.python, "torch": on.torch, "device_model": on.device_model}
+        return digest([asdict(case), implementation, versions], 8)
 
-    def _found(self, case: Case, subject: str, machine: dict[str, Json]) -> dict[Path, dict[str, Json]]:
-        return self.store.found(case, subject, self._key(case, subject, machine["environment"]))
+    def _found(self, case: Case, implementation: str, machine: Machine) -> Cells:
+        return self.store.found(case, implementation, self._key(case, implementation, machine.environment))
 
-    def _current(self, case: Case, subject: str) -> bool:
-        """Whether there is a cell that would come out the same today on one of the machines.
+    def _current(self, case: Case, implementation: str) -> bool:
+        """Tell whether there is a cell that would come out the same today on one of the machines.
 
         As far as anyone can tell without measuring.
         """
-        return any(self._current_on(machine, case, subject) for machine in self._descriptions)
+        return any(self._current_on(machine, case, implementation) for machine in self._machines)
 
-    def _current_on(self, machine: dict[str, Json], case: Case, subject: str) -> bool:
-        about, allowed = machine["implementations"].get(subject, {}), self._allowed(machine)
-        cells = self._found(case, subject, machine).values()
-        return any(current(cell, self.sources, about, allowed) for cell in cells)
+    def _current_on(self, machine: Machine, case: Case, implementation: str) -> bool:
+        known, allowed = _known(machine, implementation), self._allowed(machine)
+        cells = self._found(case, implementation, machine).values()
+        return any(current(cell, self.sources, known, allowed) for cell in cells)
 
-    def _allowed(self, machine: dict[str, Json]) -> Allowed:
-        memory = self.memory / GIB if self.memory else machine.get("memory_gib")
-        return Allowed(self.timeout, memory, machine.get("gpu_memory_gib"))
+    def _allowed(self, machine: Machine) -> Allowed:
+        memory = self.memory / GIB if self.memory else machine.memory_gib
+        return Allowed(self.timeout, memory, machine.gpu_memory_gib)
 
     def _cell(
-        self,
-        case: Case,
-        subject: str,
-        by_pass: dict[str, list[dict[str, Json]]],
-        group: str | None,
-        reference_only: bool = False,
-    ) -> dict[str, Json]:
-        known = self.description["implementations"].get(subject, {})
-        merged = merge(by_pass)
-        given = [file for file in (self.files.get(subject), self._model(case)) if file]
+        self, case: Case, implementation: str, ends_of: Ends, group: str | None, reference_only: bool = False
+    ) -> StoredCell:
+        known, allowed = _known(self.machine, implementation), self._allowed(self.machine)
+        cell = StoredCell(
+            case=case,
+            implementation=implementation,
+            computes=known.computes,
+            library=known.library,
+            library_version=known.version,
+            round_group=group,
+            reference_only=reference_only,
+            timeout_s=allowed.timeout_s,
+            memory_gib=allowed.memory_gib,
+            gpu_memory_gib=allowed.gpu_memory_gib,
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        merged = merge(cell, ends_of)
+        given = [file for file in (self.files.get(implementation), self._model(case)) if file]
         own = {experiment.file(case.experiment), *map(self.sources.name, given)}
-        if any("sources" not in answer for answers in by_pass.values() for answer in answers):
-            own |= self.sources.behind(own)  # a child did not live to tell what it had imported
-        merged["sources"] = self.sources.at_work(own - merged["sources"].keys()) | merged["sources"]
-        if merged["status"] in ("unavailable", "failed"):
-            merged["lacking"] = merged["lacking"] or known.get("lacking", "")
-        allowed = self._allowed(self.description)
-        return {
-            "format": FORMAT,
-            "experiment": case.experiment,
-            "case": case.json(),
-            "implementation": subject,
-            "computes": known.get("computes", ""),
-            "library": known.get("library", ""),
-            "library_version": known.get("version", ""),
-            "round_group": group,
-            "reference_only": reference_only,
-            **merged,
-            "timeout_s": allowed.timeout_s,
-            "memory_gib": allowed.memory_gib,
-            "gpu_memory_gib": allowed.gpu_memory_gib,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
+        if any(end.sources is None for ends in ends_of.values() for end in ends):
+            own |= self.sources.behind(own)  # a worker did not live to tell what it had imported
+        sources = self.sources.at_work(own - merged.sources.keys()) | merged.sources
+        unmeasured = merged.status in (Status.UNAVAILABLE, Status.FAILED)
+        return replace(merged, sources=sources, lacking=merged.lacking or (known.lacking if unmeasured else ""))
+
+
+def _known(machine: Machine, implementation: str) -> Implementation:
+    """Return what a machine has said of an implementation; nothing of what an experiment compares in their place."""
+    return machine.implementations.get(implementation, Implementation())
 
 
 def _now() -> str:
-    """The name of a round group that begins now."""
+    """Return the name of a round group that begins now."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from experiments.harness.refusals import BadRequest
@@ -22,6 +23,11 @@ class Selection:
 
     files: dict[str, Path]
     own: dict[str, Path]
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a case is called so, or as the pattern says (`study-*`): names may have brackets of their own."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def split(text: str) -> list[str]:

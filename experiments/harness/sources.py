@@ -4,8 +4,9 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.harness.case import Json, sha256
+from experiments.harness.files import sha256
 from experiments.harness.processes.imports import EDITED, USERS, file_of
+from experiments.harness.records import StoredCell
 from experiments.harness.status import ROOT
 
 MEASURING = ("baselines", "experiments", "maml_bench")  # the project's folders that a measuring process imports from
@@ -14,7 +15,7 @@ MEASURING = ("baselines", "experiments", "maml_bench")  # the project's folders 
 class Sources:
     """The present content of files, each looked at once.
 
-    external: the user's own files, by the name under which children import them; helpers: the names of the modules
+    external: the user's own files, by the name under which workers import them; helpers: the names of the modules
     that these import.
     """
 
@@ -22,42 +23,42 @@ class Sources:
         self.external, self.helpers = external, tuple(helpers)
         self.known: dict[str, str] = {}
 
-    def unchanged(self, cell: dict[str, Json]) -> bool:
-        """True if every file that the measuring process imported has the same content today."""
-        return all(self.now(name) == then for name, then in cell["sources"].items())
+    def unchanged(self, cell: StoredCell) -> bool:
+        """Tell whether every file that measuring the cell imported has the same content today."""
+        return all(self.now(name) == then for name, then in cell.sources.items())
 
-    def changed(self, cell: dict[str, Json]) -> bool:
-        """True if a file of the project, or of the user's that this run knows, has other content today."""
+    def changed(self, cell: StoredCell) -> bool:
+        """Tell whether a file of the project, or of the user's that this run knows, has other content today."""
         now = self.recorded()
         return any(
             now.get(name, "") != then
-            for name, then in cell["sources"].items()
+            for name, then in cell.sources.items()
             if name in now or name.startswith(tuple(f"{folder}/" for folder in MEASURING))
         )
 
     @functools.cached_property
     def all(self) -> dict[str, str]:
-        """The present content of all code that a measuring process may import."""
+        """Return the digest of all code that a worker may import."""
         ours = [path for folder in MEASURING for path in sorted((ROOT / folder).rglob("*.py"))]
         names = [*(path.relative_to(ROOT).as_posix() for path in ours), *self.external, *self.helpers]
         return {name: self.now(name) for name in names}
 
     def name(self, file: Path) -> str:
-        """What a cell calls an implementation's file."""
+        """Return what a cell calls an implementation's file."""
         outside = [name for name, path in self.external.items() if path == file]
         return outside[0] if outside else file.resolve().relative_to(ROOT).as_posix()
 
     def behind(self, own: set[str]) -> set[str]:
-        """All that may be imported by a process that measures with files of these names."""
+        """Return all that may be imported by a worker that measures with files of these names."""
         others = {name for name in self.external if name not in own}
         return {name for name in self.all if name.partition("/")[0] not in others}
 
     def at_work(self, names: Iterable[str]) -> dict[str, str]:
-        """What was in files from when this run looked first until now, of which no child has told."""
+        """Return the digests of files that no worker has told of, or that they were edited since this run began."""
         return {name: self.now(name) if self.now(name) == self._look(name) else EDITED for name in names}
 
     def recorded(self) -> dict[str, str]:
-        """What a results folder keeps of a run: all sources of the project, and those of the user's that it knew.
+        """Return what a results folder keeps: the digests of the project's sources, and of the user's that it knew.
 
         One of the user's that is gone has an empty digest.
         """
@@ -70,13 +71,13 @@ class Sources:
             self.now(name)
 
     def afresh(self) -> "Sources":
-        """The same files, looked at again."""
+        """Look at the same files again."""
         again = Sources(self.external, self.helpers)
         again.know(self.known)
         return again
 
     def now(self, name: str) -> str:
-        """The digest of a file; empty where there is none."""
+        """Return the digest of a file; empty where there is none."""
         if name not in self.known:
             self.known[name] = self._look(name)
         return self.known[name]

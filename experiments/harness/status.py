@@ -4,7 +4,7 @@ import re
 import socket
 from pathlib import Path
 
-from experiments.harness.case import Json
+from experiments.harness.records import Row, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -12,11 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Stopped(Exception):
     """Ends the measuring of a cell; `row`, or `rows` in its place, keep what may still be shown of it."""
 
-    status: str
+    status: Status
 
-    def __init__(
-        self, reason: str, row: dict[str, Json] | None = None, rows: list[dict[str, Json]] | None = None
-    ) -> None:
+    def __init__(self, reason: str, row: Row | None = None, rows: list[Row] | None = None) -> None:
         super().__init__(reason)
         self.row, self.rows = row or {}, rows
 
@@ -24,7 +22,7 @@ class Stopped(Exception):
 class Unavailable(Stopped):
     """The implementation cannot serve the case, or its library is not there."""
 
-    status = "unavailable"
+    status = Status.UNAVAILABLE
 
 
 class Lacking(Unavailable):
@@ -34,29 +32,29 @@ class Lacking(Unavailable):
 class Wrong(Stopped):
     """It does not compute what it says it computes."""
 
-    status = "wrong"
+    status = Status.WRONG
 
 
 class Expected(Stopped):
     """It fails as it is known to: a limitation of its library, named in the reason."""
 
-    status = "expected"
+    status = Status.EXPECTED
 
 
 class Diverged(Stopped):
     """A training run left the finite numbers."""
 
-    status = "diverged"
+    status = Status.DIVERGED
 
 
-def classify(error: BaseException) -> tuple[str, str]:
-    """Status and reason, one line, for whatever a child raised."""
+def classify(error: BaseException) -> tuple[Status, str]:
+    """Return the status, and the reason in one line, for whatever a worker raised."""
     text = " ".join(str(error).split()) or "no message"
     if isinstance(error, Stopped):
         return error.status, scrub(text)
     if isinstance(error, MemoryError) or "out of memory" in text.lower():
-        return "oom", scrub(text)[:300]
-    return "failed", scrub(f"{type(error).__name__}: {text}")[:300]
+        return Status.OOM, scrub(text)[:300]
+    return Status.FAILED, scrub(f"{type(error).__name__}: {text}")[:300]
 
 
 def scrub(text: str) -> str:

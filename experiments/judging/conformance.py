@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from baselines.contract import MetaGradient, TaskBatch, trainable
-from experiments.harness.case import Json
 from experiments.harness.measure import environment
 from experiments.harness.measure.adaptation import heldout_losses
 from experiments.harness.measure.processors import cores, pin
 from experiments.harness.measure.setup import as_arrays
+from experiments.harness.records import Row
 from experiments.harness.status import Stopped, Wrong, classify
 from experiments.judging import leaks, outside
 from experiments.judging.examined import Examined
@@ -34,7 +34,7 @@ Term = Callable[[Examined], str]
 """Checks one term of the contract: returns how it is broken, in one clause, or an empty string."""
 
 
-def enforce(examined: Examined, thoroughly: bool, row: dict[str, Json]) -> None:
+def enforce(examined: Examined, thoroughly: bool, row: Row) -> None:
     """Raise Wrong, with how the first broken term of the contract is broken, and `row`; do nothing if all are kept.
 
     thoroughly: also check the terms in ONCE.

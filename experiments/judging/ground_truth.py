@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from baselines.contract import Computes, InnerLoop, Loss
-from experiments.harness.case import Json
 from experiments.harness.status import Unavailable
 from experiments.judging import verify
 from experiments.judging.double_backward import double_backward
 from experiments.judging.oracles import described
+from experiments.judging.oracles.described import Description
 from experiments.judging.verify import MAX_KAPPA, Oracle, Reference, Weights
 from experiments.problems.tasks.stream import Arrays
 
@@ -19,7 +19,7 @@ LARGEST_CNN = 4096  # filters × pixels; of larger networks the gradient in NumP
 
 
 def oracle(
-    description: dict[str, Json] | None, model: nn.Module, loss: Loss, inner: InnerLoop, computes: Computes
+    description: Description | None, model: nn.Module, loss: Loss, inner: InnerLoop, computes: Computes
 ) -> tuple[str, Oracle]:
     """Return the strongest oracle that there is for a network, after its name.
 
@@ -36,7 +36,7 @@ def oracle(
     return "double backward", by_autograd
 
 
-def by_numpy(description: dict[str, Json], inner: InnerLoop, computes: Computes) -> tuple[str, Oracle]:
+def by_numpy(description: Description, inner: InnerLoop, computes: Computes) -> tuple[str, Oracle]:
     """Return the NumPy oracle of a described network, after its name; the oracle raises Unavailable at a kink."""
 
     def away_from_kinks(theta: Weights, batch: Arrays) -> Weights:

@@ -1,14 +1,15 @@
 """Judge a meta-gradient: compute its error against the ground truth, and the tolerance that rounding alone explains."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 
+from experiments.harness.files import write_whole
 from experiments.problems.tasks.draws import Floats, raw, uniform
 from experiments.problems.tasks.stream import Arrays
 
@@ -140,11 +141,10 @@ def load_or_compute(
             ground_truth = {name.removeprefix(OF): kept[name] for name in kept.files if name.startswith(OF)}
         return Reference(ground_truth, float(kappa), float(eps))
     computed = compute()
-    folder.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=folder, delete=False) as file:  # never half a file under the name that is read
-        arrays: dict[str, Any] = {OF + name: value for name, value in computed.ground_truth.items()}
-        np.savez(file, **arrays | {"kappa, eps": np.array([computed.kappa, computed.eps])})
-    Path(file.name).replace(path)
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {OF + name: value for name, value in computed.ground_truth.items()}
+    np.savez(content, **arrays | {"kappa, eps": np.array([computed.kappa, computed.eps])})
+    write_whole(path, content.getvalue(), durable=False)
     return computed
 
 

@@ -11,7 +11,8 @@ import pytest
 from analysis.render import render
 from analysis.report import report
 from analysis.store.age import GONE, OLDER, age
-from analysis.store.cells import parse_cell
+from analysis.store.cells import shown
+from experiments.harness.cells import parse_cell
 from tests.analysis.results_factory import Store
 
 OWN, SHARED, TASKS = "baselines/handwritten/fast_one.py", "baselines/_shared.py", "experiments/problems/tasks/stream.py"
@@ -58,9 +59,9 @@ def test_what_differs_from_today_is_said(sources: dict[str, str], mark: str) -> 
 def test_a_cell_keeps_what_is_said_and_not_its_sources(store: Store) -> None:
     store.declare("e")
     raw = json.loads(store.cell("e", "fast-one", sources=SAME | {SHARED: "other"}).read_text())
-    assert parse_cell(raw, "file", NOW).age == OLDER
-    assert parse_cell(raw, "file").age == ""
-    assert not hasattr(parse_cell(raw, "file", NOW), "sources")
+    assert shown(parse_cell(raw), "file", NOW).age == OLDER
+    assert shown(parse_cell(raw), "file", {}).age == ""
+    assert not hasattr(shown(parse_cell(raw), "file", NOW), "sources")
 
 
 def test_rows_are_marked_in_both_tables_and_in_the_report(store: Store) -> None:

@@ -47,7 +47,7 @@ def test_a_cell_of_several_rows_gives_as_many_lines(store: Store) -> None:
         (b"\xff\xfe", "not readable as JSON"),
         (b"[" * 100_000, "not readable as JSON"),
         (b"[]", "the file is not a JSON object"),
-        (b'{"format": 3}', "format 3, expected 1 or 2"),
+        (b'{"format": 4}', "format 4, expected one of 1, 2, 3"),
         (b'{"format": 1, "status": "ok", "case": 3}', "`case` has the wrong type (int)"),
         (b'{"format": 1, "status": "fine"}', "unknown status 'fine'"),
     ],

@@ -107,9 +107,9 @@ def test_a_row_of_panels_per_device(store: Store) -> None:
     assert [figure.axes[i].get_ylabel() for i in (0, 2)] == ["cpu\nmilliseconds", "cuda\nmilliseconds"]
 
 
-def test_a_device_without_one_of_the_studies_and_without_threads(store: Store) -> None:
+def test_a_device_without_one_of_the_studies(store: Store) -> None:
     fill(store)
-    case = {"name": "gpu", "params": {"study": {"factors": {"tasks": 1}}}, "device": "cuda", "threads": None}
+    case = {"name": "gpu", "params": {"study": {"factors": {"tasks": 1}}}, "device": "cuda"}
     store.cell("e", "one", case, samples={"step_ms": [[1.0]], "arithmetic_ms": [[0.5]]})
     figure = drawn(store)
     gpu, empty = figure.axes[2:]

@@ -108,7 +108,7 @@ def test_lines_are_those_of_the_losses_that_are_differentiated_and_of_their_grad
     assert report.diagnosis == ("sum-over-tasks",)
     assert report.explanation.endswith("see line 19")
     expected = {"support": 15, "last support": 15, "support gradient": 16, "query": 18, "last query": 18}
-    assert report.evidence["lines"] == expected | {"query gradient": 19}
+    assert report.evidence.lines == expected | {"query gradient": 19}
 
 
 REMEMBERS = """

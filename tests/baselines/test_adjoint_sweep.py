@@ -17,6 +17,7 @@ from baselines._compiler.network import examine
 from baselines._compiler.partition import is_any, is_view, split
 from experiments.harness.measure.arithmetic import arithmetic_ms, layers
 from experiments.harness.measure.memory import _tensor_peak
+from experiments.harness.records import Parameters
 from tests.baselines.gradients import DOUBLE, build, distance, gradient, points, spec
 from tests.baselines.models import mlp
 
@@ -183,7 +184,7 @@ def test_memory_of_the_adjoint_sweep_grows_by_the_iterates_and_with_checkpoints_
 
 
 def test_the_arithmetic_counts_the_products_of_the_adjoint_sweep() -> None:
-    sizes = layers({"hidden": 2, "width": 40}, 1)
+    sizes = layers(Parameters(hidden=2, width=40), 1)
     assert sizes == [(1, 40), (40, 40), (40, 1)]
     calls: list[int] = []
 

@@ -73,12 +73,12 @@ def test_a_file_that_imports_a_package_which_ours_hides_is_told_so(tmp_path: Pat
     folder = theirs(tmp_path, package)
     (folder / "mine.py").write_text(f"{text}\n{MINE}")
     known = isolate.describe("cpu", {"mine": str(folder / "mine.py")})
-    assert known["implementations"]["mine"]["problem"].endswith(
+    assert known.implementations["mine"].problem.endswith(
         f"; your package {package} is hidden by maml-bench's own of that name: rename yours"
     )
     (folder / "mine.py").write_text(f"import experimentz\n{MINE}")
     known = isolate.describe("cpu", {"mine": str(folder / "mine.py")})
-    assert "hidden" not in known["implementations"]["mine"]["problem"]
+    assert "hidden" not in known.implementations["mine"].problem
 
 
 @pytest.mark.parametrize("module", ["experiments", "experiments.harness"])

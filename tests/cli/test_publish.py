@@ -1,12 +1,14 @@
 """A published run: whole, with the sources that it was measured with, and nothing in it that would mislead."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments.cli.publishing import doubts
-from experiments.harness.store import seal
+from experiments.harness.cells import parse_cell, seal
 from tests.conftest import Call
 from tests.project.commands import make
 
@@ -19,10 +21,10 @@ def measured(call: Call, tmp_path: Path) -> Path:
     return tmp_path / "here"
 
 
-def change(results: Path, **fields: object) -> None:
+def change(results: Path, **fields: Any) -> None:
     """Of its one cell."""
     (path,) = results.glob("cells/*/*/*.json")
-    path.write_text(seal(json.loads(path.read_text()) | fields))
+    path.write_text(seal(replace(parse_cell(json.loads(path.read_text())), **fields)))
 
 
 def test_a_run_is_published_as_a_whole_and_replaces_what_has_its_name(

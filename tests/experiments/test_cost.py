@@ -3,8 +3,8 @@
 import pytest
 
 from experiments import cost
-from experiments.harness.case import Case, Options
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Case, Options
 
 FULL = cost.cases(Options("full", "cpu", (0,), 1, None))
 
@@ -19,5 +19,5 @@ def test_the_network_of_a_case_takes_its_points(case: Case) -> None:
 
 def test_no_two_cases_share_a_name_and_every_factor_is_varied() -> None:
     assert len({case.name for case in FULL}) == len(FULL)
-    varied = [factor for case in FULL for factor in case.params.get("study", {}).get("factors", {})]
+    varied = [factor for case in FULL for factor in case.factors]
     assert all(varied.count(factor) >= 3 for factor in {*cost.FACTORS, *cost.MEMORY_FACTORS})

@@ -9,10 +9,10 @@ from torch import nn
 
 from baselines.contract import InnerLoop
 from experiments import fewshot
-from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Result
 from experiments.harness.measure.adaptation import Adaptation
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Case, Options, Parameters
 from experiments.harness.status import Unavailable
 from experiments.papers.recipes import accuracy, adam_images, reptile_images
 from experiments.problems.networks.cnn import cnn
@@ -96,13 +96,13 @@ def case(family: str, profile: str = "quick", **changes: Any) -> Case:
     """Return the first case of a task family, made smaller."""
     first = next(c for c in fewshot.cases(Options(profile, "cpu", (0,), 1, None)) if c.params["family"] == family)
     small = {"iterations": 4, "episodes": 10} if family != "omniglot" else {}
-    params = first.params | small | changes
-    params["model"] = params["model"] | {"filters": 8}
+    params = first.params.extended(**(small | changes))
+    params["model"] = params.part("model").extended(filters=8)
     return Case(first.experiment, first.name, params, "cpu", "float32", 0, 1)
 
 
-def measured(subject: str, of: Case) -> tuple[Bench, Result]:
-    b = Bench(of, subject, None, None)
+def measured(name: str, of: Case) -> tuple[Bench, Result]:
+    b = Bench(of, name, None, None)
     work = fewshot.measure(b)
     while True:
         try:
@@ -114,22 +114,23 @@ def measured(subject: str, of: Case) -> tuple[Bench, Result]:
 @pytest.mark.parametrize("family", [pytest.param("glyphs", marks=pytest.mark.slow), "digits"])
 def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "LOOK_EPISODES", 5)
-    results = {subject: measured(subject, case(family, tasks=2)) for subject in fewshot.METHODS}
+    results = {name: measured(name, case(family, tasks=2)) for name in fewshot.METHODS}
     assert len({(b.stream_digest, b.init_digest) for b, _ in results.values()}) == 1
-    for subject, (_, result) in results.items():
+    for name, (_, result) in results.items():
         assert result.rows is not None
         reported = [(row["mode"], row["steps"]) for row in result.rows]
-        last = 5 if subject == fewshot.REPTILE else 3
+        last = 5 if name == fewshot.REPTILE else 3
         assert reported == [(mode, steps) for mode in (fewshot.TRANSDUCTIVE, fewshot.ALONE) for steps in (0, last)]
         assert all(0 <= row["accuracy"] <= 100 and row["chance"] == 20 for row in result.rows)
         assert len(result.series["adaptation"]["accuracy"]) == 11
-        if subject != "untrained":
+        if name != "untrained":
             assert result.series["learning"]["iteration"] == [0, 1, 2, 3, 4]
-        if subject in (fewshot.MAML, "fomaml"):
+        if name in (fewshot.MAML, "fomaml"):
             assert all(row["error_float64"] < 1e-9 for row in result.rows)
             assert all(row["alpha"] == pytest.approx(row["alpha_effective"] / 5) for row in result.rows)
     series = results[fewshot.MAML][1].series
-    assert {len(pixels) for pixels in series["sheet_0"].values()} == {case(family).params["model"]["side"] ** 2}
+    side = case(family).params.part("model").integer("side")
+    assert {len(pixels) for pixels in series["sheet_0"].values()} == {side**2}
     assert len(series["sheet_0"]) == 10 and set(series["sheet_1_taken"]["for"]) <= set(range(5))
 
 
@@ -137,7 +138,7 @@ def test_all_are_tested_on_the_same_episodes_in_both_ways(family: str, monkeypat
 def test_maml_learns_to_learn_characters_that_it_never_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adam_images, "LOOKS", 1)
     trained, untrained = (
-        measured(subject, case("glyphs", iterations=60, episodes=50))[1] for subject in (fewshot.MAML, "untrained")
+        measured(name, case("glyphs", iterations=60, episodes=50))[1] for name in (fewshot.MAML, "untrained")
     )
     assert trained.rows is not None and untrained.rows is not None
     assert trained.rows[1]["accuracy"] > untrained.rows[1]["accuracy"] + 5
@@ -190,7 +191,7 @@ def test_reptile_moves_by_the_mean_displacement(monkeypatch: pytest.MonkeyPatch)
 def test_the_second_way_of_testing_has_a_training_of_its_own_only_where_its_recipe_differs() -> None:
     recipes = {
         (ways, shots): [
-            reptile_images.settings_for({"family": "omniglot", "ways": ways, "shots": shots}, alone)
+            reptile_images.settings_for(Parameters(family="omniglot", ways=ways, shots=shots), alone)
             for alone in (True, False)
         ]
         for ways, shots in fewshot.RELEASED

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Generator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ import pytest
 
 from experiments import cost
 from experiments.harness import run
-from experiments.harness.case import Case
 from experiments.harness.experiment import Result
+from experiments.harness.messages import End
 from experiments.harness.processes.schedule import Job, in_turns
+from experiments.harness.records import Case, Status
 from experiments.harness.run import Plan
 from tests.conftest import SMALL, bench
 from tests.harness.runs import RIGHT, mine
 
-(FIRST_STEP,) = (p for p in cost.EXPERIMENT.passes if p.measure is cost.measure_first_step)
+(FIRST_STEP,) = (p for p in cost.EXPERIMENT.measurements if p.measure is cost.measure_first_step)
 COMPILING = RIGHT + "    compiles = True\n"
 NOTING = (
     COMPILING
@@ -45,15 +45,15 @@ def finished(work: Generator[float, None, Result]) -> Result:
 
 @pytest.fixture
 def jobs(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Job]:
-    """All that a run of two cases hands to children, for two implementations that compile and one that does not."""
+    """All that a run of two cases hands to workers, for two implementations that compile and one that does not."""
     seen: list[Job] = []
 
     def measured(jobs: list[Job], *_: Any, **__: Any) -> list[Job]:
         for job in jobs:
             assert job.cache is not None
-            if job.step is FIRST_STEP:
+            if job.measurement is FIRST_STEP:
                 job.cache.mkdir(parents=True)  # refused where there is one already
-            job.answers.append({"status": "ok", "reason": "", **asdict(Result())})
+            job.answers.append(End(Status.OK))
         seen.extend(jobs)
         return jobs
 
@@ -72,16 +72,23 @@ def test_the_first_process_is_the_cold_one_and_the_second_the_warm_one(repeat: i
     assert list(finished(cost.measure_first_step(b)).row) == [column]
 
 
-def test_only_implementations_that_compile_have_the_pass(jobs: list[Job]) -> None:
-    subjects = {p.name: {job.subject for job in jobs if job.step is p} for p in cost.EXPERIMENT.passes}
+def test_only_implementations_that_compile_are_timed_at_their_first_step(jobs: list[Job]) -> None:
+    taking_part = {
+        p.name: {job.implementation for job in jobs if job.measurement is p} for p in cost.EXPERIMENT.measurements
+    }
     everyone = {"unrolled", "one", "other"}
-    assert subjects == {"first step": {"one", "other"}, "conformance": everyone, "memory": everyone, "time": everyone}
+    assert taking_part == {
+        "first step": {"one", "other"},
+        "conformance": everyone,
+        "memory": everyone,
+        "time": everyone,
+    }
 
 
 def test_every_cell_has_a_compile_cache_of_its_own_for_as_long_as_its_case_is_measured(jobs: list[Job]) -> None:
     caches: dict[tuple[str, str], set[Path | None]] = {}
     for job in jobs:
-        caches.setdefault((job.case.id, job.subject), set()).add(job.cache)
+        caches.setdefault((job.case.folder, job.implementation), set()).add(job.cache)
     assert len(caches) == 2 * 3
     assert all(len(of_one_cell) == 1 for of_one_cell in caches.values())  # in every pass the same
     assert len(set.union(*caches.values())) == len(caches)
@@ -94,7 +101,7 @@ def test_the_second_process_finds_what_the_first_has_compiled(tmp_path: Path) ->
     file = mine(tmp_path, NOTING.format(log=str(log)))
     job = Job(Case("cost", "small", SMALL, "cpu", "float32", 0, 1), "mine", file, None, FIRST_STEP, 60.0, cache)
     in_turns([job], FIRST_STEP.processes["quick"], 1, lambda done: None, seed=0)
-    assert [list(answer["row"]) for answer in job.answers] == [["first_step_cold_s"], ["first_step_warm_s"]]
+    assert [list(end.result.row) for end in job.answers] == [["first_step_cold_s"], ["first_step_warm_s"]]
     (cold, *there), (warm, *then) = (json.loads(line) for line in log.read_text().splitlines())
     assert cold != warm and os.getpid() not in (cold, warm)
     assert (there, then) == ([str(cache), 0], [str(cache), 1])

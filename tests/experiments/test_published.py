@@ -9,10 +9,10 @@ import torch
 
 from baselines.contract import InnerLoop
 from experiments import papers, published
-from experiments.harness.case import Case, Options
 from experiments.harness.experiment import Result
 from experiments.harness.measure.adaptation import Adaptation, heldout_losses
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Case, Options
 from experiments.harness.status import Unavailable, Wrong
 from experiments.problems.networks.initial import FAN_IN, TRUNCATED, initialise
 from experiments.problems.networks.mlp import mlp
@@ -27,11 +27,11 @@ def case(protocol: str, **changes: Any) -> Case:
     """Return the first case of a protocol's quick profile, made smaller."""
     cases = published.cases(Options("quick", "cpu", (0,), 1, None))
     first = next(case for case in cases if case.params["protocol"] == protocol)
-    return Case(first.experiment, first.name, first.params | TINY | changes, "cpu", "float32", 0, 1)
+    return Case(first.experiment, first.name, first.params.extended(**(TINY | changes)), "cpu", "float32", 0, 1)
 
 
-def measured(subject: str, protocol: str = "finn", **changes: Any) -> tuple[Bench, Result]:
-    b = Bench(case(protocol, **changes), subject, None, None)
+def measured(name: str, protocol: str = "finn", **changes: Any) -> tuple[Bench, Result]:
+    b = Bench(case(protocol, **changes), name, None, None)
     work = published.measure(b)
     while True:
         try:
@@ -84,15 +84,15 @@ def test_adaptation_in_chunks_is_what_the_plain_loop_gives(steps: int) -> None:
 
 def test_every_method_is_trained_and_tested_on_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "TUNING_TASKS", 20)
-    results = {subject: measured(subject) for subject in published.METHODS}
+    results = {name: measured(name) for name in published.METHODS}
     assert len({b.stream_digest for b, _ in results.values()}) == 1
     assert len({b.init_digest for b, _ in results.values()}) == 1
-    for subject, (_, result) in results.items():
+    for name, (_, result) in results.items():
         assert result.rows is not None
         assert [(r["test_shots"], r["steps"]) for r in result.rows] == [(n, k) for n in (5, 10, 20) for k in (0, 1, 10)]
-        assert all(np.isfinite(row["loss"]) and row["diverged"] == 0 for row in result.rows), subject
+        assert all(np.isfinite(row["loss"]) and row["diverged"] == 0 for row in result.rows), name
         assert len(result.series["adaptation_5"]["loss"]) == 11
-    alphas = {subject: {row["alpha"] for row in result.rows or ()} for subject, (_, result) in results.items()}
+    alphas = {name: {row["alpha"] for row in result.rows or ()} for name, (_, result) in results.items()}
     assert alphas["compiled"] == {0.01} and alphas["reptile"] == {0.02} and alphas["oracle"] == {0.0}
     assert alphas["pretraining-compiled"] <= set(published.GRID)
     assert results["compiled"][1].rows[0]["identity"] < 1e-9

@@ -11,8 +11,8 @@ from experiments import cost
 from experiments.__main__ import main
 from experiments.checks import selfcheck
 from experiments.harness import experiment
-from experiments.harness.case import Options
 from experiments.harness.experiment import PROFILES
+from experiments.harness.records import Options
 
 
 def options(profile: str = "quick", seeds: tuple[int, ...] | None = None) -> Options:
@@ -21,11 +21,11 @@ def options(profile: str = "quick", seeds: tuple[int, ...] | None = None) -> Opt
 
 def test_forty_independent_trials_at_the_settings_of_cost_in_every_profile() -> None:
     (setting, *_) = cost.cases(options("full"))
-    (timed,) = (p for p in cost.EXPERIMENT.passes if p.name == "time")
-    (declared,) = selfcheck.EXPERIMENT.passes
+    (timed,) = (p for p in cost.EXPERIMENT.measurements if p.name == "time")
+    (declared,) = selfcheck.EXPERIMENT.measurements
     for profile in PROFILES:
         trials = selfcheck.cases(options(profile))
-        assert len({trial.id for trial in trials}) == 40
+        assert len({trial.folder for trial in trials}) == 40
         assert len({trial.seed for trial in trials}) == 40  # the seed draws the order of turns
         assert {(trial.experiment, trial.name) for trial in trials} == {("selfcheck", setting.name)}
         assert all(trial.params == setting.params for trial in trials)
@@ -56,8 +56,8 @@ def test_slowed_takes_five_per_cent_of_each_call_longer() -> None:
 
 def test_what_is_checked_is_what_is_measured() -> None:
     declared = selfcheck.EXPERIMENT
-    assert declared.subjects is not None
-    assert set(declared.subjects) == {check.REFERENCE, *check.BOUNDS}
+    assert declared.compared is not None
+    assert set(declared.compared) == {check.REFERENCE, *check.BOUNDS}
     assert declared.references == (check.REFERENCE,)
     assert experiment.load(check.EXPERIMENT) is declared
 
@@ -69,7 +69,7 @@ def test_the_command_measures_once_tells_counts_and_fails_where_a_bound_is_broke
     monkeypatch.setattr(selfcheck, "TRIALS", 1)
     monkeypatch.setitem(cost.SIZES, "full", ((2, 1, 3, 8),))
     monkeypatch.setitem(cost.ROUNDS, "full", 1)
-    monkeypatch.setitem(selfcheck.EXPERIMENT.passes[0].processes, "quick", 1)  # which decides nothing
+    monkeypatch.setitem(selfcheck.EXPERIMENT.measurements[0].processes, "quick", 1)  # which decides nothing
 
     def call() -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["maml-bench", "selfcheck", "--device", "cpu"])

@@ -37,11 +37,11 @@ class Leaking(Unrolled):
 '''
 
 
-def trained(subject: str = "unrolled") -> Result:
+def trained(name: str = "unrolled") -> Result:
     results: list[Result] = []
 
     def keeping() -> Generator[float, None, None]:
-        results.append((yield from steadiness.measure(bench(subject, outer_lr=1e-3, iterations=60, looks=3))))
+        results.append((yield from steadiness.measure(bench(name, outer_lr=1e-3, iterations=60, looks=3))))
 
     assert list(keeping()) == [0.0, 0.1, 0.4, 0.7, 1.0]
     return results[0]
@@ -61,9 +61,9 @@ def test_live_bytes_are_counted_exactly_and_each_storage_once() -> None:
     assert memory.live_tensor_bytes(device) == before
 
 
-@pytest.mark.parametrize("subject", ["unrolled", "higher"])
-def test_not_a_byte_of_tensors_is_left_by_an_iteration(subject: str) -> None:
-    result = trained(subject)
+@pytest.mark.parametrize("name", ["unrolled", "higher"])
+def test_not_a_byte_of_tensors_is_left_by_an_iteration(name: str) -> None:
+    result = trained(name)
     assert (result.row["tensors"], result.row["tensor_change_bytes"]) == ("constant", 0)
     looks = result.series["memory"]
     assert looks["iteration"] == [6, 24, 42, 60]  # after a tenth

@@ -9,12 +9,12 @@ import torch
 import torch.distributed as dist
 
 from experiments import training
-from experiments.harness.case import Case
 from experiments.harness.distributed import sharded
 from experiments.harness.experiment import Result
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
 from experiments.harness.measure.share import WHOLE
+from experiments.harness.records import Case
 from tests.conftest import SMALL
 
 NAMES = ("unrolled", "learn2learn", "adjoint", "fomaml", "reptile")
@@ -23,7 +23,7 @@ TRAINING = {"outer_lr": 1e-2, "iterations": 12, "evaluations": 4, "heldout_tasks
 
 
 def bench(name: str, tasks: int, dtype: str = "float64", checkpoint: Path | None = None) -> Bench:
-    case = Case("training", "small", SMALL | TRAINING | {"tasks": tasks}, "cpu", dtype, 0, 1)
+    case = Case("training", "small", SMALL.extended(**TRAINING, tasks=tasks), "cpu", dtype, 0, 1)
     share = sharded.Rank() if dist.is_initialized() else WHOLE
     return Bench(case, name, None, None, checkpoint=checkpoint, share=share)
 

@@ -20,10 +20,11 @@ from distributed.scheduler import KilledWorker
 from experiments import metagradient
 from experiments.checks import overhead
 from experiments.cli import measuring
-from experiments.harness.case import Case, Options
 from experiments.harness.distributed import dask_client, dask_worker
 from experiments.harness.distributed.claim import claimed
 from experiments.harness.distributed.dask_client import Cluster, connected
+from experiments.harness.messages import Delivery, End, Implementation, Machine
+from experiments.harness.records import Case, Environment, Options, Status
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import Plan
 from tests.conftest import Call
@@ -186,12 +187,12 @@ def test_a_timed_case_claims_the_device(box: Box, plan: MakePlan, monkeypatch: p
 
     def two(options: Options) -> list[Case]:
         (case,) = whole.cases(options)
-        return [replace(case, params=case.params | {"tasks": 1, "processes": 1}, seed=seed) for seed in (0, 1)]
+        return [replace(case, params=case.params.extended(tasks=1, processes=1), seed=seed) for seed in (0, 1)]
 
     timing_worker = box.timing_worker()
     with cluster(box, workers=1, timing=True) as executor:
         run = plan("overhead", implementations=["unrolled"], executor=executor)
-        short = replace(whole, cases=two, subjects=("bare-loop",))
+        short = replace(whole, cases=two, compared=("bare-loop",))
         monkeypatch.setattr(overhead, "EXPERIMENT", short)
         highest, watching = 0, threading.Event()
 
@@ -237,7 +238,7 @@ def test_a_claim_waits_for_others_of_the_same_machine(tmp_path: Path, monkeypatc
 class Made:
     """A future that needs no scheduler."""
 
-    made: dict[str, Any]
+    made: Delivery
 
     def release(self) -> None:
         """Nobody holds it."""
@@ -251,27 +252,21 @@ class Killing(Cluster):
     def __init__(self) -> None:
         self.attempts: list[int] = []
 
-    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Any]]:
-        about = {"computes": "maml", "library": "", "version": "", "compiles": False, "problem": ""}
-        environment = dict.fromkeys(("python", "torch", "device_model"), "any")
-        known = dict.fromkeys(files, about)
-        return [{"device": "cpu", "cuda": False, "implementations": known, "environment": environment}]
+    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[Machine]:
+        known = dict.fromkeys(files, Implementation(computes="maml"))
+        return [Machine("cpu", False, known, Environment(python="any", torch="any", device_model="any"))]
 
     def _submit(self, plan: Plan, wanted: Any, case: Case, missing: list[str]) -> Any:
-        end = {"judge": [{"status": "wrong", "reason": "made up"}]}
-        made = {
-            "cells": [plan._cell(case, s, end, None) for s in missing],
-            "environment": plan.description["environment"],
-        }
-        return Made(made)
+        end = {"judge": [End(Status.WRONG, "made up")]}
+        return Made(Delivery(plan.machine.environment, [plan._cell(case, s, end, None) for s in missing]))
 
     def _finished(self, futures: list[Any], timed: bool) -> Iterator[Any]:
         self.attempts.append(len(futures))
         yield from futures
 
-    def _result(self, future: Any, case: Case) -> dict[str, Any]:
+    def _result(self, future: Any, case: Case) -> Delivery:
         if case.name == "tanh-steps1" or self.attempts == [3]:
-            raise KilledWorker(case.id, None, 3)
+            raise KilledWorker(case.folder, None, 3)
         return future.made  # type: ignore[no-any-return]
 
 

@@ -13,21 +13,22 @@ from baselines._compiler import base
 from baselines.first_order.fomaml_compiled import FomamlCompiled
 from baselines.handwritten.compiled import Compiled
 from experiments import metagradient
-from experiments.harness.case import Case, matches
+from experiments.harness.cells import parse_cell, seal
 from experiments.harness.current import Allowed, current
+from experiments.harness.messages import Implementation
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
+from experiments.harness.records import Case, Parameters, Status, StoredCell
 from experiments.harness.run import Plan
+from experiments.harness.selection import matches
 from experiments.harness.sources import Sources
 from experiments.harness.store import Store
 from tests.conftest import Call
 
 MakePlan = Callable[..., Plan]
-CASE = Case("e", "case", {}, "cpu", "float64", 0, 1)
-CELL: dict[str, Any] = {
-    "format": 2, "case": CASE.json(), "status": "ok", "reference_only": False, "rows": [], "sources": {},
-    "environment": "", "library_version": "", "timeout_s": 10.0, "memory_gib": 4.0, "round_group": None,
-}  # fmt: skip
+CASE = Case("e", "case", Parameters(), "cpu", "float64", 0, 1)
+CELL = StoredCell(case=CASE, implementation="mine", timeout_s=10.0, memory_gib=4.0)
+NOTHING = Implementation()
 ENOUGH = Allowed(10.0, 4.0, None)
 ON_GPU = {"gpu_memory_gib": 40.0}
 TOOL = """
@@ -62,7 +63,7 @@ def one_case(plan: MakePlan, monkeypatch: pytest.MonkeyPatch) -> MakePlan:
 
 
 def missing(plan: Plan) -> list[str]:
-    return [subject for _, subjects, _ in plan.todo("metagradient") for subject in subjects]
+    return [name for _, names, _ in plan.todo("metagradient") for name in names]
 
 
 def cell_of(plan: Plan, implementation: str) -> dict[str, Any]:
@@ -96,14 +97,16 @@ def cell_of(plan: Plan, implementation: str) -> dict[str, Any]:
 def test_what_ran_out_is_tried_again_with_more(
     status: str, changes: dict[str, Any], allowed: Allowed, again: bool
 ) -> None:
-    cell = CELL | {"status": status} | changes
-    assert current(cell, Sources({}), {}, allowed) is not again
+    cell = replace(CELL, status=Status(status), **changes)
+    assert current(cell, Sources({}), NOTHING, allowed) is not again
 
 
 def test_of_an_old_cell_that_ran_out_nobody_knows_what_it_was_allowed() -> None:
-    old = {name: value for name, value in CELL.items() if name != "memory_gib"}
-    assert not current(old | {"status": "oom"}, Sources({}), {}, ENOUGH)
-    assert current(old | {"status": "unavailable"}, Sources({}), {}, ENOUGH)
+    raw = json.loads(seal(CELL)) | {"format": 1, "experiment": "e"}
+    old = parse_cell({name: value for name, value in raw.items() if name != "memory_gib"})
+    assert not current(replace(old, status=Status.OOM), Sources({}), NOTHING, ENOUGH)
+    assert current(replace(old, status=Status.UNAVAILABLE), Sources({}), NOTHING, ENOUGH)
+    assert current(replace(CELL, status=Status.OOM), Sources({}), NOTHING, ENOUGH)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,8 @@ def test_of_an_old_cell_that_ran_out_nobody_knows_what_it_was_allowed() -> None:
 def test_what_lacked_something_is_tried_again_when_nothing_is_lacking(
     cell: dict[str, Any], lacking: str, again: bool
 ) -> None:
-    assert current(CELL | cell, Sources({}), {"lacking": lacking}, ENOUGH) is not again
+    then = replace(CELL, status=Status(cell["status"]), lacking=cell["lacking"])
+    assert current(then, Sources({}), Implementation(lacking=lacking), ENOUGH) is not again
 
 
 def test_memory_that_was_too_little_is_tried_again_when_there_is_more(one_case: MakePlan) -> None:
@@ -134,6 +138,12 @@ def test_memory_that_was_too_little_is_tried_again_when_there_is_more(one_case: 
     assert missing(one_case(memory=0.09)) == []
     assert missing(one_case()) == ["unrolled"] == missing(one_case(memory=0.11))
     assert missing(replace(one_case(), memory=0.05 * GIB)) == []
+
+
+def say_lacking(plan: Plan, reason: str) -> None:
+    """Have the plan's machine say that the implementation lacks something."""
+    known = plan.machine.implementations
+    known["mine"] = replace(known["mine"], lacking=reason)
 
 
 @pytest.mark.slow
@@ -153,14 +163,14 @@ def test_what_the_machine_lacked_is_tried_again_when_it_is_there(
     first.run()
     cell = cell_of(first, "mine")
     assert (cell["status"], cell["reason"], cell["lacking"]) == ("unavailable", reason, reason)
-    first.description["implementations"]["mine"]["lacking"] = reason
+    say_lacking(first, reason)
     assert missing(first) == []
     tool.touch()
     second = one_case(file)
     second.run()
     assert second.statuses == {"ok": 1} and cell_of(second, "mine")["lacking"] == ""
     tool.unlink()
-    second.description["implementations"]["mine"]["lacking"] = reason
+    say_lacking(second, reason)
     assert missing(second) == []
 
 
@@ -184,13 +194,13 @@ def test_a_child_says_what_is_lacking(tmp_path: Path) -> None:
     for name, text in (("tool", TOOL), ("at_import", AT_IMPORT), ("dies", "import os; os._exit(5)")):
         (tmp_path / f"{name}.py").write_text(text)
     files = {name: str(tmp_path / f"{name}.py") for name in ("tool", "at_import", "dies")}
-    about = isolate.describe("cpu", files)["implementations"]
-    assert {name: (own["lacking"], own["problem"]) for name, own in about.items()} == {
+    about = isolate.describe("cpu", files).implementations
+    assert {name: (own.lacking, own.problem) for name, own in about.items()} == {
         "tool": ("there is no tool", ""),
         "at_import": ("OSError: no tool",) * 2,
         "dies": ("at import, the process ended with exit code 5",) * 2,
     }
-    assert about["tool"]["helpers"] == ["external_tool"] and about["dies"]["helpers"] == []
+    assert about["tool"].helpers == ("external_tool",) and about["dies"].helpers == ()
 
 
 # -- names
@@ -202,7 +212,7 @@ def test_cells_of_any_name_are_found_again_and_no_others(tmp_path: Path, name: s
     names = [*ODD, "my", "my1", "allxof", "axb", f"{name}.0123abcd"]
     for own in names:
         for key, group in (("0123abcd", None), ("0123abcd", "20260101T120000000000"), ("fedc9876", None)):
-            store.write_cell(store.path(CASE, own, key, group), CELL | {"implementation": own, "round_group": group})
+            store.write_cell(store.path(CASE, own, key, group), replace(CELL, implementation=own, round_group=group))
             made = store.checkpoint(CASE, own, key, "aaaa")
             made.parent.mkdir(parents=True, exist_ok=True)
             made.touch()
@@ -217,10 +227,10 @@ def test_a_group_of_references_only_goes_whatever_they_are_called(tmp_path: Path
     store = Store(tmp_path)
     gone = [store.path(CASE, name, "0123abcd", "20260101T120000000000") for name in ODD]
     for path, name in zip(gone, ODD, strict=True):
-        store.write_cell(path, CELL | {"implementation": name, "round_group": "1", "reference_only": True})
+        store.write_cell(path, replace(CELL, implementation=name, round_group="1", reference_only=True))
     stays = [store.path(CASE, ODD[0], "0123abcd", "2"), store.path(CASE, ODD[1], "0123abcd", None)]
-    store.write_cell(stays[0], CELL | {"implementation": ODD[0], "round_group": "2"})
-    store.write_cell(stays[1], CELL | {"implementation": ODD[1], "reference_only": True})
+    store.write_cell(stays[0], replace(CELL, implementation=ODD[0], round_group="2"))
+    store.write_cell(stays[1], replace(CELL, implementation=ODD[1], reference_only=True))
     store.retire(CASE, {}, ())
     assert set(store.all(CASE)) == set(stays)
 

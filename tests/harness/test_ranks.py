@@ -15,7 +15,9 @@ import torch
 import torch.distributed as dist
 
 from experiments.harness.distributed.ranks import Member, Ranks, answers, turns
+from experiments.harness.messages import Answer, End, Open, Opened, Progress, Request, Turn
 from experiments.harness.processes.isolate import Lost
+from experiments.harness.records import Case, Parameters, Status
 from experiments.harness.refusals import BadRequest, Gone
 from experiments.harness.request import request
 from tests.conftest import Call
@@ -87,14 +89,14 @@ def test_a_rank_that_dies_ends_the_run_and_what_is_finished_is_kept(tmp_path: Pa
 class Scripted:
     """A member that answers from a list; what is an exception is raised."""
 
-    def __init__(self, *said: dict[str, Any] | Exception) -> None:
+    def __init__(self, *said: Answer | Exception) -> None:
         self.said, (self.connection, self.theirs) = list(said), Pipe()
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Request) -> None:
         if self.said:
             self.theirs.send(None)
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self) -> Answer:
         self.connection.recv()
         answer = self.said.pop(0)
         if isinstance(answer, Exception):
@@ -102,14 +104,15 @@ class Scripted:
         return answer
 
 
-def end(status: str, reason: str = "") -> dict[str, Any]:
-    return {"event": "end", "status": status, "reason": reason}
+def end(status: str, reason: str = "") -> End:
+    return End(Status(status), reason)
 
 
-OPEN = {"event": "open"}
-HALF = {"event": "yield", "done": 0.5}
+OPEN = Opened()
+HALF = Progress(0.5)
+OPENING = Open(Case("e", "case", Parameters(), "cpu", "float64", 0, 1), "mine", None, None, "", 0, None, None, None)
 LOST = end("lost", "connection reset by peer")
-KILLED = Lost("failed", "the process was killed by SIGKILL", killed=True)
+KILLED = Lost(Status.FAILED, "the process was killed by SIGKILL", killed=True)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,7 @@ KILLED = Lost("failed", "the process was killed by SIGKILL", killed=True)
         ([(OPEN, HALF, end("ok")), (OPEN, HALF, end("ok"))], "ok", ""),
         ([(OPEN, end("wrong", "error")), (OPEN, end("wrong", "error"))], "wrong", "error"),
         ([(OPEN, LOST), (OPEN, end("oom", "no memory"))], "oom", "rank 1: no memory"),
-        ([(OPEN, LOST), (OPEN, LOST), (Lost("failed", "exit code 7"),)], "failed", "rank 2: exit code 7"),
+        ([(OPEN, LOST), (OPEN, LOST), (Lost(Status.FAILED, "exit code 7"),)], "failed", "rank 2: exit code 7"),
         ([(OPEN,), (OPEN, end("unavailable", "no library"))], "unavailable", "rank 1: no library"),
         ([(OPEN, HALF), (OPEN, HALF)], "timeout", "it did not finish within the time limit"),
     ],
@@ -129,8 +132,8 @@ def test_a_cell_ends_for_all_as_on_the_rank_to_blame(
     monkeypatch.setattr("experiments.harness.distributed.ranks.GRACE_S", 0.2)
     done: list[float] = []
     everyone: dict[int, Member] = {number: Scripted(*said) for number, said in enumerate(members)}
-    found = turns(everyone, {"op": "open"}, 1.0, done.append)
-    assert (found["status"], found["reason"]) == (status, reason)
+    found = turns(everyone, OPENING, 1.0, done.append)
+    assert (found.status, found.reason) == (status, reason)
     assert sum(done) == 1.0
 
 
@@ -144,13 +147,13 @@ def test_a_cell_ends_for_all_as_on_the_rank_to_blame(
 def test_where_nobody_is_to_blame_the_run_ends(members: list[tuple[Any, ...]], said: str) -> None:
     everyone: dict[int, Member] = {number: Scripted(*script) for number, script in enumerate(members)}
     with pytest.raises(Gone, match=said):
-        turns(everyone, {"op": "open"}, 5.0, lambda _: None)
+        turns(everyone, OPENING, 5.0, lambda _: None)
 
 
 def test_all_are_heard_whoever_is_late() -> None:
     everyone: dict[int, Member] = {0: Scripted(HALF), 1: Scripted(HALF)}
     for member in everyone.values():
-        member.send({})
+        member.send(Turn())
     assert answers(everyone, time.monotonic() + 5) == {0: HALF, 1: HALF}
 
 

@@ -216,7 +216,7 @@ def test_a_network_that_draws_is_called_that_and_a_degenerate_one_is_not_judged_
             of("dropped", dtype).verify()
         for steps in (0, 1, 5):
             degenerate = of("degenerate", dtype)
-            degenerate.params = degenerate.params | {"inner_steps": steps}
+            degenerate.params = degenerate.params.extended(inner_steps=steps)
             with pytest.raises(Unavailable, match="ill-conditioned"):
                 degenerate.verify()
         of("constant", dtype).verify()  # whose gradients but for one are zero up to rounding, which is what counts

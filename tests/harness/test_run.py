@@ -1,4 +1,4 @@
-"""Whole runs with real child processes: resuming, statuses, round groups, and children that misbehave."""
+"""Whole runs with real worker processes: resuming, statuses, round groups, and workers that misbehave."""
 
 import json
 from pathlib import Path
@@ -191,8 +191,9 @@ def test_changed_sources_are_measured_again(plan: MakePlan) -> None:
     first = plan("create_graph")
     first.run()
     path = next(first.store.cells.glob("create_graph/*/*.json"))
-    cell = json.loads(path.read_text())
-    cell["sources"]["experiments/create_graph.py"] = "0" * 64
+    cell = first.store.read(path)
+    assert cell is not None
+    cell.sources["experiments/create_graph.py"] = "0" * 64
     first.store.write_cell(path, cell)
     again = plan("create_graph")
     assert again.outdated() == [str(path.parent.relative_to(again.results))]

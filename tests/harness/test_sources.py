@@ -16,9 +16,11 @@ from experiments import metagradient
 from experiments.harness import checkout
 from experiments.harness.executor import Here
 from experiments.harness.measure import checkpoint
+from experiments.harness.messages import End
 from experiments.harness.processes import imports
 from experiments.harness.processes.answers import merge
 from experiments.harness.processes.imports import EDITED
+from experiments.harness.records import Case, Parameters, Result, Status, StoredCell
 from experiments.harness.run import Plan
 from experiments.harness.status import ROOT as PROJECT
 
@@ -67,7 +69,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def missing(plan: Plan) -> list[str]:
-    return [subject for _, subjects, _ in plan.todo("metagradient") for subject in subjects]
+    return [name for _, names, _ in plan.todo("metagradient") for name in names]
 
 
 def cells(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -135,7 +137,7 @@ def test_a_model_that_is_edited_while_it_is_measured_has_failed_whatever_it_is_l
         assert cell["sources"]["external_model_net"] == EDITED and not cell["series"]
     file.write_text(content)
     again = plan("training", implementations=["unrolled"], model=f"{file}:make")
-    assert [subjects for _, subjects, _ in again.todo("training")] == [["unrolled"]] * 2
+    assert [names for _, names, _ in again.todo("training")] == [["unrolled"]] * 2
 
 
 @pytest.mark.slow
@@ -186,10 +188,12 @@ def test_two_given_files_of_one_name_are_refused(one_case: MakePlan, tmp_path: P
 # -- the parent
 
 
-def answer(**sources: str) -> dict[str, Any]:
+CELL = StoredCell(case=Case("e", "case", Parameters(), "cpu", "float64", 0, 1), implementation="mine")
+
+
+def answer(**sources: str) -> End:
     """Of a process that ended well."""
-    empty: dict[str, Any] = {"row": {"ms": 1.0}, "samples": {"ms": [1.0]}, "observations": {}, "series": {}}
-    return empty | {"status": "ok", "reason": "", "sources": sources}
+    return End(Status.OK, result=Result(row={"ms": 1.0}, samples={"ms": [1.0]}), sources=sources)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +207,14 @@ def answer(**sources: str) -> dict[str, Any]:
     ],
 )
 def test_processes_with_different_sources_make_no_cell(name: str, said: str) -> None:
-    same = merge({"first": [answer(**{name: "a"})], "second": [answer(**{name: "a", "other": "b"})]})
-    assert (same["status"], same["sources"]) == ("ok", {name: "a", "other": "b"})
-    merged = merge({"first": [answer(**{name: "a"})], "second": [answer(**{name: "b"}), answer(**{name: "a"})]})
-    assert (merged["status"], merged["reason"]) == ("failed", f"{said} was edited while it was measured")
-    assert merged["sources"] == {name: EDITED} and merged["rows"] == [{}] and not merged["samples"]
+    same = merge(CELL, {"first": [answer(**{name: "a"})], "second": [answer(**{name: "a", "other": "b"})]})
+    assert (same.status, same.sources) == ("ok", {name: "a", "other": "b"})
+    merged = merge(CELL, {"first": [answer(**{name: "a"})], "second": [answer(**{name: "b"}), answer(**{name: "a"})]})
+    assert (merged.status, merged.reason) == ("failed", f"{said} was edited while it was measured")
+    assert merged.sources == {name: EDITED} and merged.rows == [{}] and not merged.samples
 
 
-def test_the_parent_fills_in_only_what_no_child_said_and_nothing_that_was_edited_since(
+def test_the_parent_fills_in_only_what_no_worker_said_and_nothing_that_was_edited_since(
     one_case: MakePlan, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.py"
@@ -219,13 +223,12 @@ def test_the_parent_fills_in_only_what_no_child_said_and_nothing_that_was_edited
     ((case, _, _),) = made.todo("metagradient")
     now = made.sources.now("external_mine")
 
-    def sources(*answers: dict[str, Any]) -> dict[str, str]:
-        found: dict[str, str] = made._cell(case, "mine", {"judge": list(answers)}, None)["sources"]
-        return found
+    def sources(*ends: End) -> dict[str, str]:
+        return made._cell(case, "mine", {"judge": ends}, None).sources
 
-    assert sources(answer(external_mine="as the child had it"))["external_mine"] == "as the child had it"
+    assert sources(answer(external_mine="as the worker had it"))["external_mine"] == "as the worker had it"
     assert sources(answer()).keys() == {"external_mine", "experiments/metagradient.py"}
-    dead = {"status": "failed", "reason": "killed"}
+    dead = End(Status.FAILED, "killed")
     assert sources(dead)["external_mine"] == now
     file.write_text(file.read_text() + "# edited\n")
     assert sources(dead)["external_mine"] == EDITED
@@ -267,6 +270,7 @@ class Editor(Here):
 
 
 def test_a_checkpoint_of_other_sources_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = checkpoint.Told({"heldout": {"iteration": [3.0]}}, [3])
     model = torch.nn.Linear(1, 1)
     adam = torch.optim.Adam(model.parameters())
     for then, now, goes_on in (
@@ -275,13 +279,13 @@ def test_a_checkpoint_of_other_sources_is_not_gone_on_from(tmp_path: Path, monke
         ({"external_mine/x.py": "a"}, {}, True),  # it is imported later, and then in the name of nothing older
     ):
         monkeypatch.setattr(imports, "sources", lambda then=then: then)
-        checkpoint.save(tmp_path / "kept.pt", model, adam, {"at": 3})
+        checkpoint.save(tmp_path / "kept.pt", model, adam, told)
         monkeypatch.setattr(imports, "sources", lambda now=now: now)
-        assert checkpoint.resume(tmp_path / "kept.pt", model, adam) == ({"at": 3} if goes_on else None)
+        assert checkpoint.resume(tmp_path / "kept.pt", model, adam) == (told if goes_on else None)
     state = torch.load(io.BytesIO((tmp_path / "kept.pt").read_bytes()), weights_only=True)
     del state["sources"]
     torch.save(state, tmp_path / "kept.pt")
-    assert checkpoint.resume(tmp_path / "kept.pt", model, adam) == {"at": 3}
+    assert checkpoint.resume(tmp_path / "kept.pt", model, adam) == told
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="there is no git here")

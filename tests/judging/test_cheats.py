@@ -10,9 +10,9 @@ import pytest
 
 from experiments import cost
 from experiments.checks import regress
-from experiments.harness.case import Options
 from experiments.harness.measure import environment
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Options
 from experiments.harness.status import Wrong
 from experiments.judging.golden import files
 from tests.harness.runs import MakePlan, cells

@@ -9,7 +9,7 @@ import pytest
 from experiments.judging.golden import __main__ as golden
 from experiments.judging.golden import files
 from experiments.judging.golden.build import EPS, Rejected, build, changes, inputs, kappas, results
-from experiments.judging.golden.cases import CASES, Case
+from experiments.judging.golden.cases import CASES, GoldenCase
 from experiments.judging.verify import error
 
 BY_NAME = {case.name: case for case in CASES}
@@ -23,7 +23,7 @@ def test_every_case_has_a_file_and_every_file_a_case() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_rebuilt_values_are_the_same(case: Case) -> None:
+def test_rebuilt_values_are_the_same(case: GoldenCase) -> None:
     new = inputs(case)
     new = replace(new, meta_gradients=results(new, case.computes))
     assert changes(files.read(case.name), new) == []
@@ -36,7 +36,7 @@ def test_the_whole_file_is_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_first_order_is_not_taken_for_second_order(case: Case) -> None:
+def test_first_order_is_not_taken_for_second_order(case: GoldenCase) -> None:
     kept = files.read(case.name)
     distance = error(kept.meta_gradients["fomaml"], kept.meta_gradients["maml"])
     if case.steps == 0 or kept.lr == 0:

@@ -30,7 +30,7 @@ def oracle(b: Bench, kind: str) -> Weights:
 
 def outer_loss(b: Bench, theta: Weights, batch: Arrays) -> complex:
     """The mean over tasks of Q(φ_K), by the forward computation alone; complex θ allowed."""
-    network = MLP(b.params["model"]["hidden"], b.params["model"]["activation"])
+    network = MLP(b.params.part("model").integer("hidden"), b.params.part("model").text("activation"))
     tasks = len(batch.support_x)
     phi = {name: np.broadcast_to(value, (tasks, *value.shape)) for name, value in theta.items()}
     for _ in range(b.inner.steps):
@@ -129,7 +129,7 @@ def test_definitions_coincide_where_they_must() -> None:
 def test_the_quadratic_case_cannot_see_the_order_of_the_factors_but_tanh_can() -> None:
     def swept(b: Bench, backwards: bool) -> Weights:
         theta, batch = inputs(b)
-        network = MLP(b.params["model"]["hidden"], "tanh")
+        network = MLP(b.params.part("model").integer("hidden"), "tanh")
         start = {name: np.broadcast_to(value, (3, *value.shape)) for name, value in theta.items()}
         iterates = [start]
         for _ in range(3):

@@ -15,9 +15,9 @@ from analysis.checks.regress import Key, Unusable, Verdict, accept, differences,
 from baselines import limitations
 from experiments.__main__ import main
 from experiments.checks import regress
-from experiments.harness.case import Options
 from experiments.harness.experiment import Result
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Options
 from experiments.harness.run import Plan
 from experiments.harness.status import Expected, Stopped, Unavailable, Wrong
 from experiments.judging.golden import files
@@ -28,10 +28,10 @@ SAMPLE = ("cnn-k1", "running-k1", "tied-k3", "frozen-k1", "unused-k1", "tanh2-k0
 ALL = [*IMPLEMENTATIONS, *baselines.misuses()]
 
 
-def bench(subject: str, golden: str, dtype: str = "float64") -> Bench:
+def bench(name: str, golden: str, dtype: str = "float64") -> Bench:
     cases = regress.cases(Options("quick", "cpu", None, 1, None))
     (case,) = (case for case in cases if (case.name, case.dtype) == (golden, dtype))
-    return Bench(case, subject, None, None)
+    return Bench(case, name, None, None)
 
 
 def run(b: Bench) -> Result:
@@ -222,8 +222,8 @@ def test_the_command_from_end_to_end(call: Callable[..., tuple[int, str, str]], 
 def test_only_this_experiment_takes_misuses(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regress, "names", lambda: ["linear-k1"])
     both = plan("regress", "metagradient")
-    subjects = {name: {s for _, missing, _ in both.todo(name) for s in missing} for name in both.experiments}
-    assert subjects == {"regress": set(ALL) - COMPILED, "metagradient": set(IMPLEMENTATIONS)}
+    names = {name: {s for _, missing, _ in both.todo(name) for s in missing} for name in both.experiments}
+    assert names == {"regress": set(ALL) - COMPILED, "metagradient": set(IMPLEMENTATIONS)}
 
 
 def test_a_changed_golden_file_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

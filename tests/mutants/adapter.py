@@ -9,8 +9,8 @@ import torch
 from baselines.contract import Baseline, Computes, MetaGradient, TaskBatch, take_grads
 from experiments.audit.catalogue import EXPLANATIONS
 from experiments.checks import regress
-from experiments.harness.case import Options
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Options
 from experiments.harness.status import Wrong
 from experiments.judging.golden import files
 from tests.mutants import Mutant

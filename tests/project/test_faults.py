@@ -14,17 +14,19 @@ from pathlib import Path
 import psutil
 import pytest
 
+from experiments.harness import files
 from experiments.harness import run as running
-from experiments.harness import store as storing
+from experiments.harness.cells import FORMAT, sealed
 from experiments.harness.processes.limits import installed, resident
 from experiments.harness.processes.schedule import Job
-from experiments.harness.store import Store, sealed
+from experiments.harness.store import Store
 from tests.conftest import Call
 from tests.faults import of_runs
 from tests.faults.of_children import BODIES, HEAD
 from tests.faults.of_files import DAMAGES
 from tests.faults.runs import compare, measured, undisturbed
 from tests.harness.runs import BODY, RIGHT, MakePlan, cells, mine
+from tests.harness.test_current import CELL
 
 
 @pytest.mark.slow
@@ -68,7 +70,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(call: Call, tmp_path: Path, m
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(storing.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     code, _, err = call("run", "create_graph", "--results", "here")
     assert code == 2 and len(err.strip().splitlines()) == 1
     assert "the results folder here cannot be written: No space left on device; what is finished is kept" in err
@@ -83,21 +85,24 @@ def test_a_full_disk_is_one_line_and_loses_nothing(call: Call, tmp_path: Path, m
 def test_a_cell_that_is_not_as_it_was_written_is_set_aside(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
     path = store.cells / "create_graph" / "case" / "mine.json"
-    store.write_cell(path, dict.fromkeys(storing.REQUIRED, "") | {"rows": [{"loss": 0.25}, {"loss": 17}]})
-    assert store.read(path) == json.loads(path.read_text())
+    cell = replace(CELL, rows=[{"loss": 0.25}, {"loss": 17}])
+    store.write_cell(path, cell)
+    assert store.read(path) == cell
     path.write_text(DAMAGES[damage](path.read_text(), random.Random(5)))
     assert store.read(path) is None
     assert path.with_suffix(".damaged").exists() and len(store.warnings) == 1
 
 
-def test_a_cell_of_the_format_before_has_no_seal_and_is_read(tmp_path: Path) -> None:
+def test_a_cell_of_the_first_format_has_no_seal_and_is_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.cells / "create_graph" / "case" / "mine.json"
-    store.write_cell(path, dict.fromkeys(storing.REQUIRED, ""))
-    assert sealed(path.read_text())
-    cell = json.loads(path.read_text()) | {"format": 1}
+    store.write_cell(path, CELL)
+    assert sealed(path.read_bytes())
+    cell = json.loads(path.read_text()) | {"format": 1, "experiment": CELL.experiment}
     path.write_text(json.dumps({name: cell[name] for name in cell if name != "digest"}))
-    assert store.read(path) is not None
+    assert store.read(path) == CELL
+    path.write_text(json.dumps(cell | {"format": FORMAT + 1}))
+    assert store.read(path) is None
     path.write_text(json.dumps(cell | {"format": 2, "digest": "0" * 64}))
     assert store.read(path) is None
 
@@ -130,7 +135,7 @@ def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(
     run = plan("cost", implementations=["unrolled", "fomaml", mine(tmp_path, text)], timeout=40)
     own = run._job
     soon = 15  # for the one that hangs; the others may take as long as a slow machine needs
-    monkeypatch.setattr(run, "_job", lambda case, subject, *more: _within(own(case, subject, *more), soon))
+    monkeypatch.setattr(run, "_job", lambda case, name, *more: _within(own(case, name, *more), soon))
     start = time.monotonic()
     run.run()
     assert time.monotonic() - start < 300
@@ -148,7 +153,7 @@ def test_a_hanging_child_is_ended_with_what_it_started_and_holds_up_nobody(
 
 
 def _within(job: Job, limit: float) -> Job:
-    return replace(job, timeout=limit) if job.subject == "mine" else job
+    return replace(job, timeout=limit) if job.implementation == "mine" else job
 
 
 @pytest.mark.slow

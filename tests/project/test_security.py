@@ -15,8 +15,8 @@ from analysis.report import report
 from experiments.harness.packages import PACKAGES
 
 ROOT = Path(__file__).parents[2]
-CHILDREN = {"experiments/audit/worker.py", "experiments/harness/factory.py", "baselines/__init__.py"}
-"""Where a user's file is executed: by functions that only children call."""
+WORKERS = {"experiments/audit/worker.py", "experiments/harness/factory.py", "baselines/__init__.py"}
+"""Where a user's file is executed: by functions that only workers call."""
 UNPICKLING = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 
 
@@ -52,14 +52,15 @@ def test_nothing_is_unpickled() -> None:
         assert "read_pickle" not in called, name
 
 
-def test_a_file_of_the_user_is_executed_by_children_only() -> None:
-    assert {name for name, called, _ in calls() if called.endswith("exec_module")} == CHILDREN
+def test_a_file_of_the_user_is_executed_by_workers_only() -> None:
+    assert {name for name, called, _ in calls() if called.endswith("exec_module")} == WORKERS
     loads = {name for name, called, _ in calls() if called in ("baselines.load", "from_file", "Calls")}
     assert loads <= {
         "experiments/audit/worker.py",
         "experiments/harness/measure/bench.py",
+        "experiments/harness/measure/problem.py",
         "experiments/harness/processes/worker.py",
-        "experiments/published.py",  # measures, and that is what children do
+        "experiments/published.py",  # measures, and that is what workers do
         "experiments/training.py",
     }
 

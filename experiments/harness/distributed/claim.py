@@ -58,6 +58,6 @@ def _locked(handle: int, alone: bool) -> bool:
 
 @cache
 def _gpu() -> str:
-    """Asked of a child, so that the worker holds none of its memory."""
+    """Return which GPU this is, as a process of its own tells: the worker must hold none of its memory."""
     said = subprocess.run([sys.executable, "-P", "-c", UUID], capture_output=True, text=True, check=True)
     return said.stdout.strip()

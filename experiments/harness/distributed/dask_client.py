@@ -1,6 +1,5 @@
 """A scheduler's workers as the executor of a run: cases go out, cells come back, and are stored here."""
 
-import json
 import logging
 import time
 import uuid
@@ -9,17 +8,20 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from distributed import Client, Future, wait
 from distributed.scheduler import KilledWorker
 
-from experiments.harness.case import Case, Json, digest
 from experiments.harness.distributed import dask_worker
 from experiments.harness.executor import Here, Plan, Todo
 from experiments.harness.experiment import Experiment
+from experiments.harness.messages import Delivery, Machine, Order, Survey
 from experiments.harness.processes.schedule import Advance
+from experiments.harness.records import Case
 from experiments.harness.refusals import BadRequest
+from experiments.harness.serial import digest
 from experiments.harness.status import classify
 
 CONNECT_S = 10
@@ -33,7 +35,7 @@ CLAIM = {"device": 1.0}
 
 @contextmanager
 def connected(address: str) -> Iterator["Cluster"]:
-    """The workers of a scheduler. Raises BadRequest where there is none, or a worker that is of no use."""
+    """Connect to the workers of a scheduler. Raises BadRequest where there is none, or a worker that is of no use."""
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in one line
     try:
@@ -57,39 +59,39 @@ class Cluster(Here):
     def __init__(self, client: Client, address: str) -> None:
         self.client, self.address = client, address
         try:
-            found: dict[str, dict[str, Json]] = client.run(dask_worker.survey)
+            found: dict[str, Survey] = client.run(dask_worker.survey)
         except ImportError as error:
             raise self._refused(f"a worker cannot import the project, or what it needs: {_line(error)}") from None
         if not found:
             raise self._refused("the scheduler has no workers yet")
-        other = sorted(name for name, about in found.items() if about["project"] != dask_worker.project())
+        other = sorted(name for name, about in found.items() if about.project != dask_worker.project())
         if other:
             raise self._refused(
                 f"{len(other)} of {len(found)} workers have other sources of the project than this checkout, such as "
                 f"{other[0]}: update them, and start them again"
             )
-        self.cores = min(int(about["cores"]) for about in found.values())
+        self.cores = min(about.cores for about in found.values())
 
-    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[dict[str, Json]]:
-        """Each environment among the workers once. Raises BadRequest where they cannot measure the same."""
+    def describe(self, device: str, files: dict[str, str], timed: bool) -> list[Machine]:
+        """Return each environment among the workers once. Raises BadRequest where they cannot measure the same."""
         if timed and not self._usable(timed):
             raise self._refused(
                 "a timed experiment needs workers that were started with --resources device=1, and none was"
             )
-        found: dict[str, dict[str, Json]] = self.client.run(dask_worker.describe, device, list(files))
-        devices = Counter(about["device"] for about in found.values())
+        found: dict[str, Machine] = self.client.run(dask_worker.describe, device, list(files))
+        devices = Counter(about.device for about in found.values())
         if len(devices) > 1:
             said = ", ".join(f"{count} {name}" for name, count in sorted(devices.items()))
             raise self._refused(f"--device auto finds {said} among the workers: name one of these")
-        without = [about for about in found.values() if not about["cuda"]]
+        without = [about for about in found.values() if not about.cuda]
         if "cuda" in devices and without:
             raise self._refused(
                 f"--device cuda: PyTorch finds no CUDA device on {len(without)} of {len(found)} workers"
             )
-        return list({digest(about): about for _, about in sorted(found.items())}.values())
+        return list({digest(asdict(about)): about for _, about in sorted(found.items())}.values())
 
     def measure(self, plan: Plan, wanted: Experiment, todo: Todo, advance: Advance) -> None:
-        """Every case on some dask_worker. One whose workers vanish again and again is `failed`.
+        """Measure every case on some worker; one whose workers vanish again and again is `failed`.
 
         Of cases that were with such a worker any may be the reason, so each is tried again by itself.
         """
@@ -111,7 +113,7 @@ class Cluster(Here):
                     vanished.append((case, missing))
                     continue
                 future.release()  # or the scheduler has it measured again when this worker goes
-                plan.add(wanted, case, found["cells"], found["environment"])
+                plan.add(wanted, case, found.cells, found.environment)
                 advance(len(missing))
         finally:
             with suppress(Exception):  # the scheduler may have gone
@@ -119,22 +121,22 @@ class Cluster(Here):
         return vanished
 
     def _submit(self, plan: Plan, wanted: Experiment, case: Case, missing: list[str]) -> Future[Any]:
-        order = {
-            "project": dask_worker.LOADED,
-            "case": case.json(),
-            "missing": missing,
-            "names": list(plan.files),
-            "device": plan.options.device,
-            "profile": plan.options.profile,
-            "timeout": plan.timeout,
-            "memory": plan.memory,
-        }
-        key = f"{case.experiment}/{case.id}/{uuid.uuid4().hex}"
+        order = Order(
+            project=dask_worker.LOADED,
+            case=case,
+            missing=tuple(missing),
+            implementations=tuple(plan.files),
+            device=plan.options.device,
+            profile=plan.options.profile,
+            timeout=plan.timeout,
+            memory=plan.memory,
+        )
+        key = f"{case.experiment}/{case.folder}/{uuid.uuid4().hex}"
         resources = CLAIM if wanted.timed else None
-        return self.client.submit(dask_worker.measure, json.dumps(order), key=key, resources=resources)
+        return self.client.submit(dask_worker.measure, order, key=key, resources=resources)
 
     def _finished(self, futures: list[Future[Any]], timed: bool) -> Iterator[Future[Any]]:
-        """Each as soon as it has ended, well or not."""
+        """Yield each future as soon as it has ended, well or not."""
         waiting, seen = set(futures), time.monotonic()
         while waiting:
             try:
@@ -150,9 +152,9 @@ class Cluster(Here):
             waiting -= done
             yield from done
 
-    def _result(self, future: Future[Any], case: Case) -> dict[str, Any]:
+    def _result(self, future: Future[Any], case: Case) -> Delivery:
         try:
-            found: dict[str, Any] = future.result()
+            found: Delivery = future.result()
         except KilledWorker:
             raise
         except dask_worker.Refused as error:
@@ -160,11 +162,11 @@ class Cluster(Here):
         except CancelledError:
             raise self._stopped("the scheduler has gone") from None
         except Exception as error:
-            raise self._stopped(f"a worker could not measure {case.experiment}/{case.id}: {_line(error)}") from None
+            raise self._stopped(f"a worker could not measure {case.experiment}/{case.folder}: {_line(error)}") from None
         return found
 
     def _usable(self, timed: bool) -> list[str]:
-        """The addresses of the workers that cases may go to."""
+        """Return the addresses of the workers that cases may go to."""
         workers: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
         claim = CLAIM if timed else {}
         return [

@@ -5,13 +5,13 @@ import sys
 from experiments.harness.processes import worker  # notes from here on what is imported, hence comes first
 
 # isort: split
-from experiments.harness.case import Json
 from experiments.harness.distributed.sharded import Rank, join
+from experiments.harness.messages import Open
 
 
-def rank(opening: dict[str, Json]) -> Rank:
+def rank(opening: Open) -> Rank:
     """Join the process group that `Ranks` names in the message that opens a cell."""
-    return join(opening["group"], opening["case"]["device"])
+    return join(opening.group, opening.case.device)
 
 
 if __name__ == "__main__":

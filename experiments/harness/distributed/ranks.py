@@ -1,11 +1,10 @@
 """One run on many ranks: torchrun starts the same command on each; rank 0 plans, shows and stores, the others serve it.
 
-Rank 0 holds a connection to every other rank, and has the child there measure the same cell as its own, turn by turn;
-the children form a process group (`sharded`). A connection that breaks tells at once that a rank is dead, whatever its
-child was doing.
+Rank 0 holds a connection to every other rank, and has the worker there measure the same cell as its own, turn by turn;
+the workers form a process group (`sharded`). A connection that breaks tells at once that a rank is dead, whatever its
+worker was doing.
 """
 
-import json
 import os
 import secrets
 import signal
@@ -21,14 +20,16 @@ from typing import Any, Protocol
 from torch.distributed import Store, rendezvous  # type: ignore[attr-defined]
 
 from experiments.harness import experiment
-from experiments.harness.case import Case, Json
 from experiments.harness.executor import Here, Plan, Todo
 from experiments.harness.experiment import Experiment
 from experiments.harness.measure.processors import cores, pin
-from experiments.harness.processes.isolate import FOREVER_S, Child, Lost, measuring
+from experiments.harness.messages import Answer, Done, End, Ended, Join, Open, Progress, Request, Start, Stop, Turn
+from experiments.harness.processes.isolate import FOREVER_S, Lost, MeasuringWorker, measuring
 from experiments.harness.processes.limits import guard
 from experiments.harness.processes.schedule import Advance, Job
+from experiments.harness.records import Case, Status
 from experiments.harness.refusals import BadRequest, Gone
+from experiments.harness.serial import decode, encode
 
 GRACE_S = 2.0
 """How long others may take to tell why, after a rank has ended badly: the first to notice is not the one to blame."""
@@ -38,42 +39,41 @@ RANK_WORKER = "experiments.harness.distributed.rank_worker"
 
 
 class Member(Protocol):
-    """A child at work, on this rank or another."""
+    """A worker at work, on this rank or another."""
 
     @property
     def connection(self) -> "Connection[Any, Any]":
-        """What its answers come through."""
+        """Return what its answers come through."""
 
-    def send(self, message: dict[str, Json], /) -> None:
+    def send(self, message: Request, /) -> None:
         """Give it work."""
 
-    def receive(self) -> dict[str, Json]:
-        """Its answer; raises Lost where it has died."""
+    def receive(self) -> Answer:
+        """Wait for its answer; raises Lost where it has died."""
 
 
 class Remote:
-    """Another rank, and the child that it has for the cell at work."""
+    """Another rank, and the worker that it has for the cell at work."""
 
     def __init__(self, rank: int, connection: "Connection[Any, Any]") -> None:
         self.rank, self.connection = rank, connection
 
-    def send(self, message: dict[str, Json]) -> None:
-        """To the rank itself, or through it to its child."""
+    def send(self, message: Request) -> None:
+        """Send a message to the rank, or through it to its worker."""
         with suppress(OSError):  # it has died; `receive` tells
-            self.connection.send_bytes(json.dumps(message).encode())
+            self.connection.send_bytes(encode(message))
 
-    def receive(self) -> dict[str, Json]:
-        """Its child's answer; raises Gone where the rank itself has died."""
+    def receive(self) -> Answer:
+        """Wait for its worker's answer; raises Gone where the rank itself has died."""
         try:
-            answer: dict[str, Json] = json.loads(self.connection.recv_bytes())
+            return received(self.connection)
         except (EOFError, OSError):
             raise gone(f"rank {self.rank} has died") from None
-        return answer
 
     def stop(self) -> None:
-        """End its child; whatever that has still said is passed over."""
-        self.send({"op": "stop"})
-        while self.receive()["event"] != "stopped":
+        """End its worker; whatever that has still said is passed over."""
+        self.send(Stop())
+        while not isinstance(self.receive(), Ended):
             pass
 
 
@@ -95,11 +95,11 @@ class Ranks(Here):
                 )
 
     def adapt(self, case: Case) -> Case:
-        """A case over several ranks is another one, and says so: sums in another order have other last bits."""
-        return replace(case, name=f"{case.name}-ranks{self.count}", params=case.params | {"ranks": self.count})
+        """Rename a case, since over several ranks it is another one: sums in another order have other last bits."""
+        return replace(case, name=f"{case.name}-ranks{self.count}", params=case.params.extended(ranks=self.count))
 
     def measure(self, plan: Plan, wanted: Experiment, todo: Todo, advance: Advance) -> None:
-        """Measure every cell by a child of each rank."""
+        """Measure every cell by a worker of each rank."""
         plan.measure(wanted, todo, advance, self.together)
 
     def together(self, jobs: list[Job], threads: int, advance: Advance) -> Iterator[Job]:
@@ -109,17 +109,17 @@ class Ranks(Here):
             yield job
 
     def _repeatedly(self, job: Job, threads: int, advance: Advance) -> None:
-        """By as many processes of each rank, one after the other, as the case's parameters say; by default one."""
-        processes: int = job.case.params.get("processes", 1)
-        while len(job.answers) < processes and all(answer["status"] == "ok" for answer in job.answers):
+        """Measure by as many workers of each rank, one after the other, as the case says; by default one."""
+        processes = job.case.params.integer("processes", 1)
+        while len(job.answers) < processes and all(end.ok for end in job.answers):
             job.answers.append(self._measure(job, threads, lambda done: advance(done / processes)))
 
-    def _measure(self, job: Job, threads: int, advance: Advance) -> dict[str, Json]:
-        """How a cell ended: on rank 0, or on the rank to blame."""
+    def _measure(self, job: Job, threads: int, advance: Advance) -> End:
+        """Measure once; return how the cell ended on rank 0, or on the rank to blame."""
         self.groups += 1
-        opening = job.opening() | {"group": f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.groups}"}
+        opening = job.opening(group=f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.groups}")
         for other in self.others:
-            other.send({"op": "start", "threads": threads})
+            other.send(Start(threads))
         own = started(threads)
         members: dict[int, Member] = {0: own} | {other.rank: other for other in self.others}
         try:
@@ -131,29 +131,31 @@ class Ranks(Here):
         return end
 
 
-def turns(members: Mapping[int, Member], opening: dict[str, Json], timeout: float, advance: Advance) -> dict[str, Json]:
+def turns(members: Mapping[int, Member], opening: Open, timeout: float, advance: Advance) -> End:
     """Have all work on a cell, each turn at once, until it ends."""
-    deadline, done, message = time.monotonic() + timeout, 0.0, opening
+    deadline, done = time.monotonic() + timeout, 0.0
+    message: Request = opening
     while True:
         for member in members.values():
             member.send(message)
         found = answers(members, deadline)
-        if any(answer["event"] == "end" for answer in found.values()):
+        if ends := {rank: answer for rank, answer in found.items() if isinstance(answer, End)}:
             advance(1.0 - done)
-            return verdict(found)
-        now = found[0].get("done", done)
-        advance(now - done)
-        done, message = now, {"op": "turn"}
+            return verdict(ends)
+        if isinstance(found[0], Progress):
+            advance(found[0].done - done)
+            done = found[0].done
+        message = Turn()
 
 
-def answers(members: Mapping[int, Member], deadline: float) -> dict[int, dict[str, Json]]:
-    """What each says by the deadline, or, where one has ended badly, within a moment of it."""
-    found: dict[int, dict[str, Json]] = {}
+def answers(members: Mapping[int, Member], deadline: float) -> dict[int, Answer]:
+    """Collect the answer of each member by the deadline, or within a moment after one has ended badly."""
+    found: dict[int, Answer] = {}
     while len(found) < len(members):
         waiting = {member.connection: rank for rank, member in members.items() if rank not in found}
         ready = wait(list(waiting), min(max(deadline - time.monotonic(), 0.0), FOREVER_S))
         if not ready and not any(map(badly, found.values())):
-            late = {"event": "end", "status": "timeout", "reason": "it did not finish within the time limit"}
+            late = End(Status.TIMEOUT, "it did not finish within the time limit")
             return found | dict.fromkeys(waiting.values(), late)
         if not ready:
             break
@@ -168,36 +170,43 @@ def answers(members: Mapping[int, Member], deadline: float) -> dict[int, dict[st
     return found
 
 
-def badly(answer: dict[str, Json]) -> bool:
+def badly(answer: Answer) -> bool:
     """Whether a rank has ended a cell so that it has ended for all."""
-    return bool(answer["event"] == "end" and answer["status"] != "ok")
+    return isinstance(answer, End) and not answer.ok
 
 
-def verdict(found: Mapping[int, dict[str, Json]]) -> dict[str, Json]:
-    """One end of a cell from those of its ranks.
+def verdict(ends: Mapping[int, End]) -> End:
+    """Choose the end of a cell from those of its ranks.
 
-    Raises Gone where a rank's child was killed from outside, or each only says that it has lost the others.
+    Raises Gone where a rank's worker was killed from outside, or each only says that it has lost the others.
     """
-    bad = {rank: answer for rank, answer in sorted(found.items()) if badly(answer)}
+    bad = {rank: end for rank, end in sorted(ends.items()) if not end.ok}
     if not bad:
-        return found[0]
-    told = {rank: answer for rank, answer in bad.items() if answer["status"] != "lost"}
+        return ends[0]
+    told = {rank: end for rank, end in bad.items() if end.status != Status.LOST}
     if not told:
-        raise gone(f"the ranks have lost each other ({next(iter(bad.values()))['reason']})")
-    rank, answer = next(iter(told.items()))
-    if answer.get("killed"):
-        raise gone(f"rank {rank} has died ({answer['reason']})")
-    return answer if rank == 0 else answer | {"reason": f"rank {rank}: {answer['reason']}"}
+        raise gone(f"the ranks have lost each other ({next(iter(bad.values())).reason})")
+    rank, end = next(iter(told.items()))
+    if end.killed:
+        raise gone(f"rank {rank} has died ({end.reason})")
+    return end if rank == 0 else replace(end, reason=f"rank {rank}: {end.reason}")
+
+
+def received(connection: "Connection[Any, Any]") -> Answer:
+    """Receive what another rank says; raises EOFError or OSError where it has died."""
+    answer = decode(connection.recv_bytes())
+    assert isinstance(answer, Answer)
+    return answer
 
 
 def gone(reason: str) -> Gone:
-    """To be raised; torchrun is about to end all of us, and there is something to say first."""
+    """Return the exception that ends the run, and hold off torchrun, which ends all ranks, until it is printed."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return Gone(reason)
 
 
-def started(threads: int) -> Child:
-    """A measuring process, on cores of its own where this machine has enough for all its ranks.
+def started(threads: int) -> MeasuringWorker:
+    """Start a worker on cores of its own, where this machine has enough for all its ranks.
 
     This process, which only waits, is bound to them and hands that down, before any library counts processors.
     """
@@ -209,9 +218,9 @@ def started(threads: int) -> Child:
 
 @contextmanager
 def gathered() -> Iterator[Ranks]:
-    """On rank 0, all ranks; they are dismissed at the end. On any other this serves, and then ends the process."""
+    """Yield all ranks on rank 0 and dismiss them at the end; on any other rank serve it, and then end the process."""
     local, visible = int(os.environ["LOCAL_RANK"]), os.environ.get("CUDA_VISIBLE_DEVICES")
-    # each rank's children see its own device alone, whatever library they load
+    # each rank's workers see its own device alone, whatever library they load
     os.environ["CUDA_VISIBLE_DEVICES"] = str(local) if visible is None else ",".join(visible.split(",")[local:][:1])
     store, rank, count = next(iter(rendezvous("env://")))
     if rank:
@@ -226,11 +235,11 @@ def gathered() -> Iterator[Ranks]:
         yield Ranks(others)
     finally:
         for other in others:
-            other.send({"op": "done"})
+            other.send(Done())
 
 
 def accepted(store: Store, count: int) -> list[Remote]:
-    """The other ranks, when all have connected."""
+    """Wait until all other ranks have connected, and return them."""
     one_machine = os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
     host, key = os.environ["MASTER_ADDR"], secrets.token_bytes(16)
     others: list[Remote] = []
@@ -240,7 +249,9 @@ def accepted(store: Store, count: int) -> list[Remote]:
         while len(others) < count:
             with suppress(AuthenticationError):  # someone else
                 connection = listener.accept()
-                others.append(Remote(json.loads(connection.recv_bytes()), connection))
+                joined = received(connection)
+                assert isinstance(joined, Join)
+                others.append(Remote(joined.rank, connection))
     return sorted(others, key=lambda other: other.rank)
 
 
@@ -248,36 +259,36 @@ def serve(store: Store, rank: int) -> int:
     """Do as rank 0 says until it says that all is done; the exit code."""
     host, port, key = store.get(ADDRESS).decode().split()
     leader = Client((host, int(port)), "AF_INET", authkey=bytes.fromhex(key))
-    leader.send_bytes(json.dumps(rank).encode())
+    leader.send_bytes(encode(Join(rank)))
     with guard(None):
         return obey(leader, rank)
 
 
 def obey(leader: "Connection[Any, Any]", rank: int) -> int:
-    """What rank 0 says, with one child after the other."""
-    child: Child | None = None
+    """Do what rank 0 says, with one worker after the other."""
+    worker: MeasuringWorker | None = None
     try:
         while True:
-            if leader not in wait([leader, child.connection] if child else [leader]):
-                assert child is not None
+            if leader not in wait([leader, worker.connection] if worker else [leader]):
+                assert worker is not None
                 try:
-                    answer = child.receive()
+                    answer = worker.receive()
                 except Lost as lost:
-                    answer, child = lost.end(), None
-                leader.send_bytes(json.dumps(answer).encode())
+                    answer, worker = lost.end(), None
+                leader.send_bytes(encode(answer))
                 continue
-            message = json.loads(leader.recv_bytes())
-            if message["op"] == "done":
-                return 0
-            if message["op"] == "start":
-                child = started(message["threads"])
-            elif message["op"] == "stop":
-                if child:
-                    child.close(gently=False)
-                child = None
-                leader.send_bytes(b'{"event": "stopped"}')
-            elif child:
-                child.send(message)
+            match decode(leader.recv_bytes()):
+                case Done():
+                    return 0
+                case Start(threads=threads):
+                    worker = started(threads)
+                case Stop():
+                    if worker:
+                        worker.close(gently=False)
+                    worker = None
+                    leader.send_bytes(encode(Ended()))
+                case Open() | Turn() as message if worker:
+                    worker.send(message)
     except (EOFError, OSError):
         if rank == 1:  # one line is enough
             print(f"maml-bench: {gone('rank 0 has died')}", file=sys.stderr, flush=True)
@@ -285,5 +296,5 @@ def obey(leader: "Connection[Any, Any]", rank: int) -> int:
     except KeyboardInterrupt:  # rank 0 has it, too, and tells
         return 130
     finally:
-        if child:
-            child.close(gently=False)
+        if worker:
+            worker.close(gently=False)

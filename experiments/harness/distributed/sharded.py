@@ -7,13 +7,14 @@ The implementation on each rank is unchanged and sees a smaller meta-batch. What
 
 import os
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from baselines.contract import Baseline, MetaGradient, TaskBatch, trainable
+from experiments.harness.records import Status
 from experiments.harness.status import Stopped, Unavailable, Wrong
 
 SILENCE = timedelta(minutes=30)
@@ -24,7 +25,7 @@ once."""
 class PeerLost(Stopped):
     """Another rank is gone; why, that rank or its parent tells."""
 
-    status = "lost"
+    status = Status.LOST
 
 
 def join(name: str, device: str) -> "Rank":
@@ -47,7 +48,7 @@ def join(name: str, device: str) -> "Rank":
 
 
 def add_up(values: Tensor) -> None:
-    """The sum over all ranks, in the place of `values`; the same bits on every rank."""
+    """Replace `values` by their sum over all ranks, the same bits on every rank."""
     try:
         dist.all_reduce(values)
     except RuntimeError as error:
@@ -55,7 +56,7 @@ def add_up(values: Tensor) -> None:
 
 
 def from_leader(values: Tensor) -> None:
-    """Rank 0's values, in the place of `values`."""
+    """Replace `values` by those of rank 0."""
     try:
         dist.broadcast(values, src=0)
     except RuntimeError as error:
@@ -98,7 +99,7 @@ class Rank:
 class Shard(NamedTuple):
     """This rank's part of a meta-batch: the tasks `mine` of `tasks`, prepared; None where there are none."""
 
-    prepared: Any
+    prepared: object
     mine: slice
     tasks: int
 
@@ -114,7 +115,7 @@ class Sharded(Baseline):
         """Whether the implementation computes task losses; asked once, since asking waits for the device."""
 
     def prepare(self, batch: TaskBatch) -> Shard:
-        """The first ranks get one task more where they cannot be divided evenly, the last ones none if there are few.
+        """Take this rank's tasks: the first ranks get one more where they do not divide evenly, the last perhaps none.
 
         Tasks are copied, so that tensors are aligned as those of a whole meta-batch: compiled code asks for it.
         """
@@ -126,7 +127,7 @@ class Sharded(Baseline):
         return Shard(self.baseline.prepare(own) if mine.start < mine.stop else None, mine, tasks)
 
     def meta_gradient(self, shard: Shard) -> MetaGradient:
-        """The whole meta-batch's, on every rank."""
+        """Compute the meta-gradient of the whole meta-batch, on every rank."""
         values = self.new_values(shard.tasks)
         if shard.mine.start < shard.mine.stop:
             self.add(self.baseline.to_torch(self.baseline.meta_gradient(shard.prepared)), shard.mine, values)
@@ -135,11 +136,11 @@ class Sharded(Baseline):
         return self.mean(values, shard.tasks)
 
     def new_values(self, tasks: int) -> Tensor:
-        """Zeros for what is added up: gradients times tasks, task losses, how many have a loss, and how many tasks."""
+        """Return zeros for what is added up: gradients times tasks, task losses, tasks with a loss, and tasks."""
         return torch.zeros(self.size + tasks + 2, dtype=self.spec.dtype, device=self.spec.device)
 
     def add(self, found: MetaGradient, mine: slice, values: Tensor) -> None:
-        """This rank's part."""
+        """Add this rank's part to the values."""
         own = mine.stop - mine.start
         grads = torch.cat([found.grads[name].flatten() for name in trainable(self.spec.model)])
         values[: self.size] = grads * own
@@ -149,7 +150,7 @@ class Sharded(Baseline):
         values[-1] = own
 
     def mean(self, values: Tensor, tasks: int) -> MetaGradient:
-        """Of the sums; raises Wrong where the tasks that were computed are not the meta-batch's."""
+        """Divide the sums by the number of tasks; raises Wrong where the tasks computed are not the meta-batch's."""
         if self.has_losses is None:
             told, computed = values[-2:].tolist()
             if computed != tasks:
@@ -161,5 +162,5 @@ class Sharded(Baseline):
         return MetaGradient(values[self.size : -2] if self.has_losses else None, grads)
 
     def synchronize(self) -> None:
-        """As the implementation does."""
+        """Wait until the implementation's work is done."""
         self.baseline.synchronize()

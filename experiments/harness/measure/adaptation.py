@@ -10,7 +10,7 @@ from baselines.contract import InnerLoop, Loss, Params, Stateless, TaskBatch, tr
 
 
 def heldout_losses(model: nn.Module, loss: Loss, inner: InnerLoop, batch: TaskBatch) -> tuple[Tensor, Tensor]:
-    """Query losses before and after adaptation, (tasks,) each; the model is left as it was."""
+    """Compute query losses before and after adaptation, (tasks,) each; the model is left as it was."""
     theta = {name: p.detach() for name, p in trainable(model).items()}
     network = Stateless(model)
     before, after = [], []
@@ -44,7 +44,7 @@ class Adaptation:
         self.told = range(inner.steps + 1)  # the steps after which predictions and losses are told
 
     def losses(self, batch: TaskBatch, together: int = 500) -> Tensor:
-        """Query losses after 0 … `inner.steps` gradient steps, (steps + 1, tasks); so many tasks go `together`."""
+        """Compute query losses after 0 … `inner.steps` steps, (steps + 1, tasks); so many tasks go `together`."""
 
         def one(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
             path = self._path(support_x, support_y)
@@ -55,13 +55,13 @@ class Adaptation:
             return torch.cat([vmap(one)(*chunk) for chunk in chunks]).T
 
     def predictions(self, support_x: Tensor, support_y: Tensor, query_x: Tensor, alone: bool = False) -> Tensor:
-        """One task's predictions after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs)."""
+        """Predict for one task after 0 … `inner.steps` gradient steps, (steps + 1, points, outputs)."""
         with torch.no_grad():
             path = self._path(support_x, support_y)
             return torch.stack([predictions(self.network, phi, support_x, query_x, alone) for phi in path])
 
     def _path(self, x: Tensor, y: Tensor) -> Iterator[Params]:
-        """φ₀ = θ to φ_K."""
+        """Yield the weights φ₀ = θ to φ_K."""
 
         def support_loss(phi: Params) -> Tensor:
             return self.loss(self.network(phi, x), y)
@@ -75,7 +75,7 @@ class Adaptation:
 
 
 def predictions(network: Stateless, phi: Params, support_x: Tensor, query_x: Tensor, alone: bool) -> Tensor:
-    """Predictions with the weights φ, (points, outputs).
+    """Predict with the weights φ, (points, outputs).
 
     Where a network normalises by the points at hand, query points help each other (transduction), unless each is
     predicted `alone`, in the company of the support points only (Nichol et al. 2018, section 6.1).

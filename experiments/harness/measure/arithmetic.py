@@ -21,13 +21,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from experiments.harness.records import Parameters
+
 Clock = Callable[[Callable[[], object]], float]
 COPIES = 5
 
 
-def layers(model: dict[str, int], inputs: int) -> list[tuple[int, int]]:
-    """(in, out) of every linear layer of a described multilayer perceptron."""
-    sizes = [inputs, *[model["width"]] * model["hidden"], model.get("outputs", 1)]
+def layers(model: Parameters, inputs: int) -> list[tuple[int, int]]:
+    """Return (in, out) of every linear layer of a described multilayer perceptron."""
+    sizes = [inputs, *[model.integer("width")] * model.integer("hidden"), model.integer("outputs", 1)]
     return list(pairwise(sizes))
 
 
@@ -39,7 +41,7 @@ def arithmetic_ms(
     like: Tensor,
     clock: Clock,
 ) -> float:
-    """Milliseconds for one meta-gradient; `points`: support and query; `clock` gives a call's milliseconds.
+    """Estimate milliseconds for one meta-gradient; `points`: support and query; `clock` times a call in milliseconds.
 
     like: a tensor of the dtype and on the device that count.
     """
@@ -55,7 +57,7 @@ def arithmetic_ms(
 
 
 def product_ms(tasks: int, rows: int, fan_in: int, fan_out: int, like: Tensor, clock: Clock) -> float:
-    """The mean over the three products of a layer, batched over tasks."""
+    """Time the three products of a layer, batched over tasks; return their mean in milliseconds."""
     h, delta = like.new_ones(tasks, rows, fan_in), like.new_ones(tasks, rows, fan_out)
     weight = like.new_ones(tasks, fan_out, fan_in)
     found = 0.0
@@ -66,7 +68,7 @@ def product_ms(tasks: int, rows: int, fan_in: int, fan_out: int, like: Tensor, c
 
 
 def copy_ms(numbers: int, like: Tensor, clock: Clock) -> float:
-    """One array read or written: a third of adding two to a third."""
+    """Time one array read or written, in milliseconds: a third of adding two to a third."""
     a, b = like.new_ones(numbers), like.new_ones(numbers)
     out = torch.add(a, b)
     return clock(lambda: torch.add(a, b, out=out)) / 3

@@ -1,10 +1,9 @@
-"""What a measuring process works with: the case's model, tasks and oracle, and the implementation built for them."""
+"""Build an implementation for the problem of a case, and judge it before and after it is measured."""
 
 import functools
-import hashlib
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,158 +11,87 @@ import torch
 from torch import nn
 
 import baselines
-from baselines.contract import Baseline, Computes, InnerLoop, Loss, Spec, TaskBatch, trainable
-from experiments.harness.case import Case, Json
-from experiments.harness.factory import from_file
+from baselines.contract import Baseline, Computes, Spec, trainable
 from experiments.harness.measure import environment
+from experiments.harness.measure.problem import Problem
 from experiments.harness.measure.ring import SIZE, Block, Ring
 from experiments.harness.measure.setup import Setup, as_arrays, draws_random_numbers, points_of
 from experiments.harness.measure.share import WHOLE, Share
 from experiments.harness.processes import imports
+from experiments.harness.records import Case, Row
 from experiments.harness.status import Lacking, Unavailable, Wrong
 from experiments.judging import conformance, ground_truth, outside
 from experiments.judging.examined import Examined
 from experiments.judging.snapshot import Snapshot, in_words
 from experiments.judging.verify import Check, Oracle, Reference, Weights
-from experiments.problems import networks
-from experiments.problems.networks.initial import FAN_IN, initialise
-from experiments.problems.networks.losses import LOSSES
-from experiments.problems.tasks import family, stream
-from experiments.problems.tasks.episodes import Episodes
-from experiments.problems.tasks.stream import Arrays, Stream
+from experiments.problems.tasks import stream
+from experiments.problems.tasks.stream import Arrays
 
 DRAWS = 8  # meta-batches of which the first that can be judged is
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A call with fresh tasks, the oracle's name, and the verdict on what was found."""
+    """A call with fresh tasks, the name of the oracle that judged it, and the verdict.
+
+    points: as rounded to the dtype, so that the oracle had the same inputs.
+    """
 
     oracle: str
     check: Check
     found: Weights
     theta: Weights
     points: Arrays
-    """As rounded to the dtype, so that the oracle had the same inputs."""
 
 
-@dataclass
-class Bench:
-    """One implementation in one case. `file` and `model_file` are given where they lie outside the project."""
+class Bench(Problem):
+    """One implementation in one case, built, judged and handed to what measures it.
 
-    case: Case
-    subject: str
-    file: Path | None
-    model_file: Path | None
-    repeat: int = 0
-    """How many processes have measured the same cell in the same pass before this one."""
-    oracle_results: Path | None = None
-    """A folder that all processes of one run and case share, since many ask an oracle the same."""
-    checkpoint: Path | None = None
-    """Where a training run keeps how far it is, and looks for how far an earlier one was."""
-    share: Share = WHOLE
-    """What this process does of a meta-batch."""
+    name: the implementation's. file, model_file: given where they lie outside the project. repeat: how many processes
+    have made the same measurement of the cell before this one. oracle_results: a folder that all processes of one run
+    and case share, since many ask an oracle the same. checkpoint: where a training keeps how far it is, and looks for
+    how far an earlier one was. share: what this process does of a meta-batch.
+    """
 
-    def __post_init__(self) -> None:
-        self.params = self.case.params
-        self.device = torch.device(self.case.device)
-        self.dtype: torch.dtype = getattr(torch, self.case.dtype)
-        self.loss: Loss = LOSSES[self.params.get("model", {}).get("loss", "squared error")]
-        self.init_digest = ""
-        self.inputs_digest = ""
-        self.streams: dict[str, Stream | Episodes] = {}
+    def __init__(
+        self,
+        case: Case,
+        name: str,
+        file: Path | None,
+        model_file: Path | None,
+        repeat: int = 0,
+        oracle_results: Path | None = None,
+        checkpoint: Path | None = None,
+        share: Share = WHOLE,
+    ) -> None:
+        super().__init__(case, model_file)
+        self.name, self.file, self.repeat = name, file, repeat
+        self.oracle_results, self.checkpoint, self.share = oracle_results, checkpoint, share
         self.verifications = 0
-
-    # -- what the case asks for
-
-    @property
-    def inner(self) -> InnerLoop:
-        """The case's inner loop."""
-        return InnerLoop(self.params["inner_lr"], self.params["inner_steps"])
-
-    def stream(self, purpose: str = "train", tasks: int | None = None, seed: int | None = None) -> Stream | Episodes:
-        """The case's tasks; streams of another purpose are independent of those that are measured.
-
-        `tasks` and `seed` replace the case's own when the stream is first asked for.
-        """
-        if purpose not in self.streams:
-            p = self.params
-            seed = self.case.seed if seed is None else seed
-            self.streams[purpose] = stream(p, seed, tasks or p["tasks"], purpose)
-        return self.streams[purpose]
-
-    @property
-    def stream_digest(self) -> str:
-        """SHA-256 over the digests of everything that was drawn, whatever for; empty before the first draw.
-
-        `inputs_digest` in its place, where an experiment brings inputs of its own.
-        """
-        if self.inputs_digest:
-            return self.inputs_digest
-        parts = [f"{purpose} {stream.digest}" for purpose, stream in sorted(self.streams.items())]
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest() if parts else ""
-
-    def batch(self, index: int, purpose: str = "train", dtype: torch.dtype | None = None) -> TaskBatch:
-        """Meta-batch `index` on the case's device."""
-        return self.tensors(self.stream(purpose).batch(index), dtype)
-
-    def tensors(self, arrays: Arrays, dtype: torch.dtype | None = None) -> TaskBatch:
-        """A meta-batch on the case's device, images as such."""
-        batch = TaskBatch(*(torch.from_numpy(a).to(self.device, dtype or self.dtype) for a in arrays))
-        if "side" not in self.params["model"]:
-            return batch
-        image = (self.params["model"]["channels"], *[self.params["model"]["side"]] * 2)
-        support_x, query_x = (x.unflatten(2, image) for x in (batch.support_x, batch.query_x))
-        return batch._replace(support_x=support_x, query_x=query_x)
-
-    def batches(self, count: int, start: int = 0) -> Iterator[TaskBatch]:
-        """The first `count` meta-batches, in order, from number `start` on; those before are drawn for the digest."""
-        for i in range(start):
-            self.stream().batch(i)
-        return (self.batch(i) for i in range(start, count))
-
-    def model(self, dtype: torch.dtype) -> nn.Module:
-        """A fresh model with the case's initial weights, drawn in float64 and then cast."""
-        wanted = self.params["model"]
-        if "factory" in wanted:
-            torch.manual_seed(self.case.seed)  # for parameters that only the factory knows how to initialise
-            assert self.model_file is not None
-            model: nn.Module = from_file(self.model_file, wanted["factory"])()
-        else:
-            model = networks.build(self.description)
-        model = model.double()
-        self.init_digest = initialise(model, self.case.seed, self.params.get("initial", FAN_IN))
-        return model.to(self.device, dtype)
-
-    @property
-    def description(self) -> dict[str, Json]:
-        """The case's built-in network, as `experiments.judging.oracles.described` reads it."""
-        wanted = self.params["model"]
-        return wanted if "side" in wanted else {"inputs": family(self.params["family"]).inputs, **wanted}
 
     # -- the implementation
 
     @functools.cached_property
     def implementation(self) -> type[Baseline]:
-        """Its class; raises Lacking, with the reason, where its file or library does not import."""
+        """Load its class; raises Lacking, with the reason, where its file or library does not import."""
         if self.file:
             imports.execute(f"external_{self.file.stem}", self.file)
         try:
-            return baselines.load(self.file or baselines.find(self.subject))
+            return baselines.load(self.file or baselines.find(self.name))
         except Exception as error:
             raise Lacking(f"{type(error).__name__} at import: {error}") from error
 
     @property
     def computes(self) -> Computes:
-        """What the implementation says it computes."""
+        """Return what the implementation says it computes."""
         return self.implementation.computes
 
     def spec(self, dtype: torch.dtype) -> Spec:
-        """What an implementation is built for, with a new model."""
+        """Return what an implementation is built for, with a new model."""
         return Spec(self.model(dtype), self.loss, self.inner, self.device, dtype)
 
     def build(self, spec: Spec) -> Setup:
-        """A new implementation for `spec`, over all processes that measure the cell together.
+        """Build a new implementation for `spec`, over all processes that measure the cell together.
 
         Raises Unavailable with the implementation's own reason.
         """
@@ -175,7 +103,7 @@ class Bench:
 
     @functools.cached_property
     def setup(self) -> Setup:
-        """The very object that is measured, in the case's dtype."""
+        """Build the very object that is measured, in the case's dtype."""
         built = self.build(self.spec(self.dtype))
         environment.settle(self.case.threads)  # an import or a constructor may have changed it
         return built
@@ -183,13 +111,13 @@ class Bench:
     # -- the oracle
 
     def oracle(self, computes: Computes, model: nn.Module) -> tuple[str, Oracle]:
-        """The strongest oracle there is for the case's model, and its name."""
-        described = None if "factory" in self.params["model"] else self.description
+        """Return the strongest oracle there is for the case's model, after its name."""
+        described = None if "factory" in self.params.part("model") else self.description
         return ground_truth.oracle(described, model, self.loss, self.inner, computes)
 
     # -- verify, then measure
 
-    def verify(self) -> dict[str, Json]:
+    def verify(self) -> Row:
         """Check the implementation on fresh tasks, in float64 and as the object that is measured.
 
         Returns the columns error_float64, error_<dtype> and oracle; raises Wrong where an error is larger than
@@ -197,10 +125,10 @@ class Bench:
         case whose parameters have `verify_in` "float64" is content with that: steps so large that nothing can be told
         in float32.
         """
-        row: dict[str, Json] = {}
+        row: Row = {}
         setups = {self.case.dtype: self.setup}
         first = self.verifications + self.repeat == 0
-        if self.params.get("verify_in") == "float64":
+        if self.params.text("verify_in", "") == "float64":
             setups = {"float64": self.build(self.spec(torch.float64))}
         elif first:  # a second build for each later check would only repeat the first
             setups.setdefault("float64", self.build(self.spec(torch.float64)))
@@ -220,20 +148,20 @@ class Bench:
         self.verifications += 1
         return row
 
-    def conform(self, setup: Setup, row: dict[str, Json]) -> None:
+    def conform(self, setup: Setup, row: Row) -> None:
         """Check every term of the contract; those of `thorough` where the case asks for it, or a file is the user's.
 
         Raises Wrong with the term that is broken. One of several processes sees only its share, and is not examined.
         """
         if not self.share.whole:
             return
-        conformance.enforce(self.examined(setup), bool(self.file or self.params.get("thorough")), row)
+        conformance.enforce(self.examined(setup), bool(self.file or self.params.flag("thorough")), row)
 
     def examined(self, setup: Setup) -> Examined:
-        """What the check of the contract works with: meta-batches of the case's shape, and its ground truth."""
+        """Gather what the check of the contract works with: meta-batches of the case's shape, and its ground truth."""
         dtype = setup.spec.dtype
         # not one of the streams that the digest is of: nothing that is shown depends on it
-        tasks = stream(self.params, self.case.seed, self.params["tasks"], "conformance")
+        tasks = stream(self.params, self.case.seed, self.params.integer("tasks"), "conformance")
 
         def larger(steps: int) -> Setup:
             inner = replace(setup.spec.inner, steps=steps)
@@ -309,7 +237,7 @@ class Bench:
             raise Wrong(shown)
 
     def reference(self, spec: Spec, theta: Weights, points: Arrays) -> tuple[str, Reference]:
-        """The oracle's name, and what it says of these weights and points.
+        """Compute the ground truth at these weights and points; return it after the oracle's name.
 
         Raises Unavailable where they cannot be judged: at a kink, or where rounding alone changes the result much. What
         float64 cannot judge, float32 cannot: there the change may be small again only because all of it is rounding.
@@ -318,7 +246,7 @@ class Bench:
         return name, self.truth(name, oracle, spec.dtype, theta, points)
 
     def truth(self, name: str, oracle: Oracle, dtype: torch.dtype, theta: Weights, points: Arrays) -> Reference:
-        """What the oracle of that name says, as `reference` does. Raises Unavailable as it does."""
+        """Compute the ground truth by an oracle, as `reference` does. Raises Unavailable as it does."""
         displacement = self.computes == "reptile" and self.inner.steps > 0
         key = f"{name} {self.computes} {dtype}"
         return ground_truth.reference(oracle, theta, points, dtype, displacement, self.oracle_results, key)

@@ -1,42 +1,45 @@
 """How far a training run is: written whole or not at all, by one process, and read as data, never as code."""
 
 import io
-import os
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from experiments.harness.case import Json
+from experiments.harness.files import write_whole
 from experiments.harness.measure.share import WHOLE, Share
 from experiments.harness.processes import imports
 
-FIELDS = {"model", "adam", "random", "told"}
+FIELDS = {"model", "adam", "random", "curves", "resumed"}
 
 
-def save(
-    path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: dict[str, Json], share: Share = WHOLE
-) -> None:
-    """Keep model, optimizer and random state, and what the run has `told`: numbers, lists and dicts of them."""
+@dataclass(frozen=True)
+class Told:
+    """What a training run has told so far: curves by name, and the iterations from which it was resumed."""
+
+    curves: dict[str, dict[str, list[float]]]
+    resumed: list[int]
+
+
+def save(path: Path | None, model: nn.Module, adam: torch.optim.Adam, told: Told, share: Share = WHOLE) -> None:
+    """Keep model, optimizer and random state, and what the run has told."""
     if path is None or not share.leads:
         return
     state = {
         "model": model.state_dict(),
         "adam": adam.state_dict(),
         "random": torch.get_rng_state(),
-        "told": told,
+        "curves": told.curves,
+        "resumed": told.resumed,
         "sources": imports.sources(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_whole(path, content.getvalue())
 
 
-def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam, share: Share = WHOLE) -> dict[str, Json] | None:
+def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam, share: Share = WHOLE) -> Told | None:
     """Put model, optimizer and random state where they were; what the run had told.
 
     None where there is nothing, or only what other sources have made.
@@ -49,8 +52,7 @@ def resume(path: Path | None, model: nn.Module, adam: torch.optim.Adam, share: S
     model.load_state_dict(state["model"])
     adam.load_state_dict(state["adam"])
     torch.set_rng_state(state["random"])
-    told: dict[str, Json] = state["told"]
-    return told
+    return Told(state["curves"], state["resumed"])
 
 
 def ours(content: bytes) -> bool:
@@ -64,7 +66,7 @@ def ours(content: bytes) -> bool:
 
 
 def damaged(path: Path) -> str:
-    """What is wrong with a checkpoint that is there; empty if nothing is."""
+    """Tell what is wrong with a checkpoint that is there; empty if nothing is."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

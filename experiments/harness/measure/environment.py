@@ -10,29 +10,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.harness.case import Json
+from experiments.harness.records import Environment
 
 CLOCKS = (time.perf_counter, time.process_time, time.monotonic, time.time)
 """As they were before any implementation was loaded."""
 
 
-def environment(device: str) -> dict[str, Json]:
-    """The fields of docs/results.md."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "device_model": torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
-        "cpu_model": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "tf32": False,
-        "cuda": torch.version.cuda or "",
-    }
+def environment(device: str) -> Environment:
+    """Return the environment of what this process measures on `device`."""
+    return Environment(
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        numpy=np.__version__,
+        device_model=torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
+        cpu_model=cpu_model(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        platform=f"{platform.system()} {platform.machine()}",
+        cuda=torch.version.cuda or "",
+    )
 
 
 def installed(distribution: str | None) -> str:
-    """Its version, or nothing."""
+    """Return the version of an installed distribution, or nothing."""
     try:
         return importlib.metadata.version(distribution) if distribution else ""
     except importlib.metadata.PackageNotFoundError:
@@ -40,7 +39,7 @@ def installed(distribution: str | None) -> str:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """Return the processor's name as the system tells it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -50,7 +49,7 @@ def cpu_model() -> str:
 
 
 def settle(threads: int) -> None:
-    """The numeric settings that every implementation gets: threads as asked for, full float32 precision.
+    """Set what every implementation gets: threads as asked for, full float32 precision.
 
     What an implementation may have changed for all that come after it in this process is put right, too.
     """
@@ -76,7 +75,7 @@ def autocast(device: str, enabled: bool) -> None:
 
 
 def unsettled(threads: int) -> str:
-    """Which of these settings an implementation has changed; empty if none."""
+    """Tell which of these settings an implementation has changed; empty if none."""
     if torch.get_num_threads() != threads:
         return f"it changed the number of threads to {torch.get_num_threads()}"
     if torch.get_float32_matmul_precision() != "highest" or torch.backends.cudnn.allow_tf32:

@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from baselines.contract import undisturbed
-from experiments.harness.case import Json
+from experiments.harness.records import Row
 
 MIB = 2.0**20
 NO_CUDA = "no CUDA device in this run"
@@ -19,13 +19,13 @@ NO_CUDA = "no CUDA device in this run"
 @undisturbed()
 def peaks(
     call: Callable[[], object], resident_bytes: int, device: torch.device, framework: str = "torch"
-) -> tuple[dict[str, Json], dict[str, str]]:
-    """The columns of one call's memory in MiB, and for the columns that stay empty, why.
+) -> tuple[Row, dict[str, str]]:
+    """Measure the memory of one call: its columns in MiB, and for the columns that stay empty, why.
 
     The first call counts towards resident memory (its code and workspaces are part of the price); the tensors' peak
     is taken from a second one, under PyTorch's profiler, which sees the tensors of no other `framework`.
     """
-    row: dict[str, Json] = {}
+    row: Row = {}
     empty: dict[str, str] = {}
     seen = device.type == "cuda" and framework == "torch"
     if seen:
@@ -56,7 +56,7 @@ def peaks(
 
 
 def _tensor_peak(call: Callable[[], object], device: torch.device) -> int:
-    """The most bytes that tensors made during the call held at one time, from the allocator's events."""
+    """Return the most bytes that tensors made in the call held at one time, from the allocator's events."""
     activities = {ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])}
     with profile(activities=activities, profile_memory=True) as record:
         result = call()
@@ -87,7 +87,7 @@ def give_free_memory_back() -> None:
 
 
 def resident_set(process: int | str = "self") -> dict[str, int] | None:
-    """VmRSS and VmHWM, its peak, of a process in KiB (Linux); None elsewhere, or where it has ended."""
+    """Return VmRSS and VmHWM, its peak, of a process in KiB (Linux); None elsewhere, or where it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
@@ -97,7 +97,7 @@ def resident_set(process: int | str = "self") -> dict[str, int] | None:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that its threads started (Linux); of one that is gone, or elsewhere, itself alone."""
+    """Return a process and all that its threads started (Linux); itself alone if it is gone, or elsewhere."""
     started: list[str] = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # the thread, or the process, has ended
@@ -106,7 +106,7 @@ def family(pid: int) -> list[int]:
 
 
 def proportional_set(pid: int) -> int:
-    """Bytes of a process, of each page that it shares with others its part (Linux); 0 where it is gone."""
+    """Return the bytes of a process, with its part of each page that it shares (Linux); 0 where it is gone."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -115,7 +115,7 @@ def proportional_set(pid: int) -> int:
 
 
 def live_tensor_bytes(device: torch.device) -> int:
-    """Bytes of all tensors that are alive on `device`, exactly, after a collection of garbage.
+    """Return the exact bytes of all tensors that are alive on `device`, after a collection of garbage.
 
     On CUDA what PyTorch's allocator has given out; on a CPU the storages, each once, of the tensors that Python's
     collector knows. Of those that live in C++ alone, in a graph that leaks, only resident memory tells.

@@ -16,7 +16,7 @@ _LIBC = ctypes.CDLL(None)
 
 
 def cores() -> list[int]:
-    """The processors this process may use."""
+    """Return the processors that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 

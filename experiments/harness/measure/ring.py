@@ -56,7 +56,7 @@ class Stretch:
     warming_s: float
     wall_s: float
     cpu_s: float
-    result: Any
+    result: object
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Ring:
         )
 
     def _settle(self) -> float:
-        """Discard calls until caches are this implementation's own; the seconds of one."""
+        """Discard calls until caches are this implementation's own; return the seconds of one."""
         calls, wall = 0, 0.0
         while wall < SETTLE_S:
             count = min(len(self.batches), max(1, math.ceil(SETTLE_S * calls / wall) - calls)) if calls else 1

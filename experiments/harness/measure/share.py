@@ -43,7 +43,7 @@ class Whole:
         return content
 
     def check_weights(self, model: nn.Module) -> None:
-        """Nothing to compare with."""
+        """Do nothing: there is no other process to compare with."""
 
 
 WHOLE = Whole()

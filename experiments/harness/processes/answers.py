@@ -1,58 +1,64 @@
-"""What the passes and processes of a cell have answered, as one."""
+"""What the measurements and processes of a cell have answered, as one."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from experiments.harness.case import Json
+from experiments.harness.messages import End
 from experiments.harness.processes.imports import EDITED
+from experiments.harness.records import Row, Status, StoredCell
+
+Ends = Mapping[str, Sequence[End]]
+"""By measurement, how each process that measured the cell has ended."""
 
 
-def all_ok(by_pass: dict[str, list[dict[str, Json]]]) -> bool:
-    """Whether every one of them ended well."""
-    return all(answer["status"] == "ok" for answers in by_pass.values() for answer in answers)
+def all_ok(ends_of: Ends) -> bool:
+    """Tell whether every one of them ended well."""
+    return all(end.ok for ends in ends_of.values() for end in ends)
 
 
-def merge(by_pass: dict[str, list[dict[str, Json]]]) -> dict[str, Json]:
-    """One cell from the answers of its passes and their processes.
+def merge(cell: StoredCell, ends_of: Ends) -> StoredCell:
+    """Fill a cell with what its measurements and their processes have answered.
 
     Rows are merged; samples stay apart by process; the first answer that is not ok decides the status. Where processes
     had other sources than others, the cell is of none of them, and has failed.
     """
-    answers = [answer for group in by_pass.values() for answer in group]
-    sources = together(answer.get("sources", {}) for answer in answers)
+    ends = [end for group in ends_of.values() for end in group]
+    sources = together(end.sources or {} for end in ends)
     edited = [name for name, digest in sources.items() if digest == EDITED]
-    bad = next((answer for answer in answers if answer["status"] != "ok"), None)
-    last = answers[-1]
+    bad = next((end for end in ends if not end.ok), None)
+    last = ends[-1]
     if edited:
-        bad = last = {"status": "failed", "reason": f"{called(edited[0])} was edited while it was measured"}
-    row: dict[str, Json] = {}
-    cell: dict[str, Any] = {
-        "status": bad["status"] if bad else "ok",
-        "reason": bad["reason"] if bad else "",
-        "note": last.get("note", ""),
-        "stream_digest": last.get("stream_digest", ""),
-        "init_digest": last.get("init_digest", ""),
-        "empty": {},
-        "samples": {},
-        "observations": {},
-        "series": {},
-        "sources": sources,
-        "lacking": bad.get("lacking", "") if bad else "",
-    }
-    for answer in answers:
-        cell["empty"] |= answer.get("empty", {})
-        row |= answer.get("row", {})
-        if bad is None:
-            for name, values in answer["samples"].items():
-                cell["samples"].setdefault(name, []).append(values)
-            cell["observations"] |= answer["observations"]
-            cell["series"] |= answer["series"]
-    cell["rows"] = last.get("rows") or [bad.get("row", {}) if bad else row]
-    return cell
+        bad = last = End(Status.FAILED, f"{called(edited[0])} was edited while it was measured")
+    merged = replace(
+        cell,
+        status=bad.status if bad else Status.OK,
+        reason=bad.reason if bad else "",
+        lacking=bad.lacking if bad else "",
+        note=last.result.note,
+        stream_digest=last.stream_digest,
+        init_digest=last.init_digest,
+        empty={column: why for end in ends for column, why in end.result.empty.items()},
+        sources=sources,
+    )
+    if bad:
+        return replace(merged, rows=last.result.rows or [bad.result.row])
+    row: Row = {}
+    samples: dict[str, list[list[float]]] = {}
+    for end in ends:
+        row |= end.result.row
+        for name, values in end.result.samples.items():
+            samples.setdefault(name, []).append(values)
+    return replace(
+        merged,
+        rows=last.result.rows or [row],
+        samples=samples,
+        observations={name: values for end in ends for name, values in end.result.observations.items()},
+        series={name: curve for end in ends for name, curve in end.result.series.items()},
+    )
 
 
 def together(each: Iterable[dict[str, str]]) -> dict[str, str]:
-    """The sources of all processes of a cell; a file of which they had different contents was edited."""
+    """Merge the sources of all workers of a cell; a file of which they had different contents was edited."""
     sources: dict[str, str] = {}
     for own in each:
         for name, digest in own.items():
@@ -61,7 +67,7 @@ def together(each: Iterable[dict[str, str]]) -> dict[str, str]:
 
 
 def called(name: str) -> str:
-    """A source file by the name that a reader knows."""
+    """Return the name of a source file that a reader knows."""
     first, _, inside = name.partition("/")
     own = first.removeprefix("external_")
     if first == own:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import NamedTuple
 
-from experiments.harness.case import sha256
+from experiments.harness.files import sha256
 from experiments.harness.packages import PACKAGES
 from experiments.harness.status import ROOT
 
@@ -60,7 +60,7 @@ class Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the first of the others says that knows the module."""
+        """Find a module by the first of the other finders that knows it."""
         for finder in sys.meta_path:
             find = None if finder is self else getattr(finder, "find_spec", None)
             if find and (spec := find(fullname, path, target)):
@@ -94,13 +94,13 @@ def execute(name: str, file: Path) -> None:
 
 
 def sources() -> dict[str, str]:
-    """The digests by name, of all that was imported for the present cell."""
+    """Return the digest of every file that was imported for the present cell, by name."""
     found = {name_of(Path(file), module.path, _given): module.digest for file, module in _found.items()}
     return dict(sorted((found | _executed).items()))
 
 
 def name_of(file: Path, path: str, given: Mapping[str, Path]) -> str:
-    """What a file is called in cells; `path`: its module's name as a path, `given`: the user's files by name."""
+    """Return what a file is called in cells; `path`: its module's name as a path, `given`: the user's files by name."""
     for place in (file, file.resolve()):
         if (inside := below(place, ROOT)) and inside.parts[0] not in ENVIRONMENTS:
             return inside.as_posix()
@@ -114,7 +114,7 @@ def name_of(file: Path, path: str, given: Mapping[str, Path]) -> str:
 
 
 def file_of(name: str, given: Mapping[str, Path]) -> Path | None:
-    """The file that is called so today; None where it cannot be found."""
+    """Find the file that is called so today; None where there is none."""
     if not name.startswith(USERS):
         return ROOT / name
     first, _, rest = name.partition("/")
@@ -132,7 +132,7 @@ def file_of(name: str, given: Mapping[str, Path]) -> Path | None:
 
 
 def below(file: Path, folder: Path) -> Path | None:
-    """The path from `folder`, None where the file does not lie below it; everything lies below the topmost one."""
+    """Return the path from `folder`; None where the file does not lie below it, or all files do."""
     return file.relative_to(folder) if folder != Path(folder.anchor) and file.is_relative_to(folder) else None
 
 

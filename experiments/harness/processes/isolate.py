@@ -1,6 +1,5 @@
-"""Child processes: starting, talking to, waiting for and surely ending them."""
+"""Worker processes: starting, talking to, waiting for and surely ending them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,12 +12,16 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
-from experiments.harness.case import Json
 from experiments.harness.measure.memory import family
+from experiments.harness.messages import Answer, Describe, End, Implementation, Machine, ModelShape, Request, TryModel
+from experiments.harness.records import Status
+from experiments.harness.serial import decode, encode
 from experiments.harness.status import ROOT, scrub
 
+Told = TypeVar("Told", bound=Answer)
+AnyWorker = TypeVar("AnyWorker", bound="Worker")
 GRACE_S = 5.0
 DYING_S = 0.2
 FOREVER_S = 1e6  # what the system calls below accept
@@ -32,25 +35,25 @@ up to a third of the time of one and the same call."""
 
 
 class Lost(Exception):
-    """A child did not answer: it died, or it ran out of time. `status` is the cell's.
+    """A worker did not answer: it died, or it ran out of time. `status` is the cell's.
 
-    killed: by SIGKILL, which no child brings upon itself.
+    killed: by SIGKILL, which no worker brings upon itself.
     """
 
-    def __init__(self, status: str, reason: str, killed: bool = False) -> None:
+    def __init__(self, status: Status, reason: str, killed: bool = False) -> None:
         super().__init__(reason)
         self.status, self.killed = status, killed
 
-    def end(self) -> dict[str, Json]:
-        """Its end, as a child that lived would have told it."""
-        return {"event": "end", "status": self.status, "reason": str(self), "killed": self.killed}
+    def end(self) -> End:
+        """Return the end of its cell, as a worker that lived would have told it."""
+        return End(self.status, str(self), killed=self.killed)
 
 
-class Child:
+class Worker:
     """One process in a session of its own, with everything it starts.
 
     command: what is run, with the number of the socket's descriptor as the next argument, then `arguments`. It reads
-        and writes JSON there.
+        and writes messages there.
     """
 
     def __init__(
@@ -78,30 +81,34 @@ class Child:
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
 
-    def __enter__(self) -> "Child":
+    def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close(gently=kind is None)
 
-    def send(self, message: dict[str, Json], timeout: float = float("inf")) -> None:
+    def send_bytes(self, message: bytes, timeout: float = float("inf")) -> None:
         """Give it work, to be answered within `timeout` seconds."""
         self.deadline = time.monotonic() + timeout
-        with suppress(OSError):  # it died; `receive` tells how
-            self.connection.send_bytes(json.dumps(message).encode())
+        with suppress(OSError):  # it died; `receive_bytes` tells how
+            self.connection.send_bytes(message)
 
-    def receive(self) -> dict[str, Json]:
-        """Its answer; raises Lost where it dies first or the time is up."""
+    def receive_bytes(self) -> bytes:
+        """Wait for its answer; raises Lost where it dies first or the time is up."""
         try:
             if not self.connection.poll(max(0.0, min(self.deadline - time.monotonic(), FOREVER_S))):
                 self.close(gently=False)
-                raise Lost("timeout", "it did not finish within the time limit")
-            answer: dict[str, Json] = json.loads(self.connection.recv_bytes())
-        except (EOFError, OSError, ValueError):  # also where it was lost before
-            self.close(gently=False)
-            raise Lost(*self._death()) from None
+                raise Lost(Status.TIMEOUT, "it did not finish within the time limit")
+            answer = self.connection.recv_bytes()
+        except (EOFError, OSError):  # also where it was lost before
+            self.lose()
         self.deadline = float("inf")
         return answer
+
+    def lose(self) -> NoReturn:
+        """End it, and raise Lost with how it died."""
+        self.close(gently=False)
+        raise Lost(*self._death()) from None
 
     def close(self, gently: bool = True) -> None:
         """End it and everything it started; gently, it may first finish on its own."""
@@ -123,9 +130,9 @@ class Child:
             while piece := os.read(output.fileno(), 4096):
                 self.said.append(piece)
 
-    def _death(self) -> tuple[str, str, bool]:
+    def _death(self) -> tuple[Status, str, bool]:
         if self.overrun:
-            return "oom", self.overrun, False
+            return Status.OOM, self.overrun, False
         code = self.process.returncode
         self.listener.join(DYING_S)
         lines = b"".join(self.said).decode(errors="replace").strip().splitlines()
@@ -134,41 +141,63 @@ class Child:
         if code < 0:
             name = signal.Signals(-code).name
             hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
-            return "failed", f"the process was killed by {name}{hint}{said}", name == "SIGKILL"
-        return "failed", f"the process ended with exit code {code}{said}", False
+            return Status.FAILED, f"the process was killed by {name}{hint}{said}", name == "SIGKILL"
+        return Status.FAILED, f"the process ended with exit code {code}{said}", False
 
 
-_alive: set[Child] = set()
+class MeasuringWorker(Worker):
+    """One that measures cells: `python -m experiments.harness.processes.worker`, or the module in its place."""
+
+    def __init__(self, threads: int, module: str) -> None:
+        # -P: what lies in the user's current folder must not shadow the project or a library
+        super().__init__(threads, [sys.executable, "-P", "-m", module], paths=[str(ROOT)])
+
+    def send(self, message: Request, timeout: float = float("inf")) -> None:
+        """Give it work, to be answered within `timeout` seconds."""
+        self.send_bytes(encode(message), timeout)
+
+    def receive(self) -> Answer:
+        """Wait for its answer; raises Lost where it dies first or the time is up."""
+        try:
+            answer = decode(self.receive_bytes())
+        except ValueError:
+            self.lose()
+        if not isinstance(answer, Answer):
+            self.lose()
+        return answer
 
 
-def alive() -> list[Child]:
-    """The children that have not been closed."""
+_alive: set[Worker] = set()
+
+
+def alive() -> list[Worker]:
+    """Return the workers that have not been closed."""
     return list(_alive)
 
 
-def end(children: Sequence[Child], patience_s: float = DYING_S) -> None:
-    """End children and everything they started; all together may take that long to finish on their own."""
-    with started_by(children) as descendants:
-        for child in children:
-            _alive.discard(child)
-            child.connection.close()
+def end(workers: Sequence[Worker], patience_s: float = DYING_S) -> None:
+    """End workers and everything they started; all together may take that long to finish on their own."""
+    with started_by(workers) as descendants:
+        for worker in workers:
+            _alive.discard(worker)
+            worker.connection.close()
         deadline = time.monotonic() + patience_s
-        for child in children:
+        for worker in workers:
             with suppress(subprocess.TimeoutExpired):  # even a lost one may be about to tell its exit code
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            child._kill()
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            worker._kill()
         for descriptor in descendants:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        for child in children:
-            child.process.wait()
+        for worker in workers:
+            worker.process.wait()
 
 
 @contextmanager
-def started_by(children: Iterable[Child]) -> Iterator[list[int]]:
-    """Hold on to what children started, also where it left their session; descriptors of processes (Linux)."""
+def started_by(workers: Iterable[Worker]) -> Iterator[list[int]]:
+    """Hold on to what workers started, also where it left their session; descriptors of processes (Linux)."""
     descriptors = []
-    for pid in (pid for child in children for pid in family(child.process.pid)[1:]):
+    for pid in (pid for worker in workers for pid in family(worker.process.pid)[1:]):
         with suppress(OSError):  # it has ended
             descriptors.append(os.pidfd_open(pid))
     try:
@@ -178,54 +207,47 @@ def started_by(children: Iterable[Child]) -> Iterator[list[int]]:
             os.close(descriptor)
 
 
-def measuring(threads: int, module: str = WORKER) -> Child:
+def measuring(threads: int, module: str = WORKER) -> MeasuringWorker:
     """Start a process that measures cells."""
-    # -P: what lies in the user's current folder must not shadow the project or a library
-    return Child(threads, [sys.executable, "-P", "-m", module], paths=[str(ROOT)])
+    return MeasuringWorker(threads, module)
 
 
-def answered(children: Iterable[Child]) -> list[Child]:
-    """Those that have answered, died or run out of time; waits until there is one."""
-    by_connection = {child.connection: child for child in children}
-    patience = min((child.deadline for child in by_connection.values()), default=0.0) - time.monotonic()
+def answered(workers: Iterable[AnyWorker]) -> list[AnyWorker]:
+    """Wait until a worker has answered, died or run out of time; return all that have."""
+    by_connection = {worker.connection: worker for worker in workers}
+    patience = min((worker.deadline for worker in by_connection.values()), default=0.0) - time.monotonic()
     ready = wait(list(by_connection), min(max(patience, 0.0), FOREVER_S))
     now = time.monotonic()
     return [c for connection, c in by_connection.items() if connection in ready or c.deadline <= now]
 
 
-def describe(device: str, files: dict[str, str]) -> dict[str, Json]:
-    """What a child says of the environment and of the implementations in `files` (name → file)."""
-    message = {"op": "describe", "device": device, "files": files}
+def describe(device: str, files: dict[str, str]) -> Machine:
+    """Ask a worker about the environment and the implementations in `files` (name → file)."""
     try:
-        return _ask(message)
+        return _ask(Describe(device, files), Machine)
     except Lost:  # an import took the process with it: find out whose
-        whole = _ask(message | {"files": {}})
+        whole = _ask(Describe(device, {}), Machine)
         for name, file in files.items():
             try:
-                alone = _ask(message | {"files": {name: file}})
-                whole["implementations"] |= alone["implementations"]
+                known = _ask(Describe(device, {name: file}), Machine).implementations[name]
             except Lost as lost:
-                problem = {
-                    "computes": "",
-                    "library": "",
-                    "version": "",
-                    "compiles": False,
-                    **dict.fromkeys(("problem", "lacking"), f"at import, {lost}"),
-                    "helpers": [],
-                }
-                whole["implementations"][name] = problem
+                known = Implementation(problem=f"at import, {lost}", lacking=f"at import, {lost}")
+            whole.implementations[name] = known
         return whole
 
 
-def shape_of(file: Path, factory: str, points: int) -> dict[str, Json]:
-    """The `shape` that a user's module gives for (points, 1), or the `problem` with it, in a child."""
+def shape_of(file: Path, factory: str, points: int) -> ModelShape:
+    """Ask a worker for the `shape` that a user's network gives for (points, 1), or the `problem` with it."""
     try:
-        return _ask({"op": "model", "file": str(file), "factory": factory, "points": points})
+        return _ask(TryModel(str(file), factory, points), ModelShape)
     except Lost as lost:
-        return {"problem": str(lost)}
+        return ModelShape(problem=str(lost))
 
 
-def _ask(message: dict[str, Json]) -> dict[str, Json]:
-    with measuring(threads=1) as child:
-        child.send(message, timeout=300)
-        return child.receive()
+def _ask(message: Request, kind: type[Told]) -> Told:
+    worker = measuring(threads=1)
+    with worker:
+        worker.send(message, timeout=300)
+        answer = worker.receive()
+        assert isinstance(answer, kind)
+        return answer

@@ -19,7 +19,7 @@ CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_i
 
 @contextmanager
 def guard(limit: float | None) -> Iterator[None]:
-    """End the largest child whenever all together hold more than `limit` bytes; None: nine tenths of what there is.
+    """End the largest worker whenever all together hold more than `limit` bytes; None: nine tenths of what there is.
 
     Its cell is `oom`. Does nothing where the system does not tell what a process holds.
     """
@@ -38,7 +38,7 @@ def guard(limit: float | None) -> Iterator[None]:
 
 
 def installed() -> float:
-    """Bytes of memory of the machine, or of the container where that has fewer; infinite where nothing tells."""
+    """Return the bytes of memory of the machine, or of a container that has fewer; infinite where nothing tells."""
     found = [float("inf")]
     for name in CONTAINERS:
         text = Path(name).read_text().strip() if Path(name).exists() else ""
@@ -50,14 +50,14 @@ def installed() -> float:
 
 def _watch(limit: float, done: threading.Event) -> None:
     while not done.wait(INTERVAL_S):
-        held = {child: resident(child.process.pid) for child in alive()}
+        held = {worker: resident(worker.process.pid) for worker in alive()}
         if sum(held.values()) > limit:
-            largest = max(held, key=lambda child: held[child])
+            largest = max(held, key=lambda worker: held[worker])
             most, all_ = held[largest] / GIB, sum(held.values()) / GIB
             together = f", {all_:.1f} GiB with the processes beside it" if len(held) > 1 else ""
             largest.out_of_memory(f"it held {most:.1f} GiB{together}: more than the {limit / GIB:.1f} GiB allowed")
 
 
 def resident(pid: int) -> int:
-    """Resident bytes of a process and of all that it started; 0 where it is gone."""
+    """Return the resident bytes of a process and of all that it started; 0 where it is gone."""
     return sum(1024 * own["VmRSS"] for member in family(pid) if (own := resident_set(member)))

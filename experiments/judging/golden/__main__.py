@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.judging.golden import files
 from experiments.judging.golden.build import Rejected, build, changes
-from experiments.judging.golden.cases import CASES, Case
+from experiments.judging.golden.cases import CASES, GoldenCase
 
 
 def main(folder: Path = files.FOLDER) -> int:
@@ -25,7 +25,7 @@ def main(folder: Path = files.FOLDER) -> int:
     return int(rejected > 0)
 
 
-def _rebuild(folder: Path, case: Case) -> str:
+def _rebuild(folder: Path, case: GoldenCase) -> str:
     """Build one case, and write its file unless only rounding differs; return the outcome in words."""
     try:
         new = build(case)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from experiments.judging.golden.cases import ALL, Case
+from experiments.judging.golden.cases import ALL, GoldenCase
 from experiments.judging.golden.files import Golden
 from experiments.judging.oracles.curvature import largest_eigenvalue
-from experiments.judging.oracles.described import Oracle, Weights, network, shapes
+from experiments.judging.oracles.described import Oracle, Weights, frozen_parameters, network, shapes
 from experiments.judging.oracles.sweep import Computes
 from experiments.judging.verify import MAX_KAPPA, cancellation, condition, error
 from experiments.problems.tasks import family
@@ -24,12 +24,12 @@ class Rejected(ValueError):
     """Raised where a case cannot be judged; the message says why."""
 
 
-def inputs(case: Case) -> Golden:
+def inputs(case: GoldenCase) -> Golden:
     """Draw the points and weights of a case and compute its α; there are no results yet."""
     stream = Stream(family(case.family), case.seed, case.tasks, case.shots, case.queries, "golden")
     batch = Arrays(*map(_as_float32, stream.batch(0)))
-    if side := case.description.get("side"):
-        images = (case.description["channels"], side, side)
+    if "side" in case.description:
+        images = (case.description.integer("channels"), *[case.description.integer("side")] * 2)
         support_x, query_x = (part.reshape(*part.shape[:2], *images) for part in (batch.support_x, batch.query_x))
         batch = batch._replace(support_x=support_x, query_x=query_x)
     weights = _weights(case)
@@ -66,7 +66,7 @@ def kappas(golden: Golden, computes: tuple[Computes, ...] = ALL) -> dict[str, di
     return kappa_of
 
 
-def build(case: Case) -> Golden:
+def build(case: GoldenCase) -> Golden:
     """Compute all golden values of a case; raises Rejected where it cannot be judged."""
     golden = inputs(case)
     return replace(golden, meta_gradients=results(golden, case.computes), kappa=kappas(golden, case.computes))
@@ -91,7 +91,7 @@ def changes(old: Golden, new: Golden) -> list[str]:
     return differences
 
 
-def _weights(case: Case) -> Weights:
+def _weights(case: GoldenCase) -> Weights:
     """Draw weights from U[−b, b] with b = 1/√fan_in, or 1/2 for biases; normalisation weights plus 1; then scaled."""
     weights = {}
     for index, (name, shape) in enumerate(shapes(case.description).items()):
@@ -102,9 +102,9 @@ def _weights(case: Case) -> Weights:
     return weights
 
 
-def _curvature(case: Case, weights: Weights, batch: Arrays) -> float:
+def _curvature(case: GoldenCase, weights: Weights, batch: Arrays) -> float:
     """Compute λ_max, the largest eigenvalue over tasks of the support loss' Hessian at the case's weights."""
-    frozen = case.description.get("frozen", ())
+    frozen = frozen_parameters(case.description)
     described = network(case.description, {name: weights[name] for name in frozen})
     trained = {name: value for name, value in weights.items() if name not in frozen}
     theta = {name: np.broadcast_to(value, (case.tasks, *value.shape)) for name, value in trained.items()}

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.judging.oracles.described import Description, Weights
+from experiments.harness.records import Parameters
+from experiments.judging.oracles.described import Weights
 from experiments.problems.tasks.draws import Floats
 from experiments.problems.tasks.stream import Arrays
 
@@ -28,7 +29,7 @@ class Golden:
     """
 
     name: str
-    description: Description
+    description: Parameters
     steps: int
     lr: float
     curvature: float
@@ -68,7 +69,7 @@ def read(name: str, folder: Path = FOLDER) -> Golden:
         raise ValueError(f"{name}.json has format {content['format']}, not {FORMAT}")
     return Golden(
         name,
-        content["description"],
+        Parameters(content["description"]),
         content["steps"],
         float.fromhex(content["lr"]),
         content["curvature"],

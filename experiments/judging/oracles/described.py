@@ -13,6 +13,7 @@ mode). Either may have `outputs` (else 1) and
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from experiments.problems.tasks.draws import Floats
 from experiments.problems.tasks.stream import Arrays
 
 Weights = dict[str, Floats]
-Description = dict[str, Any]
+Description = Mapping[str, Any]
 
 
 def network(description: Description, constants: Weights | None = None) -> Network:
@@ -43,6 +44,11 @@ def network(description: Description, constants: Weights | None = None) -> Netwo
     if unused := description.get("unused"):
         built = Unused(built, frozenset(unused))
     return built
+
+
+def frozen_parameters(description: Description) -> tuple[str, ...]:
+    """Return the names of a described network's parameters that are not trained."""
+    return tuple(description.get("frozen", ()))
 
 
 def shapes(description: Description) -> dict[str, tuple[int, ...]]:
@@ -84,7 +90,7 @@ class Oracle:
         """
         if self.name == "closed form":
             return closed_form(computes, weights, batch, self.lr, self.steps)
-        frozen = self.description.get("frozen", ())
+        frozen = frozen_parameters(self.description)
         net = network(self.description, {name: weights[name] for name in frozen})
 
         def gradient(x: Floats, y: Floats) -> Gradient:

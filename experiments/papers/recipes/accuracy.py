@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from baselines.contract import TaskBatch
-from experiments.harness.case import Json
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Row
 
 LOOKS, LOOK_EPISODES = 10, 50  # points of a learning curve after the first, and validation episodes at each
 REPORTED_STEPS = 10  # accuracy is reported after 0 to this many steps
@@ -74,7 +74,7 @@ class Learned:
 
     adapts: Adapts
     steps: int
-    row: dict[str, Json]
+    row: Row
     curve: dict[str, list[float]]
     recipe: object = None
 

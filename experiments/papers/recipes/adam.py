@@ -14,7 +14,7 @@ def train(bench: Bench) -> Generator[float, None, Trained]:
     """Verify the implementation, then train with the case's iterations, tasks and step sizes."""
     bench.verify()
     yield from iterate(bench, LOOKS, lambda iteration: None)
-    return Trained(bench.setup.spec.model, bench.params["inner_lr"], bench.params["family"])
+    return Trained(bench.setup.spec.model, bench.params.number("inner_lr"), bench.params.text("family"))
 
 
 def iterate(bench: Bench, looks: int, look: Callable[[int], None]) -> Generator[float, None, None]:
@@ -22,9 +22,9 @@ def iterate(bench: Bench, looks: int, look: Callable[[int], None]) -> Generator[
 
     Raises Diverged where the query loss is not finite.
     """
-    iterations = bench.params["iterations"]
+    iterations = bench.params.integer("iterations")
     every = max(1, iterations // looks)
-    training = outer_loop(bench.setup, bench.params["outer_lr"], bench.batches(iterations))
+    training = outer_loop(bench.setup, bench.params.number("outer_lr"), bench.batches(iterations))
     for iteration, loss in enumerate(training, start=1):
         if iteration % every == 0:
             if loss is not None and not torch.isfinite(loss):

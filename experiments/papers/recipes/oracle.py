@@ -28,26 +28,27 @@ KNOWN_TASK = {"sinusoid": "sinusoid_known_task"}
 def train(bench: Bench) -> Generator[float, None, Trained]:
     """Train with the case's iterations of Adam on the support loss; raises Unavailable for other tasks."""
     p = bench.params
-    if p["family"] not in KNOWN_TASK:
+    if p.text("family") not in KNOWN_TASK:
         raise Unavailable(f"there is no oracle for the tasks of {p['family']}")
     spec = widened_spec(bench)
     if reason := PretrainingCompiled.unavailable(spec):
         raise Unavailable(reason)
-    stream = Stream(family(KNOWN_TASK[p["family"]]), bench.case.seed, p["tasks"], p["shots"], p["queries"])
-    every = max(1, p["iterations"] // LOOKS)
-    batches = (bench.tensors(stream.batch(i)) for i in range(p["iterations"]))
-    training = outer_loop(Setup(spec, PretrainingCompiled(spec)), p["outer_lr"], batches)
+    sizes = p.integer("tasks"), p.integer("shots"), p.integer("queries")
+    stream = Stream(family(KNOWN_TASK[p.text("family")]), bench.case.seed, *sizes)
+    every = max(1, p.integer("iterations") // LOOKS)
+    batches = (bench.tensors(stream.batch(i)) for i in range(p.integer("iterations")))
+    training = outer_loop(Setup(spec, PretrainingCompiled(spec)), p.number("outer_lr"), batches)
     for iteration, _ in enumerate(training, start=1):
         if iteration % every == 0:
-            yield iteration / p["iterations"]
-    return Trained(spec.model, 0.0, KNOWN_TASK[p["family"]])
+            yield iteration / p.integer("iterations")
+    return Trained(spec.model, 0.0, KNOWN_TASK[p.text("family")])
 
 
 def widened_spec(bench: Bench) -> Spec:
     """Return the case's spec with a network that takes amplitude and phase as further inputs."""
     spec = bench.spec(bench.dtype)
-    wider = networks.build({"inputs": 3, **bench.params["model"]}).double()
-    initialise(wider, bench.case.seed, bench.params["initial"])
+    wider = networks.build(bench.params.part("model").extended(inputs=3)).double()
+    initialise(wider, bench.case.seed, bench.params.text("initial"))
     with torch.no_grad():
         for name, p in spec.model.named_parameters():
             wider.get_parameter(name)[..., : p.shape[-1]] = p

@@ -24,9 +24,9 @@ INNER_LR, OUTER_LR = 0.02, 0.1
 def train(bench: Bench) -> Generator[float, None, Trained]:
     """Train for the case's share of the published 30,000 iterations."""
     p = bench.params
-    iterations = max(1, round(ITERATIONS * p["share"]))
+    iterations = max(1, round(ITERATIONS * p.number("share")))
     model = bench.model(bench.dtype)
-    stream = Stream(family(p["family"]), bench.case.seed, 1, POINTS, 0)
+    stream = Stream(family(p.text("family")), bench.case.seed, 1, POINTS, 0)
     every = max(1, iterations // LOOKS)
     for iteration in range(iterations):
         batch = bench.tensors(stream.batch(iteration))
@@ -39,7 +39,7 @@ def train(bench: Bench) -> Generator[float, None, Trained]:
                 q.copy_(old + outer * (q - old))
         if (iteration + 1) % every == 0:
             yield (iteration + 1) / iterations
-    return Trained(model, INNER_LR, p["family"])
+    return Trained(model, INNER_LR, p.text("family"))
 
 
 def step(model: nn.Module, loss: Tensor) -> None:

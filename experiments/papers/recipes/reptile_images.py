@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.contract import Loss, Stateless, trainable
-from experiments.harness.case import Json
 from experiments.harness.measure.adaptation import predictions
 from experiments.harness.measure.bench import Bench
+from experiments.harness.records import Parameters, Row
 from experiments.papers.recipes.accuracy import LOOKS, REPORTED_STEPS, Learned, LearningCurve
 from experiments.problems.tasks import stream
 from experiments.problems.tasks.draws import Source
@@ -50,15 +50,16 @@ RELEASED = {  # by ways and shots; only 5-way 1-shot has a separate command for 
 }
 
 
-def settings_for(params: dict[str, Json], alone: bool) -> Settings:
+def settings_for(params: Parameters, alone: bool) -> Settings:
     """Return the released settings for Omniglot; else TRANSDUCTIVE with the case's iterations and episodes.
 
     As in TRANSDUCTIVE, a minibatch then has 5 images for each way. alone: testing is with each query alone.
     """
-    ways, t = params["ways"], TRANSDUCTIVE
-    if params["family"] == "omniglot":
-        return t if (ways, params["shots"]) == (5, 1) and not alone else RELEASED[ways, params["shots"]]
-    tasks, iterations = params["tasks"], params["iterations"]
+    ways, t = params.integer("ways"), TRANSDUCTIVE
+    if params.text("family") == "omniglot":
+        chosen = ways, params.integer("shots")
+        return t if chosen == (5, 1) and not alone else RELEASED[chosen]
+    tasks, iterations = params.integer("tasks"), params.integer("iterations")
     return replace(t, minibatch=5 * ways, test_minibatch=5 * ways, tasks=tasks, iterations=iterations)
 
 
@@ -122,7 +123,7 @@ def train(bench: Bench, alone: bool, before: Learned | None) -> Generator[float,
     learner = Reptile(bench.model(bench.dtype), bench.loss, settings, reported)
     curve = LearningCurve(bench, settings.test_steps)
     yield from iterate(bench, learner, curve)
-    row: dict[str, Json] = {"iterations": settings.iterations, "alpha": settings.lr, "alpha_effective": settings.lr}
+    row: Row = {"iterations": settings.iterations, "alpha": settings.lr, "alpha_effective": settings.lr}
     row["inner_reduction"] = f"mean over minibatches of {settings.minibatch}, by Adam"
     return Learned(learner, settings.test_steps, row, curve.series, settings)
 

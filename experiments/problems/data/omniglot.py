@@ -6,19 +6,18 @@ by their SHA-256 before anything in them is read, and read in place: no member i
 
 import hashlib
 import io
-import os
 import re
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.harness.files import write_whole
 from experiments.problems.tasks.omniglot import DRAWERS, FILE, SIDE
 
 SOURCE = "https://github.com/brendenlake/omniglot/raw/master/python"
@@ -58,9 +57,9 @@ def prepare(
             fetch(f"{source}/{name}", folder / name, archive, progress)
         check(folder / name, archive)
     images = np.concatenate([read(folder / name, progress) for name in archives])
-    with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-        np.savez_compressed(file, images=images)
-    os.replace(file.name, folder / FILE)
+    content = io.BytesIO()
+    np.savez_compressed(content, images=images)
+    write_whole(folder / FILE, content.getvalue())
     return folder / FILE, len(images)
 
 

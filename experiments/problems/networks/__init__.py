@@ -1,5 +1,6 @@
 """Build the networks that every implementation adapts, and draw their initial weights."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from experiments.problems.networks.mlp import mlp
 TRAITS = ("loss", "tied", "frozen", "unused")
 
 
-def build(description: dict[str, Any]) -> nn.Sequential:
+def build(description: Mapping[str, Any]) -> nn.Sequential:
     """Build the torch module of a network description; `experiments.judging.oracles.described` says what is in one."""
     layers = {key: value for key, value in description.items() if key not in TRAITS}
     model = cnn(**layers) if "blocks" in layers else mlp(**layers)
