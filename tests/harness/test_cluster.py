@@ -173,7 +173,7 @@ def test_stopped_and_then_with_a_worker_killed_midway_nothing_is_lost_or_measure
     for at, cell in found.items():
         for name in ("rows", "stream_digest", "init_digest", "sources", "environment", "observations"):
             assert cell[name] == alone[at][name]
-        assert cell["machine"] and "machine" not in alone[at]
+        assert cell["machine"] and alone[at]["machine"] == ""
     assert not [
         m for _, m, _ in replace(here, results=again.results).todo("metagradient") if m
     ]  # here it is there, too
