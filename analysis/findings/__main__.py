@@ -27,6 +27,8 @@ FINDINGS = Path("docs", "findings.md")
 FILLED = (Path("README.md"), Path("docs", "scale.md"))
 RUNS = {
     "reference": "cpu-amd-epyc-2-cores",
+    "timed": "cpu-amd-epyc-2-cores-reference",
+    "judged": "cpu-amd-epyc-2-cores-correctness",
     "growth": "cpu-amd-epyc-2-cores-growth",
     "one_graph": "cpu-amd-epyc-2-cores-one-graph",
 }
