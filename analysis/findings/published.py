@@ -115,7 +115,8 @@ class Run:
     @property
     def environment(self) -> str:
         """Return the versions and the processor, as the run's table `cost` names them."""
-        lines = re.findall(r"^Environment `\w+`: (.*?)(?:; commit \w+)?\.$", (self.folder / "tables" / "cost.md").read_text(), re.M)
+        table = (self.folder / "tables" / "cost.md").read_text()
+        lines = re.findall(r"^Environment `\w+`: (.*?)(?:; commit \w+)?\.$", table, re.M)
         if not lines:
             raise Missing(f"{self.name}/tables/cost.md: no line names the environment")
         return "; ".join(lines)
