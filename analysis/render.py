@@ -18,7 +18,7 @@ from analysis.page import Pivot, Reproduction, Slopes
 from analysis.statistics.sections import sections
 from analysis.store.load import Experiment, Unreadable, experiments_in, read, refuse_mixed_digests
 from analysis.tables import pivot, reproduction, slopes, tidy
-from experiments.harness.files import write_whole
+from experiments.harness.records.files import write_whole
 
 KINDS: dict[type, Any] = {Pivot: pivot, Reproduction: reproduction, Slopes: slopes}
 """The module that makes each kind of further table."""

@@ -21,7 +21,7 @@ from analysis.store.cells import Cell
 from analysis.store.load import SHORT, Experiment
 from analysis.tables import answer, tidy
 from analysis.tables.legend import meaning
-from experiments.harness.files import write_whole
+from experiments.harness.records.files import write_whole
 
 NAME = "report.html"
 _PLAIN = str.maketrans("", "", "*`")  # removes Markdown's marks

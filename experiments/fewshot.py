@@ -12,9 +12,9 @@ from torch import Tensor
 
 from experiments import papers
 from experiments.harness.experiment import Experiment, Measurement
-from experiments.harness.files import sha256
 from experiments.harness.measure.bench import Bench
 from experiments.harness.records import Case, Options, Parameter, Parameters, Result, Row
+from experiments.harness.records.files import sha256
 from experiments.harness.status import Unavailable
 from experiments.papers.recipes import adam_images, reptile_images
 from experiments.papers.recipes.accuracy import REPORTED_STEPS, Learned, Method, accuracies, episodes

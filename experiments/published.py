@@ -15,12 +15,12 @@ import baselines
 from baselines.contract import InnerLoop
 from experiments import papers
 from experiments.harness.experiment import Experiment, Measurement
-from experiments.harness.files import sha256
 from experiments.harness.measure.adaptation import Adaptation
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.outer_loop import outer_loop
 from experiments.harness.measure.setup import Setup
 from experiments.harness.records import Case, Options, Parameter, Parameters, Result, Row
+from experiments.harness.records.files import sha256
 from experiments.harness.status import Wrong
 from experiments.papers.recipes import Recipe, Trained, adam, oracle, reptile
 from experiments.problems.networks.initial import FAN_IN, TRUNCATED

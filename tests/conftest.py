@@ -17,9 +17,9 @@ import baselines
 from baselines._compiler import tracing
 from experiments.__main__ import main
 from experiments.harness.measure.bench import Bench
-from experiments.harness.messages import Machine
 from experiments.harness.processes import isolate
 from experiments.harness.records import Case, Parameters
+from experiments.harness.records.messages import Machine
 from experiments.harness.request import request
 from experiments.harness.run import Plan
 

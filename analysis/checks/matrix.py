@@ -18,8 +18,8 @@ from analysis.checks import compatibility
 from analysis.checks.compatibility import EVERYTHING, UNAVAILABLE, VERDICTS
 from analysis.figures import heatmap
 from analysis.store.load import Experiment, MixedDigests, Unreadable, load
-from experiments.harness.files import write_whole
 from experiments.harness.records import Environment
+from experiments.harness.records.files import write_whole
 
 CHECK = "regress"
 ABOUT = "pair.json"  # names a store's pair of versions and, if the store is empty, the reason

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from analysis.store.cells import Cell
 from analysis.store.load import read
-from experiments.harness.files import write_whole
+from experiments.harness.records.files import write_whole
 
 EXPERIMENT = "regress"
 ACCEPT = "accept with --accept"

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from experiments.harness import fields
+from experiments.harness.records import fields
 
 FILE = "sources.json"
 OLDER, GONE = "older sources", "no longer in the project"

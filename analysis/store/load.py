@@ -19,8 +19,8 @@ from analysis.columns.column import Column, Mean, Sample, Time, plain
 from analysis.page import Page
 from analysis.store import age
 from analysis.store.cells import Cell, shown
-from experiments.harness.cells import parse_cell, parse_environment, sealed
 from experiments.harness.records import Environment
+from experiments.harness.records.cells import parse_cell, parse_environment, sealed
 
 COMMON = (
     "experiment", "case", "implementation", "computes", "library", "library_version", "torch_version",

@@ -8,7 +8,7 @@ from analysis.columns.losses import Difference
 from analysis.columns.values import Row, number_of
 from analysis.statistics.sections import Section
 from analysis.store.cells import computes_order
-from experiments.harness.cells import STATUSES
+from experiments.harness.records.cells import STATUSES
 
 FROM = 4  # sections, from which on a reader needs an overview
 

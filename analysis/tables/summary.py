@@ -24,7 +24,7 @@ from analysis.store import machines
 from analysis.store.cells import COMPUTES
 from analysis.store.load import Experiment, MixedDigests, Unreadable, experiments_in, load
 from analysis.tables import overview, slopes
-from experiments.harness.cells import STATUSES
+from experiments.harness.records.cells import STATUSES
 
 Frames = Mapping[str, tuple[Experiment, pd.DataFrame]]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.harness.cells import finite
+from experiments.harness.records.cells import finite
 from experiments.harness.refusals import BadRequest
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from torch import nn
 from baselines import limitations
 from baselines.contract import InnerLoop, Spec, TaskBatch
 from experiments.harness.experiment import Experiment, Measurement
-from experiments.harness.files import sha256
 from experiments.harness.measure import environment
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.ring import SIZE, Ring
 from experiments.harness.measure.setup import Setup, as_arrays
 from experiments.harness.records import Case, Options, Parameters, Result, Row
+from experiments.harness.records.files import sha256
 from experiments.harness.status import Expected, Unavailable, Wrong, classify
 from experiments.judging import conformance, ground_truth
 from experiments.judging.examined import Examined

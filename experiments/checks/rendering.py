@@ -21,14 +21,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import baselines
-from experiments.harness.cells import parse_cell, seal
 from experiments.harness.experiment import Experiment, Measurement
-from experiments.harness.files import sha256
 from experiments.harness.measure import memory
 from experiments.harness.measure.bench import Bench
 from experiments.harness.processes import isolate
 from experiments.harness.records import Case, Options, Parameters, Result, Row, StoredCell
-from experiments.harness.serial import digest
+from experiments.harness.records.cells import parse_cell, seal
+from experiments.harness.records.files import sha256
+from experiments.harness.records.serial import digest
 from experiments.harness.status import ROOT, scrub
 
 CELLS = {"quick": 2_000, "full": 100_000}

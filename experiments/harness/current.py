@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from experiments.harness.messages import Implementation
 from experiments.harness.records import Status, StoredCell
+from experiments.harness.records.messages import Implementation
 from experiments.harness.sources import Sources
 
 STEADY = 1.05

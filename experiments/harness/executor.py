@@ -8,11 +8,11 @@ from typing import Protocol
 
 from experiments.harness import experiment
 from experiments.harness.experiment import Experiment
-from experiments.harness.messages import Machine
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB, SHARE, installed
 from experiments.harness.processes.schedule import Advance, Job, side_by_side
 from experiments.harness.records import Case, Environment, Options, StoredCell
+from experiments.harness.records.messages import Machine
 from experiments.harness.refusals import BadRequest
 
 Todo = list[tuple[Case, list[str]]]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from experiments.harness import experiment
 from experiments.harness.executor import Executor, Here
-from experiments.harness.files import sha256
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
 from experiments.harness.records import Options, UserModel
+from experiments.harness.records.files import sha256
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import DEFAULT_TIMEOUT_S, Plan
 from experiments.harness.selection import ALL, OPTION, matches, python_file, select

@@ -14,13 +14,13 @@ from experiments.harness.current import Allowed, current
 from experiments.harness.executor import Executor, Here, Todo, Work
 from experiments.harness.experiment import Experiment, Measurement
 from experiments.harness.measure import checkpoint
-from experiments.harness.messages import End, Implementation, Machine
 from experiments.harness.processes.answers import Ends, all_ok, merge
 from experiments.harness.processes.limits import GIB, guard
 from experiments.harness.processes.schedule import Advance, Job, in_turns, side_by_side
 from experiments.harness.records import Case, Environment, Options, Status, StoredCell
+from experiments.harness.records.messages import End, Implementation, Machine
+from experiments.harness.records.serial import digest
 from experiments.harness.selection import matches
-from experiments.harness.serial import digest
 from experiments.harness.sources import Sources
 from experiments.harness.store import Cells, Store
 

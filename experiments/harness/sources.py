@@ -4,9 +4,9 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from experiments.harness.files import sha256
 from experiments.harness.processes.imports import EDITED, USERS, file_of
 from experiments.harness.records import StoredCell
+from experiments.harness.records.files import sha256
 from experiments.harness.status import ROOT
 
 MEASURING = ("baselines", "experiments", "maml_bench")  # the project's folders that a measuring process imports from

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from experiments.harness.cells import parse_cell, seal, sealed, to_json
-from experiments.harness.files import PART, write_whole
 from experiments.harness.records import Case, Environment, StoredCell
+from experiments.harness.records.cells import parse_cell, seal, sealed, to_json
+from experiments.harness.records.files import PART, write_whole
+from experiments.harness.records.serial import digest
 from experiments.harness.refusals import NotWritable
-from experiments.harness.serial import digest
 
 REQUIRED = ("format", "case", "implementation", "status", "reference_only", "rows", "sources", "environment")
 SOURCES = "sources.json"

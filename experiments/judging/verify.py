@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness.files import write_whole
+from experiments.harness.records.files import write_whole
 from experiments.problems.tasks.draws import Floats, raw, uniform
 from experiments.problems.tasks.stream import Arrays
 

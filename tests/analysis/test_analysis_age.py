@@ -12,7 +12,7 @@ from analysis.render import render
 from analysis.report import report
 from analysis.store.age import GONE, OLDER, age
 from analysis.store.cells import shown
-from experiments.harness.cells import parse_cell
+from experiments.harness.records.cells import parse_cell
 from tests.analysis.results_factory import Store
 
 OWN, SHARED, TASKS = "baselines/handwritten/fast_one.py", "baselines/_shared.py", "experiments/problems/tasks/stream.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.render import render
-from experiments.harness.cells import FORMATS
+from experiments.harness.records.cells import FORMATS
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 RUNS = sorted(folder.parent for folder in PUBLISHED.glob("*/cells"))

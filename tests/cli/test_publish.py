@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from experiments.cli.publishing import doubts
-from experiments.harness.cells import parse_cell, seal
+from experiments.harness.records.cells import parse_cell, seal
 from tests.conftest import Call
 from tests.project.commands import make
 

@@ -11,9 +11,9 @@ import pytest
 from experiments import cost
 from experiments.harness import run
 from experiments.harness.experiment import Result
-from experiments.harness.messages import End
 from experiments.harness.processes.schedule import Job, in_turns
 from experiments.harness.records import Case, Status
+from experiments.harness.records.messages import End
 from experiments.harness.run import Plan
 from tests.conftest import SMALL, bench
 from tests.harness.runs import RIGHT, mine

@@ -14,7 +14,7 @@ import pytest
 from analysis.checks import limits
 from analysis.store.load import read
 from experiments.checks import rendering
-from experiments.harness.cells import parse_cell, sealed
+from experiments.harness.records.cells import parse_cell, sealed
 from experiments.harness.status import ROOT
 from tests.implementations import CLASSES, COMPILED
 

@@ -23,8 +23,8 @@ from experiments.cli import measuring
 from experiments.harness.distributed import dask_client, dask_worker
 from experiments.harness.distributed.claim import claimed
 from experiments.harness.distributed.dask_client import Cluster, connected
-from experiments.harness.messages import Delivery, End, Implementation, Machine
 from experiments.harness.records import Case, Environment, Options, Status
+from experiments.harness.records.messages import Delivery, End, Implementation, Machine
 from experiments.harness.refusals import BadRequest
 from experiments.harness.run import Plan
 from tests.conftest import Call

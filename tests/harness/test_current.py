@@ -13,12 +13,12 @@ from baselines._compiler import base
 from baselines.first_order.fomaml_compiled import FomamlCompiled
 from baselines.handwritten.compiled import Compiled
 from experiments import metagradient
-from experiments.harness.cells import parse_cell, seal
 from experiments.harness.current import Allowed, current
-from experiments.harness.messages import Implementation
 from experiments.harness.processes import isolate
 from experiments.harness.processes.limits import GIB
 from experiments.harness.records import Case, Parameters, Status, StoredCell
+from experiments.harness.records.cells import parse_cell, seal
+from experiments.harness.records.messages import Implementation
 from experiments.harness.run import Plan
 from experiments.harness.selection import matches
 from experiments.harness.sources import Sources

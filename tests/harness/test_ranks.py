@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 
 from experiments.harness.distributed.ranks import Member, Ranks, answers, turns
-from experiments.harness.messages import Answer, End, Open, Opened, Progress, Request, Turn
 from experiments.harness.processes.isolate import Lost
 from experiments.harness.records import Case, Parameters, Status
+from experiments.harness.records.messages import Answer, End, Open, Opened, Progress, Request, Turn
 from experiments.harness.refusals import BadRequest, Gone
 from experiments.harness.request import request
 from tests.conftest import Call

@@ -16,11 +16,11 @@ from experiments import metagradient
 from experiments.harness import checkout
 from experiments.harness.executor import Here
 from experiments.harness.measure import checkpoint
-from experiments.harness.messages import End
 from experiments.harness.processes import imports
 from experiments.harness.processes.answers import merge
 from experiments.harness.processes.imports import EDITED
 from experiments.harness.records import Case, Parameters, Result, Status, StoredCell
+from experiments.harness.records.messages import End
 from experiments.harness.run import Plan
 from experiments.harness.status import ROOT as PROJECT
 

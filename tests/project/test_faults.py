@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.harness import files
 from experiments.harness import run as running
-from experiments.harness.cells import FORMAT, sealed
 from experiments.harness.processes.limits import installed, resident
 from experiments.harness.processes.schedule import Job
+from experiments.harness.records import files
+from experiments.harness.records.cells import FORMAT, sealed
 from experiments.harness.store import Store
 from tests.conftest import Call
 from tests.faults import of_runs

@@ -11,15 +11,14 @@ from typing import get_args
 
 import pytest
 
-from experiments.harness import messages
-from experiments.harness.cells import FORMATS, parse_cell, parse_environment, seal, sealed
-from experiments.harness.messages import Describe, End, Implementation, Machine, Open, Pin, Progress
-from experiments.harness.records import Case, Environment, Parameters, Result, Status, StoredCell
-from experiments.harness.serial import decode, encode
+from experiments.harness.records import Case, Environment, Parameters, Result, Status, StoredCell, messages
+from experiments.harness.records.cells import FORMATS, parse_cell, parse_environment, seal, sealed
+from experiments.harness.records.messages import Describe, End, Implementation, Machine, Open, Pin, Progress
+from experiments.harness.records.serial import decode, encode
 from experiments.harness.status import ROOT
 
 PACKAGES = ("analysis", "baselines", "experiments", "maml_bench")
-READERS = {f"experiments/harness/{name}.py" for name in ("cells", "fields", "serial")}
+READERS = {f"experiments/harness/records/{name}.py" for name in ("cells", "fields", "serial")}
 UNTYPED = re.compile(r"(Any|dict\[str, Any\]|Mapping\[str, Any\])( \| None)?")
 CASE = Case("cost", "notebook", Parameters(tasks=10, inner_lr=0.01, model={"width": 40}), "cpu", "float32", 0, 1)
 CELL = StoredCell(

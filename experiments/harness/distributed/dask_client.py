@@ -17,11 +17,11 @@ from distributed.scheduler import KilledWorker
 from experiments.harness.distributed import dask_worker
 from experiments.harness.executor import Here, Plan, Todo
 from experiments.harness.experiment import Experiment
-from experiments.harness.messages import Delivery, Machine, Order, Survey
 from experiments.harness.processes.schedule import Advance
 from experiments.harness.records import Case
+from experiments.harness.records.messages import Delivery, Machine, Order, Survey
+from experiments.harness.records.serial import digest
 from experiments.harness.refusals import BadRequest
-from experiments.harness.serial import digest
 from experiments.harness.status import classify
 
 CONNECT_S = 10

@@ -17,12 +17,12 @@ from experiments.harness import experiment
 from experiments.harness.distributed.claim import claimed
 from experiments.harness.executor import described
 from experiments.harness.measure.processors import cores
-from experiments.harness.messages import Delivery, Machine, Order, Survey
 from experiments.harness.processes.limits import guard
 from experiments.harness.processes.schedule import side_by_side
 from experiments.harness.records import Options
+from experiments.harness.records.messages import Delivery, Machine, Order, Survey
+from experiments.harness.records.serial import digest
 from experiments.harness.run import Plan
-from experiments.harness.serial import digest
 from experiments.harness.sources import Sources
 
 

@@ -6,7 +6,7 @@ from experiments.harness.processes import worker  # notes from here on what is i
 
 # isort: split
 from experiments.harness.distributed.sharded import Rank, join
-from experiments.harness.messages import Open
+from experiments.harness.records.messages import Open
 
 
 def rank(opening: Open) -> Rank:

@@ -23,13 +23,25 @@ from experiments.harness import experiment
 from experiments.harness.executor import Here, Plan, Todo
 from experiments.harness.experiment import Experiment
 from experiments.harness.measure.processors import cores, pin
-from experiments.harness.messages import Answer, Done, End, Ended, Join, Open, Progress, Request, Start, Stop, Turn
 from experiments.harness.processes.isolate import FOREVER_S, Lost, MeasuringWorker, measuring
 from experiments.harness.processes.limits import guard
 from experiments.harness.processes.schedule import Advance, Job
 from experiments.harness.records import Case, Status
+from experiments.harness.records.messages import (
+    Answer,
+    Done,
+    End,
+    Ended,
+    Join,
+    Open,
+    Progress,
+    Request,
+    Start,
+    Stop,
+    Turn,
+)
+from experiments.harness.records.serial import decode, encode
 from experiments.harness.refusals import BadRequest, Gone
-from experiments.harness.serial import decode, encode
 
 GRACE_S = 2.0
 """How long others may take to tell why, after a rank has ended badly: the first to notice is not the one to blame."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from experiments.harness.files import write_whole
 from experiments.harness.measure.share import WHOLE, Share
 from experiments.harness.processes import imports
+from experiments.harness.records.files import write_whole
 
 FIELDS = {"model", "adam", "random", "curves", "resumed"}
 

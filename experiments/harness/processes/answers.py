@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from experiments.harness.messages import End
 from experiments.harness.processes.imports import EDITED
 from experiments.harness.records import Row, Status, StoredCell
+from experiments.harness.records.messages import End
 
 Ends = Mapping[str, Sequence[End]]
 """By measurement, how each process that measured the cell has ended."""

@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import NamedTuple
 
-from experiments.harness.files import sha256
 from experiments.harness.packages import PACKAGES
+from experiments.harness.records.files import sha256
 from experiments.harness.status import ROOT
 
 ENVIRONMENTS = (".venv", ".nox")  # below ROOT, and not the project's

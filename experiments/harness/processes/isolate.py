@@ -15,9 +15,18 @@ from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from experiments.harness.measure.memory import family
-from experiments.harness.messages import Answer, Describe, End, Implementation, Machine, ModelShape, Request, TryModel
 from experiments.harness.records import Status
-from experiments.harness.serial import decode, encode
+from experiments.harness.records.messages import (
+    Answer,
+    Describe,
+    End,
+    Implementation,
+    Machine,
+    ModelShape,
+    Request,
+    TryModel,
+)
+from experiments.harness.records.serial import decode, encode
 from experiments.harness.status import ROOT, scrub
 
 Told = TypeVar("Told", bound=Answer)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from experiments.harness.experiment import Measurement
 from experiments.harness.measure.processors import cores
-from experiments.harness.messages import Answer, End, Open, Pin, Progress, Request, Turn
 from experiments.harness.processes.isolate import Lost, MeasuringWorker, answered, end, measuring
 from experiments.harness.records import Case, Status
+from experiments.harness.records.messages import Answer, End, Open, Pin, Progress, Request, Turn
 
 Advance = Callable[[float], None]
 """Called with the fraction of one cell's pass that was just done."""

@@ -28,7 +28,9 @@ from experiments.harness.measure import environment, processors
 from experiments.harness.measure.bench import Bench
 from experiments.harness.measure.setup import draws_random_numbers
 from experiments.harness.measure.share import WHOLE, Share
-from experiments.harness.messages import (
+from experiments.harness.packages import explain_hidden
+from experiments.harness.records import Environment, Result, Status
+from experiments.harness.records.messages import (
     Answer,
     Describe,
     End,
@@ -43,9 +45,7 @@ from experiments.harness.messages import (
     TryModel,
     Turn,
 )
-from experiments.harness.packages import explain_hidden
-from experiments.harness.records import Environment, Result, Status
-from experiments.harness.serial import decode, encode
+from experiments.harness.records.serial import decode, encode
 from experiments.harness.status import Lacking, Stopped, classify, scrub
 from experiments.problems.tasks import forget
 

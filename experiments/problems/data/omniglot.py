@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.harness.files import write_whole
+from experiments.harness.records.files import write_whole
 from experiments.problems.tasks.omniglot import DRAWERS, FILE, SIDE
 
 SOURCE = "https://github.com/brendenlake/omniglot/raw/master/python"

@@ -9,9 +9,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from experiments.harness import messages
-from experiments.harness.messages import Message
-from experiments.harness.records import Parameters
+from experiments.harness.records import Parameters, messages
+from experiments.harness.records.messages import Message
 
 Json = Any  # what json.loads returns
 Record = TypeVar("Record")
@@ -24,7 +23,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(text: bytes) -> Message:
-    """Read a message of one of the kinds in `harness/messages.py`. Raises ValueError where it is none."""
+    """Read a message of one of the kinds in `harness/records/messages.py`. Raises ValueError where it is none."""
     raw = json.loads(text)
     kinds: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(messages.Message)}
     if not isinstance(raw, dict) or raw.get(KIND) not in kinds:

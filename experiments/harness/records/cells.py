@@ -12,9 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TypeAlias, TypeVar
 
-from experiments.harness import fields
-from experiments.harness.fields import Json
-from experiments.harness.records import Case, Environment, Parameters, Row, Status, StoredCell
+from experiments.harness.records import Case, Environment, Parameters, Row, Status, StoredCell, fields
+from experiments.harness.records.fields import Json
 
 FORMAT = 3
 """1 had no digest, 1 and 2 named the experiment twice; cells of both are read as they are."""

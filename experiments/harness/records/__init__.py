@@ -1,6 +1,7 @@
 """Define what crosses a process, reaches the store or is shown: records of plain data, of the standard library alone.
 
-Whoever measures fills them in, whoever shows reads them; `harness/serial.py` and `harness/reading.py` know their JSON.
+Whoever measures fills them in, whoever shows reads them. In this package `messages` are what a run and its workers say
+to each other, `serial` and `cells` know the JSON of both, and `files` writes whole files.
 """
 
 from collections.abc import Mapping, Sequence
