@@ -36,7 +36,8 @@ def shown(stored: StoredCell, file: str, now: Sources) -> Cell:
 
     now: today's sources, empty if they are unknown.
     """
-    shared = {name: getattr(stored, name) for name in _SHARED}
+    every = vars(stored)
+    shared = {name: every[name] for name in _SHARED}
     if not stored.ok:
         shared |= {"samples": {}, "observations": {}, "series": {}}
     implementation = stored.implementation

@@ -20,7 +20,7 @@ from analysis.page import Page
 from analysis.store import age
 from analysis.store.cells import Cell, shown
 from experiments.harness.records import Environment
-from experiments.harness.records.cells import parse_cell, parse_environment, sealed
+from experiments.harness.records.cells import parse_environment, parse_file
 
 COMMON = (
     "experiment", "case", "implementation", "computes", "library", "library_version", "torch_version",
@@ -147,11 +147,7 @@ def _cell_files(folder: Path) -> list[str]:
 def _cell(file: str, name: str, now: age.Sources) -> Cell:
     with open(file, "rb", buffering=0) as content:
         text = content.readall()
-    raw = orjson.loads(text)
-    cell = shown(parse_cell(raw), name, now)
-    if raw["format"] > 1 and not sealed(text):
-        raise ValueError("it was changed after it was written")
-    return cell
+    return shown(parse_file(orjson.loads(text), text), name, now)
 
 
 def _json(file: Path) -> object:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from experiments.harness.records import Case, Environment, StoredCell
-from experiments.harness.records.cells import parse_cell, seal, sealed, to_json
+from experiments.harness.records.cells import parse_file, seal, to_json
 from experiments.harness.records.files import PART, write_whole
 from experiments.harness.records.serial import digest
 from experiments.harness.refusals import NotWritable
@@ -106,9 +106,7 @@ class Store:
             raw = json.loads(text)
             if not isinstance(raw, dict) or any(name not in raw for name in REQUIRED):
                 raise ValueError("fields are missing")
-            cell = parse_cell(raw)
-            if raw["format"] > 1 and not sealed(text):
-                raise ValueError("it is not as it was written")
+            cell = parse_file(raw, text)
         except (ValueError, OSError, RecursionError) as error:
             self.set_aside(path, "cell", f"is measured again ({error})")
             return None

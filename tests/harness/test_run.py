@@ -173,7 +173,7 @@ def test_damaged_cells_are_set_aside_and_measured_again(plan: MakePlan) -> None:
         "[]": "missing",
         foreign: "format 99",
         "\x00": "Expecting",
-        by_hand: "not as",
+        by_hand: "it was changed after it was written",
     }
     for damaged, why in reasons.items():
         path.write_text(damaged)

@@ -51,6 +51,14 @@ def finite(value: Json) -> Json:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def parse_file(raw: object, text: bytes) -> StoredCell:
+    """Parse a cell's file, decoded and as it is; raises ValueError, too, where it was changed after it was written."""
+    cell = parse_cell(raw)
+    if fields.mapping(raw, "the file")["format"] > 1 and not sealed(text):
+        raise ValueError("it was changed after it was written")
+    return cell
+
+
 def parse_cell(raw: object) -> StoredCell:
     """Parse a cell. Raises ValueError."""
     cell = fields.mapping(raw, "the file")
@@ -142,10 +150,11 @@ def _numbers(raw: object) -> Numbers:
 def _samples(raw: object) -> list[Numbers]:
     if not isinstance(raw, list):
         raise ValueError("not one list per process")
-    processes = [_numbers(process) for process in raw]
-    if not all(math.isfinite(sum(process)) and min(process, default=0.0) >= 0 for process in processes):
+    processes = [process for process in map(_numbers, raw) if process]
+    together = [sample for process in processes for sample in process]
+    if not (math.isfinite(sum(together)) and min(together, default=0.0) >= 0):
         raise ValueError("a sample is negative or not a number")
-    return [process for process in processes if process]
+    return processes
 
 
 def _curves(raw: object) -> dict[str, Numbers]:

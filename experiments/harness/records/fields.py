@@ -33,7 +33,10 @@ def texts(raw: Json, name: str) -> tuple[str, ...]:
 
 def labels(raw: Json, name: str) -> dict[str, str]:
     """Return an object of texts, in order; empty if the field is missing."""
-    return {key: str(text) for key, text in get(raw, name, dict, {}).items()}
+    found: dict[str, str] = get(raw, name, dict, {})
+    if {*map(type, found.values())} <= {str}:  # as they always are: a large store has many millions
+        return found
+    return {key: str(text) for key, text in found.items()}
 
 
 def amounts(raw: Json, name: str) -> dict[str, float]:

@@ -7,13 +7,12 @@ from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from experiments.harness.records import Parameters, messages
 from experiments.harness.records.messages import Message
 
 Json = Any  # what json.loads returns
-Record = TypeVar("Record")
 KIND = "kind"
 
 
@@ -28,7 +27,8 @@ def decode(text: bytes) -> Message:
     kinds: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(messages.Message)}
     if not isinstance(raw, dict) or raw.get(KIND) not in kinds:
         raise ValueError("not a message")
-    return build(kinds[raw.pop(KIND)], raw)
+    message: Message = _typed(kinds[raw.pop(KIND)], raw)
+    return message
 
 
 def digest(value: Json, length: int = 12) -> str:
@@ -36,14 +36,8 @@ def digest(value: Json, length: int = 12) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
 
 
-def build(kind: type[Record], raw: Json) -> Record:
-    """Build a record from decoded JSON; what it holds gets the types that its fields have."""
-    values: Record = _typed(kind, raw)
-    return values
-
-
 def _typed(kind: Any, raw: Json) -> Any:
-    """Return a value as a field's type has it; what JSON knows already is left as it is."""
+    """Build what a field's type says from decoded JSON; what JSON knows already is left as it is."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         some = [each for each in inner if each is not NoneType]
