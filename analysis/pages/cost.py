@@ -41,7 +41,7 @@ PAGE = Page(
             "peak_rss_mib", "peak resident memory of the process during its first call, a loaded compiler included, MiB"
         ),
         Column("oracle", "what it was verified against, before and after timing"),
-        Error("error_float64", "error against the oracle in float64"),
+        Error("error_float64", "error against the ground truth in float64"),
         Error("error_float32", "error of the very object that was timed, in float32"),
     ),
     shown=(

@@ -11,7 +11,7 @@ PAGE = Page(
         Column("oracle", "what it was compared with"),
         Error("error", "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all)"),
         Column("tolerance", "max(1e-12, 100·κ·eps of the dtype)"),
-        Column("kappa", "κ: relative change of the oracle's result over relative change of its inputs"),
+        Column("kappa", "κ: relative change of the ground truth over relative change of its inputs"),
         Column("distance", "‖g − maml‖ / ‖maml‖ for first-order methods, g their (right) result"),
         Column("cosine", "cosine between g and the second-order meta-gradient"),
     ),
@@ -20,7 +20,7 @@ PAGE = Page(
     figures=(
         Points(
             name="metagradient_error",
-            title="Error against the oracle for what each implementation says it computes",
+            title="Error against the ground truth for what each implementation says it computes",
             values=("error",),
             xlabel="relative error",
             caption="What compiles is checked with ReLU here, and with the other networks by make regress.",

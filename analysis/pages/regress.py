@@ -12,7 +12,7 @@ PAGE = Page(
             "largest over parameters of ‖g − o‖ / max(‖o‖ of the parameter, 1e-6 ‖o‖ of all), o the golden value",
         ),
         Column("tolerance", "max(1e-12, 100·κ·eps of the dtype)"),
-        Column("kappa", "κ: relative change of the oracle's result over relative change of its inputs"),
+        Column("kappa", "κ: relative change of the ground truth over relative change of its inputs"),
     ),
     shown=("verdict", "error", "tolerance", "kappa"),
     best_first="error",

@@ -17,8 +17,8 @@ PAGE = Page(
         Column("allreduce_bytes", "bytes in the one all-reduce of a step: meta-gradient, task losses and two counts"),
         Column("execution", "how it ran on rank 0, where the implementation chooses"),
         Column("oracle", "what the sharded meta-gradient was verified against before it was timed"),
-        Error("error_float64", "its error against the oracle in float64"),
-        Error("error_float32", "its error against the oracle in float32"),
+        Error("error_float64", "its error against the ground truth in float64"),
+        Error("error_float32", "its error against the ground truth in float32"),
     ),
     shown=(
         "step_ms",

@@ -26,8 +26,8 @@ PAGE = Page(
         GROWTH,
         TrendRate(trend=GROWTH),
         Column("oracle", "what the implementation was verified against before training"),
-        Error("error_float64", "its error against the oracle in float64"),
-        Error("error_float32", "its error against the oracle in float32"),
+        Error("error_float64", "its error against the ground truth in float64"),
+        Error("error_float32", "its error against the ground truth in float32"),
     ),
     shown=("tensors", "tensor_change_bytes", "tensor_mib", "growth_mib", "resident_mib", "iterations", "warm_up"),
     figures=(
