@@ -4,15 +4,18 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 
+from experiments.harness.measure.share import WHOLE
+from experiments.harness.processes.worker import Session
 from experiments.harness.records import Case, Environment, Parameters, Result, Status, StoredCell, messages
-from experiments.harness.records.cells import FORMATS, parse_cell, parse_environment, seal, sealed
+from experiments.harness.records.cells import FORMATS, check_result, parse_cell, parse_environment, seal, sealed
 from experiments.harness.records.messages import Describe, End, Implementation, Machine, Open, Pin, Progress
 from experiments.harness.records.serial import decode, encode
 from experiments.harness.status import ROOT
@@ -141,3 +144,34 @@ def test_a_parameter_of_another_type_is_named(name: str, ask: object, said: str)
     with pytest.raises(KeyError):
         CASE.params.integer("absent")
     assert CASE.params.integer("absent", 3) == 3 and not CASE.params.flag("absent") and CASE.params.part("absent") == {}
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (None, "it is a NoneType, not a Result"),
+        (Result(row=[0.5]), "a row is not a JSON object"),  # type: ignore[arg-type]
+        (Result(rows=3), "`rows` has the wrong type (int)"),  # type: ignore[arg-type]
+        (Result(row={"loss": np.float32(0.5)}), "float32 is not JSON serializable"),  # type: ignore[dict-item]
+        (Result(row={"loss": {"mean": 0.5}}), "`rows`: loss is neither number nor text"),  # type: ignore[dict-item]
+        (Result(samples={"step_ms": [1.0, -1.0]}), "a sample is negative or not a number"),
+        (Result(samples={"step_ms": 1.0}), "not a list of numbers"),  # type: ignore[dict-item]
+        (Result(observations={"loss": ["text"]}), "not a list of numbers"),  # type: ignore[list-item]
+        (Result(series={"train": {"iteration": [1.0], "loss": []}}), "columns of unequal length"),
+    ],
+)
+def test_what_an_experiment_returns_and_no_cell_can_hold_fails_with_one_line(result: Result, said: str) -> None:
+    def measure() -> Generator[float, None, Result]:
+        yield from ()
+        return result
+
+    session = Session(Open(CASE, "mine", None, None, "time", 0, None, None, None), lambda opening: WHOLE)
+    session.work = measure()
+    end = session.turn()
+    assert isinstance(end, End) and end.status == Status.FAILED and decode(encode(end)) == end
+    assert end.reason.startswith("what was measured cannot be stored: ") and said in end.reason
+
+
+def test_what_an_experiment_may_return_is_kept() -> None:
+    check_result(Result(row={"loss": math.nan, "name": "x", "none": None}, samples={"step_ms": []}, rows=[]))
+    check_result(Result(row={"loss": np.float64(0.5)}, series={"train": {"loss": [math.inf]}}, note="a note"))

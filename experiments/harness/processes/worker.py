@@ -30,6 +30,7 @@ from experiments.harness.measure.setup import draws_random_numbers
 from experiments.harness.measure.share import WHOLE, Share
 from experiments.harness.packages import explain_hidden
 from experiments.harness.records import Environment, Result, Status
+from experiments.harness.records.cells import check_result
 from experiments.harness.records.messages import (
     Answer,
     Describe,
@@ -114,11 +115,19 @@ class Session:
                 self.work = self._start()
             return Progress(next(self.work))
         except StopIteration as end:
-            return self._end(Status.OK, "", end.value)
+            return self._checked(end.value)
         except Exception as error:
             kept = Result(error.row, error.rows) if isinstance(error, Stopped) else Result()
             status, reason = classify(error)
             return self._end(status, reason, kept, lacking=reason if isinstance(error, Lacking) else "")
+
+    def _checked(self, result: Result) -> End:
+        """End well with a result that can be stored; with any other fail, and say what is wrong with it."""
+        try:
+            check_result(result)
+        except ValueError as error:
+            return self._end(Status.FAILED, f"what was measured cannot be stored: {scrub(str(error))[:300]}", Result())
+        return self._end(Status.OK, "", result)
 
     def _start(self) -> Generator[float, None, Result]:
         opening = self.opening

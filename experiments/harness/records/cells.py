@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TypeAlias, TypeVar
 
-from experiments.harness.records import Case, Environment, Parameters, Row, Status, StoredCell, fields
+from experiments.harness.records import Case, Environment, Parameters, Result, Row, Status, StoredCell, fields
 from experiments.harness.records.fields import Json
 
 FORMAT = 3
@@ -92,6 +92,24 @@ def parse_cell(raw: object) -> StoredCell:
         gpu_memory_gib=fields.get(cell, "gpu_memory_gib", (int, float), None),
         **{name: fields.get(cell, name, str, "") for name in texts},
     )
+
+
+def check_result(result: object) -> None:
+    """Raise ValueError where what an experiment returned is no `Result`, or could not be read back from a cell."""
+    if not isinstance(result, Result):
+        raise ValueError(f"it is a {type(result).__name__}, not a Result")
+    try:
+        raw = json.loads(json.dumps(asdict(result)))
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    for row in [raw["row"], *fields.get(raw, "rows", list, [])]:
+        _row(row)
+    for name, values in fields.get(raw, "samples", dict, {}).items():
+        _each({"samples": {name: [values]}}, "samples", _samples)
+    _each(raw, "observations", _numbers)
+    _each(raw, "series", _curves)
+    fields.get(raw, "empty", dict, {})
+    fields.get(raw, "note", str, "")
 
 
 def parse_environment(raw: object) -> Environment:
