@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 from experiments.harness.measure.share import WHOLE
-from experiments.harness.processes.worker import Session
 from experiments.harness.records import Case, Environment, Parameters, Result, Status, StoredCell, messages
 from experiments.harness.records.cells import FORMATS, check_result, parse_cell, parse_environment, seal, sealed
 from experiments.harness.records.messages import Describe, End, Implementation, Machine, Open, Pin, Progress
@@ -160,7 +160,12 @@ def test_a_parameter_of_another_type_is_named(name: str, ask: object, said: str)
         (Result(series={"train": {"iteration": [1.0], "loss": []}}), "columns of unequal length"),
     ],
 )
-def test_what_an_experiment_returns_and_no_cell_can_hold_fails_with_one_line(result: Result, said: str) -> None:
+def test_what_an_experiment_returns_and_no_cell_can_hold_fails_with_one_line(
+    result: Result, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])  # a worker notes what it imports
+    from experiments.harness.processes.worker import Session
+
     def measure() -> Generator[float, None, Result]:
         yield from ()
         return result
