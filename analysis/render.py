@@ -65,7 +65,8 @@ def render(results: Path, experiments: Sequence[str] | None = None, plots: bool 
     missing = sorted(set(experiments or ()) - set(stored))
     if missing or not names:
         what = f"nothing to render of {', '.join(missing)}" if missing else "nothing to render"
-        raise NothingToRender(f"{what} in {results}: run `maml-bench run` first")
+        unread = f"; {len(rendered.warnings)} left out, such as {rendered.warnings[0]}" if rendered.warnings else ""
+        raise NothingToRender(f"{what} in {results}: run `maml-bench run` first{unread}")
     for name in names:
         refuse_mixed_digests(stored[name])
     looks = style.assign((cell.computes, cell.implementation) for e in stored.values() for cell in e.cells)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from experiments.harness.processes.imports import EDITED, USERS, file_of
@@ -84,4 +85,6 @@ class Sources:
 
     def _look(self, name: str) -> str:
         file = file_of(name, self.external)
-        return sha256(file) if file and file.is_file() else ""
+        with suppress(OSError):  # a damaged cell may name anything
+            return sha256(file) if file and file.is_file() else ""
+        return ""

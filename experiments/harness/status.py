@@ -59,7 +59,7 @@ def classify(error: BaseException) -> tuple[Status, str]:
 
 def scrub(text: str) -> str:
     """Take paths of this machine, its name and addresses out of a text that is going to be stored."""
-    text = text.replace(f"{ROOT}/", "")
+    text = text.encode(errors="replace").decode().replace(f"{ROOT}/", "")
     text = re.sub(r"\b(?:https?|file|ftp)://\S+", "<address>", text)
     text = re.sub(r"(?<![\w.<])~?/(?:[\w.@+-]+/)+([\w.@+-]*)", r"…/\1", text)
     host = socket.gethostname()

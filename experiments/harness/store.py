@@ -73,8 +73,9 @@ class Store:
         """Store an environment once; return its digest. Raises NotWritable."""
         name = digest(asdict(environment))
         path = self.cells / "environments" / f"{name}.json"
-        if not path.exists():
-            self._write(path, to_json(asdict(environment)))
+        text = to_json(asdict(environment))
+        if not path.is_file() or path.read_bytes() != text.encode():  # none yet, or a damaged one
+            self._write(path, text)
         return name
 
     def _write(self, path: Path, text: str) -> None:

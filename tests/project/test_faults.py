@@ -17,8 +17,9 @@ import pytest
 from experiments.harness import run as running
 from experiments.harness.processes.limits import installed, resident
 from experiments.harness.processes.schedule import Job
-from experiments.harness.records import files
+from experiments.harness.records import Environment, files
 from experiments.harness.records.cells import FORMAT, sealed
+from experiments.harness.sources import Sources
 from experiments.harness.store import Store
 from tests.conftest import Call
 from tests.faults import of_runs
@@ -178,3 +179,24 @@ def test_memory_that_there_is_and_that_is_held() -> None:
         beside.communicate(b"\n")
     assert resident(os.getpid()) < installed() < float("inf")
     assert resident(2**22 + 1) == 0
+
+
+def test_a_damaged_environment_is_written_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    name = store.write_environment(Environment(torch="2.13.0"))
+    file = store.cells / "environments" / f"{name}.json"
+    whole = file.read_text()
+    file.write_text("x")
+    assert store.write_environment(Environment(torch="2.13.0")) == name and file.read_text() == whole
+
+
+def test_a_source_that_no_file_can_be_called_has_changed() -> None:
+    assert not Sources({}).unchanged(replace(CELL, sources={"a" * 300: "0"}))
+
+
+def test_where_nothing_can_be_rendered_the_reason_is_told(call: Call, tmp_path: Path) -> None:
+    damaged = tmp_path / "here" / "cells" / "cost" / "case" / "mine.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    code, _, err = call("render", "--results", "here")
+    assert code == 2 and "run `maml-bench run` first; 1 left out, such as cost: cells/cost/case/mine.json" in err

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from experiments.harness.records import Case, Environment, Parameters, Result, S
 from experiments.harness.records.cells import FORMATS, check_result, parse_cell, parse_environment, seal, sealed
 from experiments.harness.records.messages import Describe, End, Implementation, Machine, Open, Pin, Progress
 from experiments.harness.records.serial import decode, encode
-from experiments.harness.status import ROOT
+from experiments.harness.status import ROOT, Wrong
 
 PACKAGES = ("analysis", "baselines", "experiments", "maml_bench")
 READERS = {f"experiments/harness/records/{name}.py" for name in ("cells", "fields", "serial")}
@@ -154,6 +154,9 @@ def test_a_parameter_of_another_type_is_named(name: str, ask: object, said: str)
         (Result(rows=3), "`rows` has the wrong type (int)"),  # type: ignore[arg-type]
         (Result(row={"loss": np.float32(0.5)}), "float32 is not JSON serializable"),  # type: ignore[dict-item]
         (Result(row={"loss": {"mean": 0.5}}), "`rows`: loss is neither number nor text"),  # type: ignore[dict-item]
+        (Result(row={"count": 10**400}), "`rows`: count is a whole number of more than 64 bits"),
+        (Result(row={"name": "a\udc80b"}), "surrogates not allowed"),
+        (Result(samples={"step_ms": [10**400]}), "too large to convert to float"),
         (Result(samples={"step_ms": [1.0, -1.0]}), "a sample is negative or not a number"),
         (Result(samples={"step_ms": 1.0}), "not a list of numbers"),  # type: ignore[dict-item]
         (Result(observations={"loss": ["text"]}), "not a list of numbers"),  # type: ignore[list-item]
@@ -180,3 +183,52 @@ def test_what_an_experiment_returns_and_no_cell_can_hold_fails_with_one_line(
 def test_what_an_experiment_may_return_is_kept() -> None:
     check_result(Result(row={"loss": math.nan, "name": "x", "none": None}, samples={"step_ms": []}, rows=[]))
     check_result(Result(row={"loss": np.float64(0.5)}, series={"train": {"loss": [math.inf]}}, note="a note"))
+
+
+@pytest.mark.parametrize("row", [{"loss": (1, 2)}, [0.5], {"loss": np.float32(0.5)}])
+def test_a_failure_whose_row_no_cell_can_hold_keeps_its_status(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    from experiments.harness.processes.worker import Session
+
+    def measure() -> Generator[float, None, Result]:
+        yield from ()
+        raise Wrong("off by one", row)
+
+    session = Session(Open(CASE, "mine", None, None, "time", 0, None, None, None), lambda opening: WHOLE)
+    session.work = measure()
+    end = session.turn()
+    assert isinstance(end, End) and end.status == Status.WRONG and end.result == Result()
+    assert end.reason.startswith("off by one; its row cannot be stored: ")
+
+
+def test_progress_that_is_no_number_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    from experiments.harness.processes.worker import Session
+
+    session = Session(Open(CASE, "mine", None, None, "time", 0, None, None, None), lambda opening: WHOLE)
+    session.work = iter(["half"])  # type: ignore[assignment]
+    end = session.turn()
+    assert isinstance(end, End) and end.status == Status.FAILED and "could not convert" in end.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"samples": {"a": [[10**400]]}}, "`samples`: int too large"),
+        ({"rows": [{"a": 10**400}]}, "more than 64 bits"),
+        ({"case": {"params": {"study": {"factors": {"width": 10**400}}}}}, "width is not a number from 0 on"),
+        ({"case": {"params": {"inner_steps": [1]}}}, "`inner_steps` has the wrong type"),
+        ({"case": {"seed": None}}, "`seed` is missing"),
+    ],
+)
+def test_a_damaged_cell_is_refused_with_one_line(change: dict[str, Any], said: str) -> None:
+    raw = json.loads(seal(CELL))
+    case = raw["case"] | change.get("case", {})
+    with pytest.raises(ValueError, match=said):
+        parse_cell(raw | change | {"case": case})
+
+
+def test_a_parameter_that_is_null_is_absent() -> None:
+    raw = json.loads(seal(CELL))
+    raw["case"]["params"]["study"] = None
+    assert parse_cell(raw).case.factors == {}

@@ -169,7 +169,7 @@ class MeasuringWorker(Worker):
         """Wait for its answer; raises Lost where it dies first or the time is up."""
         try:
             answer = decode(self.receive_bytes())
-        except ValueError:
+        except (AttributeError, TypeError, ValueError):  # no message of ours
             self.lose()
         if not isinstance(answer, Answer):
             self.lose()

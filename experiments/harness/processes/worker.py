@@ -113,13 +113,21 @@ class Session:
         try:
             if self.work is None:
                 self.work = self._start()
-            return Progress(next(self.work))
+            return Progress(float(next(self.work)))
         except StopIteration as end:
             return self._checked(end.value)
         except Exception as error:
-            kept = Result(error.row, error.rows) if isinstance(error, Stopped) else Result()
-            status, reason = classify(error)
-            return self._end(status, reason, kept, lacking=reason if isinstance(error, Lacking) else "")
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> End:
+        """End as an error says, with what may still be shown of the cell, if it can be stored."""
+        status, reason = classify(error)
+        kept = Result(error.row, error.rows) if isinstance(error, Stopped) else Result()
+        try:
+            check_result(kept)
+        except ValueError as unfit:
+            kept, reason = Result(), f"{reason}; its row cannot be stored: {scrub(str(unfit))[:300]}"
+        return self._end(status, reason, kept, lacking=reason if isinstance(error, Lacking) else "")
 
     def _checked(self, result: Result) -> End:
         """End well with a result that can be stored; with any other fail, and say what is wrong with it."""

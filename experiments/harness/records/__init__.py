@@ -63,7 +63,10 @@ class Parameters(dict[str, Parameter]):
         return Parameters({**self, **more})
 
     def _typed(self, name: str, kind: type[T] | tuple[type[T], ...], default: T | None) -> T:
-        value = self.get(name, default) if default is not None else self[name]
+        stored = self.get(name)
+        value = default if stored is None else stored  # null is the same as absent
+        if value is None:
+            raise KeyError(name)
         if not isinstance(value, kind):
             raise TypeError(f"the parameter {name} is a {type(value).__name__}")
         return value

@@ -19,6 +19,7 @@ FORMAT = 3
 """1 had no digest, 1 and 2 named the experiment twice; cells of both are read as they are."""
 FORMATS = (1, 2, 3)
 SEAL = '{\n "digest": "'
+LEAST, MOST = -(2**63), 2**63 - 1  # what every reader of JSON has whole numbers for
 STATUSES = tuple(status for status in Status if status != Status.LOST)
 Numbers: TypeAlias = "array[float]"
 """An array of doubles, eight bytes each: a large store has many millions."""
@@ -99,9 +100,10 @@ def check_result(result: object) -> None:
     if not isinstance(result, Result):
         raise ValueError(f"it is a {type(result).__name__}, not a Result")
     try:
-        raw = json.loads(json.dumps(asdict(result)))
+        text = json.dumps(asdict(result), ensure_ascii=False).encode()  # a surrogate alone is no text
     except TypeError as error:
         raise ValueError(str(error)) from None
+    raw = json.loads(text)
     for row in [raw["row"], *fields.get(raw, "rows", list, [])]:
         _row(row)
     for name, values in fields.get(raw, "samples", dict, {}).items():
@@ -125,6 +127,8 @@ def parse_environment(raw: object) -> Environment:
 
 def _case(raw: Json, experiment: str) -> Case:
     params = Parameters(fields.get(raw, "params", dict, {}))
+    for name in ("tasks", "inner_steps", "shots"):  # of which tables are made
+        fields.get(params, name, int, None)
     study = fields.get(params, "study", dict, None)
     if study is not None:
         fields.amounts(study, "factors")
@@ -144,13 +148,15 @@ def _row(raw: object) -> Row:
     for column, value in row.items():
         if value is not None and not isinstance(value, (int, float, str)):
             raise ValueError(f"`rows`: {column} is neither number nor text")
+        if isinstance(value, int) and not LEAST <= value <= MOST:
+            raise ValueError(f"`rows`: {column} is a whole number of more than 64 bits")
     return {column: None if isinstance(value, float) and math.isnan(value) else value for column, value in row.items()}
 
 
 def _each(raw: Json, name: str, parse: Callable[[object], T]) -> dict[str, T]:
     try:
         return {key: parse(value) for key, value in fields.get(raw, name, dict, {}).items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"`{name}`: {error}") from None
 
 

@@ -1,6 +1,6 @@
 """Read fields of decoded JSON with checks; each function raises `ValueError` with one line saying what is wrong."""
 
-import math
+import sys
 from typing import Any
 
 Json = dict[str, Any]
@@ -44,6 +44,6 @@ def amounts(raw: Json, name: str) -> dict[str, float]:
     numbers = get(raw, name, dict)
     for key, value in numbers.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:
+        if not number or not 0 <= value <= sys.float_info.max:
             raise ValueError(f"`{name}`: {key} is not a number from 0 on")
     return {key: float(value) for key, value in numbers.items()}
