@@ -71,18 +71,18 @@ def test_every_cell_is_read_once_and_sections_are_made_once(large: Store, monkey
         monkeypatch.setattr(module, name, counted)
 
     monkeypatch.setattr("os.sched_getaffinity", lambda of: {0})  # figures are drawn here, where calls are counted
-    count(load, "parse_cell")
+    count(load, "parse_file")
     count(losses.Difference, "_compare")
     count(sections, "_sections")
     rendered = render(large.results)
     print_summary(large.results, Console(quiet=True), rendered.frames)
     cells = CASES * SEEDS * len(IMPLEMENTATIONS)
-    assert len(calls["parse_cell"]) == len(set(calls["parse_cell"])) == cells
+    assert len(calls["parse_file"]) == len(set(calls["parse_file"])) == cells
     assert len(calls["_compare"]) == cells / SEEDS  # it is over the seeds
     assert len(calls["_sections"]) == 1
     calls.clear()
     report(large.results)
-    assert len(calls["parse_cell"]) == cells
+    assert len(calls["parse_file"]) == cells
 
 
 def test_peers_are_found_without_a_search_through_all(large: Store, monkeypatch: pytest.MonkeyPatch) -> None:
